@@ -1,0 +1,52 @@
+# Every target sets itself up in .venv from PyPI; only python3, git and make have to be there.
+PYTHON ?= python3
+PYTEST_ARGS ?=
+DEMO_UKI ?= build/fixtures/demo.efi
+# Two hosts with different choices and one with none.
+DEMO_HOSTS ?= $(wildcard fixtures/hosts/*.json)
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo fixtures test test-oracles lint bench clean
+# Two pip runs in one environment would race.
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo          boot the demo UKI on the demo hosts'
+	@echo 'make test          the tests that need nothing but PyPI'
+	@echo 'make test-oracles  the tests that compare with Debian tools (installs them)'
+	@echo 'make lint          ruff and mypy --strict'
+	@echo 'make bench         start-up, speed and memory as ratios'
+	@echo 'make fixtures      build the fixture UKIs into build/fixtures'
+	@echo 'make clean         remove .venv, build, dist and the caches'
+
+# The extra that a target needs; "demo" is the bare package.
+.venv/.ready-%: pyproject.toml scripts/setup-venv.sh
+	@PYTHON='$(PYTHON)' scripts/setup-venv.sh $*
+	@touch $@
+.PRECIOUS: .venv/.ready-%
+
+demo: .venv/.ready-demo
+	@scripts/demo.sh $(DEMO_UKI) $(DEMO_HOSTS)
+
+fixtures: .venv/.ready-demo
+	@$(BIN)/python scripts/build_fixtures.py
+
+test: .venv/.ready-test
+	@$(PYTEST) -m 'not oracle' $(PYTEST_ARGS)
+
+test-oracles: .venv/.ready-test
+	@scripts/oracles.sh
+	@$(PYTEST) -m oracle $(PYTEST_ARGS)
+
+lint: .venv/.ready-lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: fixtures
+	@$(BIN)/python scripts/bench.py
+
+clean:
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

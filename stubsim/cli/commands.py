@@ -1,0 +1,12 @@
+"""Which commands there are."""
+
+from __future__ import annotations
+
+DESCRIPTION = "Tells what a Unified Kernel Image does on a machine before it boots."
+
+# Command -> what `stubsim --help` says of it; the module in this package has the command's name.
+COMMANDS = {
+    "boot": "boot a UKI on a machine: what is chosen, staged, measured and written",
+    "inspect": "what is in a UKI: sections, profiles, .hwids, .efifw, its stub",
+    "chids": "a machine's hardware ids, each with its parts",
+}

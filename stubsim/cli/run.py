@@ -1,0 +1,85 @@
+"""Parsing the command line, and turning errors into one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from itertools import pairwise
+from typing import NoReturn
+
+from stubsim.cli.commands import COMMANDS, DESCRIPTION
+from stubsim.errors import StubsimError
+
+_PROGRAM = "stubsim"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line and goes the way of every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise StubsimError(message, hint=f"see {self.prog} --help")
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; see `stubsim.cli.main` for the exit status."""
+    debug = "--debug" in argv
+    try:
+        status = _command(argv)
+        sys.stdout.flush()
+        return status
+    except StubsimError as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        _complain(error, argv)
+        return 2
+    except BrokenPipeError:
+        # The reader has seen enough; the interpreter must not complain of it while it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _command(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if argv else 2
+    name = argv[0]
+    if name not in COMMANDS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"see {_PROGRAM} --help"
+        raise StubsimError(f"no such command or option: {name}", hint=hint)
+    module = import_module(f"stubsim.cli.{name.replace('-', '_')}")
+    parser = _Parser(prog=f"{_PROGRAM} {name}", description=COMMANDS[name], allow_abbrev=False)
+    module.add_arguments(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="write to FILE; - is standard output")
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
+    status: int = module.run(parser.parse_args(argv[1:]))
+    return status
+
+
+def _overview() -> str:
+    lines = [f"usage: {_PROGRAM} COMMAND ...", "", DESCRIPTION, "", "commands:"]
+    lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    lines += ["", f"{_PROGRAM} COMMAND --help shows a command's options; every command takes --format json"]
+    return "\n".join(lines)
+
+
+def _complain(error: StubsimError, argv: Sequence[str]) -> None:
+    print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+    if _wants_json(argv):
+        from stubsim.views.json import dumps, error_json
+
+        sys.stdout.write(dumps(error_json(error)))
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Whether errors go to standard output as well; looked up in the words, since parsing may have failed."""
+    return "--format=json" in argv or ("--format", "json") in pairwise(argv)

@@ -1,0 +1,70 @@
+"""The options of "how the UKI was started", the same in every command that boots."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from stubsim.boot import Start
+from stubsim.errors import StubsimError
+from stubsim.formats.efi_string import utf16z
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how the UKI was started")
+    group.add_argument("--esp", metavar="DIR", help="the tree of the partition it was started from")
+    group.add_argument("--path", metavar="PATH", help=r"its path there, such as \EFI\Linux\x.efi (default: found)")
+    options = group.add_mutually_exclusive_group()
+    options.add_argument("--load-options", metavar="FILE", help="load options, the raw bytes")
+    options.add_argument("--cmdline", metavar="TEXT", help="load options, as text")
+    options.add_argument("--shell", metavar="LINE", help="the line typed in the UEFI shell, program first")
+    group.add_argument("--from-memory", action="store_true", help="loaded from memory: no device and no path")
+    group.add_argument("--profile", metavar="N", type=_profile, help="ask for a profile, as @N in the load options")
+    group.add_argument("--stub", metavar="MODEL", help="take another stub than the UKI's own: 257, 262, next, ...")
+    group.add_argument("--handover", metavar="NAME", help="how a firmware is handed over: qemu-v5 or none")
+    group.add_argument("--follow", action="store_true", help="boot again after a firmware update")
+    group.add_argument("--db", metavar="CERT", help="certificate that signatures must lead to (stubsim[sign])")
+
+
+def start(arguments: argparse.Namespace) -> Start:
+    """The options as the boot takes them; a partition folder that is not there is an empty one, with a warning."""
+    options = None
+    if arguments.load_options is not None:
+        options = read(arguments.load_options)
+    elif arguments.cmdline is not None:
+        options = utf16z(arguments.cmdline)
+    if arguments.esp is not None and not os.path.isdir(arguments.esp):
+        if os.path.exists(arguments.esp):
+            raise StubsimError("is no folder", path=arguments.esp, expected="the tree of the partition (--esp)")
+        warn(f"{arguments.esp}: no such folder; the partition is taken to be empty")
+    return Start(
+        esp=arguments.esp,
+        path=arguments.path,
+        load_options=options,
+        shell=arguments.shell,
+        from_memory=arguments.from_memory,
+        profile=arguments.profile,
+        stub=arguments.stub,
+        handover=arguments.handover,
+        follow=arguments.follow,
+    )
+
+
+def read(path: str) -> bytes:
+    """A whole file. Raises StubsimError with the system's reason."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise StubsimError(error.strerror or str(error), path=path) from error
+
+
+def warn(text: str) -> None:
+    print(f"stubsim: warning: {text}", file=sys.stderr)
+
+
+def _profile(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= 0xFFFFFFFF):
+        raise argparse.ArgumentTypeError(f"{text!r} is no profile number from 0 to 4294967295")
+    return int(text)

@@ -1,0 +1,75 @@
+"""Digests of byte ranges, each range hashed once per bank, the large ones side by side.
+
+hashlib releases the interpreter lock while it hashes, so a thread for each large range uses the machine's cores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+    from threading import Thread
+
+Bytes = bytes | memoryview
+
+# Below this size (bytes) a thread costs more than it saves.
+_LARGE = 4 << 20
+# Bytes hashed in one go, so that an interrupt is answered while a large range is being hashed.
+_CHUNK = 16 << 20
+
+
+class Digests:
+    """Digests by range; a large range is known by its view object, which is kept alive for that."""
+
+    def __init__(self, banks: Sequence[str] = ("sha256",)) -> None:
+        self._banks = tuple(banks)
+        self._states: dict[tuple[int, str], tuple[Bytes, Hash, Thread]] = {}
+
+    def start(self, data: Bytes, banks: Iterable[str] | None = None) -> None:
+        """Begin to hash a large range in the background; whoever asks for its digest waits for it."""
+        if len(data) >= _LARGE:
+            for bank in self._banks if banks is None else banks:
+                self._begin(data, bank)
+
+    def of(self, data: Bytes, banks: Iterable[str] | None = None) -> dict[str, bytes]:
+        """The digests of a range in each bank, by default in the banks this object was made for."""
+        return {bank: self._hash(data, bank).digest() for bank in (self._banks if banks is None else banks)}
+
+    def sha256(self, data: Bytes) -> bytes:
+        return self._hash(data, "sha256").digest()
+
+    def sha256_of_parts(self, parts: Sequence[Bytes]) -> bytes:
+        """The digest of the concatenation; the first part, where known already, is not hashed again."""
+        state = self._hash(parts[0], "sha256").copy() if parts else hashlib.sha256()
+        for part in parts[1:]:
+            _update(state, part)
+        return state.digest()
+
+    def _hash(self, data: Bytes, bank: str) -> Hash:
+        if len(data) < _LARGE:
+            return hashlib.new(bank, data, usedforsecurity=False)
+        _, state, thread = self._begin(data, bank)
+        thread.join()
+        return state
+
+    def _begin(self, data: Bytes, bank: str) -> tuple[Bytes, Hash, Thread]:
+        key = (id(data), bank)
+        if key not in self._states:
+            from threading import Thread, stack_size
+
+            # The default stack of 8 MiB would count against a data limit; hashing needs next to none.
+            stack_size(256 << 10)
+            state = hashlib.new(bank, usedforsecurity=False)
+            thread = Thread(target=_update, args=(state, data))
+            self._states[key] = data, state, thread
+            thread.start()
+        return self._states[key]
+
+
+def _update(state: Hash, data: Bytes) -> None:
+    view = memoryview(data)
+    for start in range(0, len(view), _CHUNK):
+        state.update(view[start : start + _CHUNK])

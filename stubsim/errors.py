@@ -1,0 +1,46 @@
+"""The one family of errors: what could not be read, where, and what was expected there."""
+
+from __future__ import annotations
+
+
+class StubsimError(Exception):
+    """Input that cannot be read or used.
+
+    What the stub itself would refuse is not an error but a boot with outcome ``failed``.
+    Offsets are bytes from the start of the file, or of the section where one is named.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        section: str | None = None,
+        offset: int | None = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.section = section
+        self.offset = offset
+        self.expected = expected
+        self.hint = hint
+
+    def within(self, *, path: str | None = None, section: str | None = None) -> StubsimError:
+        """Name the file or section the bytes came from, where the parser could not know; returns itself."""
+        self.path = self.path or path
+        self.section = self.section or section
+        return self
+
+    def __str__(self) -> str:
+        where = [part for part in (self.path, self.section) if part]
+        if self.offset is not None:
+            where.append(f"offset {self.offset:#x}")
+        text = ": ".join([*where, self.message])
+        if self.expected:
+            text += f" (expected {self.expected})"
+        if self.hint:
+            text += f"; {self.hint}"
+        return " ".join(text.split())

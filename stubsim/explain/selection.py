@@ -1,0 +1,57 @@
+"""Why this firmware and this devicetree, or why none."""
+
+from __future__ import annotations
+
+from stubsim.boot import Boot
+from stubsim.formats import hwids
+from stubsim.stub.chid_match import Match
+
+_KINDS = ((hwids.DEVICETREE, ".dtbauto", "devicetree"), (hwids.UEFI_FW, ".efifw", "uefi-fw"))
+
+
+def reasons(boot: Boot) -> tuple[str, ...]:
+    """One sentence for each kind of choice the UKI offers."""
+    sections = boot.sections
+    if sections is None:
+        return ()
+    present = {section.name for section in boot.uki.image.sections}
+    return tuple(_reason(boot, kind, section, word) for kind, section, word in _KINDS if section in present)
+
+
+def _reason(boot: Boot, kind: int, name: str, word: str) -> str:
+    assert boot.sections is not None
+    section = boot.sections.section(name)
+    match = boot.sections.matches.get(kind)
+    if kind == hwids.DEVICETREE and boot.host.devicetree is not None:
+        if section is not None:
+            return f"{name}: section {section.index} has the first compatible of the firmware's devicetree"
+        return f"{name}: the firmware's devicetree decides alone, and no section has its first compatible"
+    if match is not None and section is not None:
+        return f"{name}: section {section.index} is the first for {_matched(match, word)}"
+    return f"{name}: {_why_none(boot, kind, name, word, match)}"
+
+
+def _why_none(boot: Boot, kind: int, name: str, word: str, match: Match | None) -> str:
+    assert boot.sections is not None
+    model = boot.model
+    if name not in model.sections:
+        return f"stub {model.id} does not know the section"
+    if kind == hwids.UEFI_FW and not model.matches_firmware_entries:
+        return f"stub {model.id} never matches firmware entries (fixed in 262 by systemd pull request 42570)"
+    if boot.sections.section(".hwids") is None:
+        return "there is no .hwids to match with"
+    if boot.sections.hwids_error is not None:
+        return f".hwids was refused as a whole: {boot.sections.hwids_error}"
+    if match is None:
+        return f"no {word} entry of .hwids has a CHID of this machine that the stub looks for"
+    if match.string is None:
+        return f".hwids entry {match.entry.index} matches by CHID type {match.chid_type}, but names nothing"
+    return f"no usable section for {_matched(match, word)}"
+
+
+def _matched(match: Match, word: str) -> str:
+    text = (match.string or b"").decode("utf-8", "replace")
+    return (
+        f"{text!r}, the {word} entry {match.entry.index} of .hwids, which matches by CHID type {match.chid_type} "
+        f"({match.entry.chid})"
+    )

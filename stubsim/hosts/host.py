@@ -1,0 +1,86 @@
+"""A machine as the stub meets it: what the firmware, earlier boot stages and the hypervisor bring along.
+
+The defaults are those of a QEMU q35 guest with OVMF.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+from stubsim.formats import smbios
+
+
+class Firmware(NamedTuple):
+    """The UEFI system table's words about the firmware; the revisions are the table's raw 32-bit numbers."""
+
+    vendor: str = "EDK II"
+    revision: int = 0x10000
+    uefi_revision: int = 0x20046
+    sha256: str | None = None
+
+
+class Console(NamedTuple):
+    """Output devices: graphics, the number of virtio consoles, the I/O addresses of ISA serial ports."""
+
+    graphics: bool = True
+    virtio: int = 0
+    serial: tuple[int, ...] = ()
+
+
+class Variable(NamedTuple):
+    """An EFI variable that exists before the stub runs."""
+
+    name: str
+    guid: UUID
+    attributes: int
+    data: bytes
+
+
+class VmFwUpdate(NamedTuple):
+    """The hypervisor's firmware update device: the dialect it speaks and what it offers; `bios_size` is in bytes."""
+
+    dialect: str
+    cap: int
+    bios_size: int
+    disabled: bool = False
+
+
+class FwCfg(NamedTuple):
+    """QEMU's fw_cfg device."""
+
+    dma: bool = True
+    vmfwupdate: VmFwUpdate | None = None
+
+
+class Host(NamedTuple):
+    """One machine. None means absent; what is not known at all is named in `unknown`.
+
+    `structures` are there only where the raw SMBIOS table was given, and then `fields` and `oem_strings` are read
+    from them. `architecture` None is the UKI's own; `memory` is in bytes; `tpm` holds the active PCR banks;
+    `unknown` holds the keys of the host file, dotted below the top level ("tpm", "smbios.family").
+    """
+
+    name: str | None = None
+    source: str | None = None
+    fields: smbios.Fields = smbios.Fields()
+    oem_strings: tuple[bytes, ...] = ()
+    structures: tuple[smbios.Structure, ...] | None = None
+    edid: bytes | None = None
+    devicetree: bytes | None = None
+    previous_initrd: bytes | None = None
+    architecture: str | None = None
+    memory: int = 2 << 30
+    hypervisor: bool = True
+    confidential: str | None = None
+    secure_boot: bool = False
+    tpm: tuple[str, ...] | None = ("sha256",)
+    rng: bool = False
+    variables: tuple[Variable, ...] = ()
+    boot_secret: bytes | None = None
+    keyboard_layout: str | None = None
+    esp_partition_uuid: UUID | None = None
+    console: Console = Console()
+    fw_cfg: FwCfg | None = FwCfg()
+    firmware: Firmware = Firmware()
+    unknown: frozenset[str] = frozenset()

@@ -1,0 +1,89 @@
+"""The partition the UKI was started from: a folder of the host, seen as the FAT file system it stands for."""
+
+from __future__ import annotations
+
+import os
+
+from stubsim.errors import StubsimError
+
+
+class Esp:
+    """A tree of files under ``\\``-separated, case-insensitive paths; an absent folder is an empty partition.
+
+    Nothing is written to the folder: what the stub creates is kept beside it.
+    """
+
+    def __init__(self, root: str | None) -> None:
+        self._root = root
+
+    def folder(self, path: str) -> list[str] | None:
+        """The names of the files in a folder, folders left out; None where there is no such folder."""
+        found = self._find(path)
+        if found is None or not os.path.isdir(found):
+            return None
+        with self._errors(found):
+            return [entry.name for entry in os.scandir(found) if not entry.is_dir()]
+
+    def read(self, path: str) -> bytes | memoryview | None:
+        """A file's content (bytes, mapped when large); None where there is no such file."""
+        found = self._find(path)
+        if found is None or os.path.isdir(found):
+            return None
+        with self._errors(found), open(found, "rb") as file:
+            if os.fstat(file.fileno()).st_size < 1 << 20:
+                return file.read()
+            import mmap
+
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def host_path(self, path: str) -> str | None:
+        """Where a file of the partition lies on the host."""
+        return self._find(path)
+
+    def paths(self) -> list[str]:
+        """Every file of the partition with its host path, for finding the UKI by content."""
+        if self._root is None:
+            return []
+        return [
+            os.path.join(folder, name) for folder, _, names in sorted(os.walk(self._root)) for name in sorted(names)
+        ]
+
+    def name_of(self, host_path: str) -> str:
+        """A host path below the tree as the firmware would write it."""
+        return "\\" + os.path.relpath(host_path, self._root).replace(os.sep, "\\")
+
+    def _find(self, path: str) -> str | None:
+        if self._root is None:
+            return None
+        place = self._root
+        for part in filter(None, path.split("\\")):
+            with self._errors(place):
+                names = os.listdir(place) if os.path.isdir(place) else []
+            match = part if part in names else next((name for name in sorted(names) if same_name(name, part)), None)
+            if match is None:
+                return None
+            place = os.path.join(place, match)
+        return place
+
+    @staticmethod
+    def _errors(path: str) -> _Errors:
+        return _Errors(path)
+
+
+class _Errors:
+    """Turns what the host's file system refuses into the one error of this program."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise StubsimError(error.strerror or str(error), path=self._path) from error
+
+
+def same_name(one: str, other: str) -> bool:
+    """FAT names are equal without regard to case."""
+    return one.casefold() == other.casefold()

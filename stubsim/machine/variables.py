@@ -1,0 +1,64 @@
+"""The machine's EFI variables: those the host had before, and what the stub sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+from stubsim.formats.efi_string import from_utf16, utf16z
+
+# The vendor GUID of the Boot Loader Interface (systemd.io/BOOT_LOADER_INTERFACE).
+LOADER = UUID("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
+
+# UEFI 2.10, 8.2.1.
+NON_VOLATILE, BOOT_SERVICE, RUNTIME = 1, 2, 4
+
+
+class Variable(NamedTuple):
+    """``data`` are the raw bytes; ``set_by_stub`` whether the stub's writing is what they come from."""
+
+    name: str
+    guid: UUID
+    attributes: int
+    data: bytes
+    set_by_stub: bool
+
+
+class Variables:
+    """Names compare case-sensitively, as UEFI's do. Initial variables are rows of name, GUID, attributes, data."""
+
+    def __init__(self, initial: Iterable[tuple[str, UUID, int, bytes]] = ()) -> None:
+        self._variables = {(name, guid): Variable(name, guid, attr, data, False) for name, guid, attr, data in initial}
+
+    def get(self, name: str, guid: UUID = LOADER) -> Variable | None:
+        """The variable as boot services see it, None where there is none."""
+        return self._variables.get((name, guid))
+
+    def get_text(self, name: str, guid: UUID = LOADER) -> str | None:
+        """A UTF-16 value up to its first NUL."""
+        variable = self.get(name, guid)
+        return None if variable is None else from_utf16(variable.data)
+
+    def set(self, name: str, data: bytes, attributes: int, guid: UUID = LOADER) -> bool:
+        """SetVariable() (UEFI 2.10, 8.2.3): whether the firmware took it.
+
+        A variable that exists with other attributes is refused and keeps its old value (systemd-stub 262.1, observed
+        in recording prior-vars). No data or no access attributes delete it, which fails where there is none.
+        """
+        key = name, guid
+        old = self._variables.get(key)
+        if old and attributes not in (old.attributes, 0):
+            return False
+        if data and attributes & BOOT_SERVICE:
+            self._variables[key] = Variable(name, guid, attributes, bytes(data), True)
+            return True
+        return self._variables.pop(key, None) is not None
+
+    def set_text(self, name: str, text: str, attributes: int, guid: UUID = LOADER) -> bool:
+        """Set to a UTF-16 text with its terminating NUL."""
+        return self.set(name, utf16z(text), attributes, guid)
+
+    def items(self) -> tuple[Variable, ...]:
+        """All variables: the initial ones in their order, then the new ones in the order of their first setting."""
+        return tuple(self._variables.values())

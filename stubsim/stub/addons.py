@@ -1,0 +1,136 @@
+"""Addons from the partition: command line, devicetree, initrd, microcode (systemd-stub: load_addons)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.formats.efi_string import decode_utf8
+from stubsim.machine.esp import same_name
+from stubsim.stub.arguments import mangle
+from stubsim.stub.context import STATUS, Context
+from stubsim.stub.sections import Sections, locate_sections
+from stubsim.stub.secure_boot import load_image
+
+_GLOBAL = "\\loader\\addons"
+_PAYLOADS = (".cmdline", ".dtb", ".dtbauto", ".initrd", ".ucode")
+
+
+class NamedAddon(NamedTuple):
+    filename: str
+    data: memoryview
+
+
+class Addons(NamedTuple):
+    """What the addons bring, global ones first; the command lines are joined already."""
+
+    cmdline: str
+    devicetrees: list[NamedAddon]
+    initrds: list[NamedAddon]
+    ucodes: list[NamedAddon]
+
+
+def load_all_addons(context: Context, sections: Sections) -> Addons:
+    addons = Addons("", [], [], [])
+    uname = sections.data(".uname")
+    folder = extra_folder(context)
+    for path in (_GLOBAL,) if folder is None else (_GLOBAL, folder):
+        addons = _load_addons(context, path, None if uname is None else bytes(uname).partition(b"\0")[0], addons)
+    return addons
+
+
+def extra_folder(context: Context) -> str | None:
+    """The UKI's own folder, its name without the boot counter ``+N`` or ``+N-M``; None without a path."""
+    if context.image.path is None:
+        return None
+    folder, _, name = context.image.path.rpartition("\\")
+    stem, dot, suffix = name.rpartition(".")
+    base, plus, counter = stem.rpartition("+")
+    if dot and plus and _is_counter(counter):
+        name = f"{base}.{suffix}"
+    return f"{folder}\\{name}.extra.d"
+
+
+def folder_files(context: Context, folder: str, suffix: str, excluded: str | None = None) -> list[str] | None:
+    """The names taken from a folder, sorted by UTF-16 code unit; None where there is no such folder.
+
+    Left out: hidden names, names with non-ASCII characters or longer than 255; suffixes are compared without case.
+    """
+    names = None if context.image.esp is None else context.image.esp.folder(folder)
+    if names is None:
+        return None
+    return sorted(
+        name
+        for name in names
+        if not name.startswith(".")
+        and name.isascii()
+        and len(name) <= 255
+        and _ends_with(name, suffix)
+        and not (excluded and _ends_with(name, excluded))
+    )
+
+
+def _ends_with(name: str, suffix: str) -> bool:
+    return same_name(name[-len(suffix) :], suffix)
+
+
+def _is_counter(text: str) -> bool:
+    left, dash, done = text.partition("-")
+    return all(part.isascii() and part.isdigit() for part in ((left, done) if dash else (left,)))
+
+
+def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Addons) -> Addons:
+    cmdline = addons.cmdline
+    for name in folder_files(context, folder, ".addon.efi") or ():
+        sections = _open(context, folder, name)
+        if sections is None or not _applies(context, name, sections, uname):
+            continue
+        text = sections.data(".cmdline")
+        if text is not None:
+            # A blank one leaves its separator behind (recorded: addon-cmdline-blank).
+            cmdline = (cmdline + " " if cmdline else "") + mangle(decode_utf8(text))
+        for names, taken in (
+            ((".dtbauto", ".dtb"), addons.devicetrees),
+            ((".initrd",), addons.initrds),
+            ((".ucode",), addons.ucodes),
+        ):
+            data = next((data for section in names if (data := sections.data(section)) is not None), None)
+            if data is not None:
+                taken.append(NamedAddon(name, data))
+    return addons._replace(cmdline=cmdline)
+
+
+def _open(context: Context, folder: str, name: str) -> Sections | None:
+    """The addon as the firmware loads it, its sections found by the rules of the UKI's own."""
+    path = f"{folder}\\{name}"
+    assert context.image.esp is not None
+    host_path = context.image.esp.host_path(path)
+    assert host_path is not None
+    try:
+        addon = load_image(context, host_path)
+    except StubsimError:
+        addon = "EFI_UNSUPPORTED"
+    if isinstance(addon, str):
+        context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {STATUS[addon]}")
+        return None
+    return locate_sections(context, addon, addon.image.sections)
+
+
+def _applies(context: Context, name: str, sections: Sections, uname: bytes | None) -> bool:
+    if all(sections.section(payload) is None for payload in _PAYLOADS):
+        context.log("debug", f"No applicable {'/'.join(_PAYLOADS)} sections found in {name}, ignoring.")
+        return False
+    if sections.section(".linux") is not None:
+        context.log("error", f"{name} is a UKI, not an addon, ignoring.")
+        return False
+    own = sections.data(".uname")
+    if uname is not None and own is not None and not _same_up_to(uname, bytes(own)):
+        context.log("error", f".uname mismatch between {name} and UKI, ignoring")
+        return False
+    return True
+
+
+def _same_up_to(uname: bytes, own: bytes) -> bool:
+    """Only the addon's bytes are compared, so a prefix will do, unless a NUL ends them (recorded: addon-uname)."""
+    text, nul, _ = own.partition(b"\0")
+    return uname == text if nul else uname.startswith(text)

@@ -1,0 +1,97 @@
+"""Random seed and boot secret, new in 262 (systemd-stub: random-seed.c, boot-secret.c)."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+from stubsim.stub.context import Context
+from stubsim.stub.sections import Sections
+from stubsim.stub.variables import NON_VOLATILE_BOOT_ONLY, set_variable
+from stubsim.trace import EspWritten
+
+SIZE = 32
+_LABEL = b"systemd-stub derive secret label v1"
+_MIXIN = "\\loader\\boot-secret-mixin"
+_SEED = "\\loader\\random-seed"
+# EFI_LOADER_FEATURE_RANDOM_SEED of the boot loader interface.
+_LOADER_HANDLES_SEED = 1 << 7
+
+
+def refresh_random_seed(context: Context) -> bool:
+    """Rewrite the seed file where the machine has entropy of its own; True when a seed is handed to the system.
+
+    257 only rewrites a file that is there, 262 makes one (recorded: seed, seed-rng-token, rng). A boot loader that
+    says it has done this keeps the stub from it (recorded: launch-loaderfeatures).
+    """
+    esp = context.image.esp
+    if esp is None or _loader_features(context) & _LOADER_HANDLES_SEED:
+        return False
+    token = context.variables.get("LoaderSystemToken") is not None
+    existing = esp.read(_SEED)
+    if context.host.rng or (token and existing is not None):
+        if existing is not None or context.model.creates_random_seed:
+            context.emit(EspWritten(_SEED, SIZE if existing is None else max(SIZE, len(existing))))
+        return True
+    return False
+
+
+def prepare_boot_secret(context: Context, sections: Sections, seeded: bool) -> bytes | None:
+    """The 32 bytes for the kernel; None when the stub makes none, b"" when it makes one that cannot be told.
+
+    It needs a seed at this very boot, a variable of the right size and attributes or none yet, and a mixin file of at
+    least 32 bytes or none yet (recorded: bootsecret-*).
+    """
+    if not context.model.makes_boot_secret or context.image.esp is None:
+        return None
+    if not seeded:
+        context.log("debug", "No random seed available, not creating a boot secret.")
+        return None
+    variable = context.variables.get("LoaderBootSecret")
+    secret = None
+    if variable is None:
+        context.log("debug", "Failed to read LoaderBootSecret EFI variable: Not found")
+        set_variable(context, "LoaderBootSecret", None, NON_VOLATILE_BOOT_ONLY, SIZE)
+    elif len(variable.data) == SIZE and variable.attributes & 0x7 == NON_VOLATILE_BOOT_ONLY:
+        secret = variable.data
+    else:
+        return None
+    mixin = context.image.esp.read(_MIXIN)
+    if not mixin:
+        context.emit(EspWritten(_MIXIN, SIZE))
+    elif len(mixin) < SIZE:
+        return None
+    if secret is not None and mixin:
+        return derive(secret, bytes(mixin[:SIZE]), os_id(sections))
+    if context.host.boot_secret is not None:
+        return context.host.boot_secret
+    context.unknown(
+        "the boot secret",
+        "the stub draws LoaderBootSecret or the mixin at random at this boot",
+        "initrd",
+        "variables",
+    )
+    return b""
+
+
+def derive(secret: bytes, mixin: bytes, identity: bytes) -> bytes:
+    """What the stub hands over, from variable, mixin and OS (confirmed on the recordings)."""
+    return hashlib.sha256(_LABEL + secret + mixin + struct.pack("<Q", len(identity)) + identity).digest()
+
+
+def os_id(sections: Sections) -> bytes:
+    """IMAGE_ID, else ID, else "linux", unquoted, from the `.osrel` of the selected profile."""
+    found = {}
+    for line in bytes(sections.data(".osrel") or b"").partition(b"\0")[0].splitlines():
+        key, equals, value = line.strip().partition(b"=")
+        if equals:
+            value = value.strip()
+            if len(value) >= 2 and value[:1] == value[-1:] and value[:1] in (b'"', b"'"):
+                value = value[1:-1]
+            found[key.strip()] = value
+    return found.get(b"IMAGE_ID") or found.get(b"ID") or b"linux"
+
+
+def _loader_features(context: Context) -> int:
+    variable = context.variables.get("LoaderFeatures")
+    return int.from_bytes(variable.data, "little") if variable is not None and len(variable.data) == 8 else 0

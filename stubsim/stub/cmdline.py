@@ -1,0 +1,50 @@
+"""The command line: which one, what is appended, what of it is measured."""
+
+from __future__ import annotations
+
+from stubsim.formats.efi_string import decode_utf8
+from stubsim.stub.arguments import mangle
+from stubsim.stub.context import Context
+from stubsim.stub.measure import Measured, log_load_options
+from stubsim.stub.sections import Sections
+
+_SMBIOS_EXTRA = b"io.systemd.stub.kernel-cmdline-extra="
+
+
+def settle_command_line(context: Context, given: str | None, sections: Sections, parameters: Measured) -> str | None:
+    """The given line, measured, or the UKI's own (PCR 11 has that one); None when there is neither.
+
+    Under Secure Boot a given line is dropped when the UKI has one of its own, be it blank, or in a confidential guest.
+    """
+    own = sections.data(".cmdline")
+    trusted = not context.host.secure_boot or (own is None and context.host.confidential is None)
+    if given and trusted:
+        log_load_options(context, given, parameters)
+        return given
+    return None if own is None else mangle(decode_utf8(own))
+
+
+def append_addons(context: Context, cmdline: str | None, addons: str, parameters: Measured) -> str | None:
+    """The addons' lines, joined, measured together and appended."""
+    return _append_measured(context, cmdline, mangle(addons), parameters)
+
+
+def append_smbios(context: Context, cmdline: str | None, parameters: Measured) -> str | None:
+    """The first matching string of the first SMBIOS type 11 structure; not when confidential: the host sets it."""
+    if context.host.confidential is not None:
+        return cmdline
+    for text in context.host.oem_strings:
+        if text.startswith(_SMBIOS_EXTRA):
+            return _append_measured(context, cmdline, mangle(decode_utf8(text[len(_SMBIOS_EXTRA) :])), parameters)
+    return cmdline
+
+
+def _append_measured(context: Context, cmdline: str | None, extra: str, parameters: Measured) -> str | None:
+    if not extra:
+        return cmdline
+    log_load_options(context, extra, parameters)
+    return append(cmdline, extra)
+
+
+def append(cmdline: str | None, extra: str) -> str:
+    return f"{cmdline} {extra}" if cmdline else extra

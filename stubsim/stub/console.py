@@ -1,0 +1,40 @@
+"""The console= arguments of 262, appended after everything was measured (systemd-stub: console.c)."""
+
+from __future__ import annotations
+
+from stubsim.stub.cmdline import append
+from stubsim.stub.context import Context
+
+# The ISA ports the stub knows, by UART number in the device path.
+_ISA_PORTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
+
+
+def append_console(context: Context, cmdline: str | None) -> str | None:
+    """Exactly one serial port, exactly one virtio console, and the screen behind either; nothing for a screen alone."""
+    if not context.model.appends_console or _names_console(cmdline or ""):
+        return cmdline
+    console = context.host.console
+    arguments = []
+    # Ports are an x86 matter; elsewhere the firmware's tables name the console.
+    if context.machine in ("x64", "ia32") and len(console.serial) == 1 and console.serial[0] in _ISA_PORTS:
+        arguments.append(f"console=uart,io,{console.serial[0]:#x}")
+    if console.virtio == 1:
+        arguments.append("console=hvc0")
+    if arguments and console.graphics:
+        arguments.append("console=tty0")
+        if len(arguments) == 3:
+            context.unknown(
+                "the order of console= with serial port, virtio console and screen together",
+                "this combination was never recorded",
+                "cmdline",
+                "load_options",
+            )
+    for argument in arguments:
+        context.log("debug", f"Appending {argument} to kernel command line.")
+        cmdline = append(cmdline, argument)
+    return cmdline
+
+
+def _names_console(cmdline: str) -> bool:
+    """At the start or behind a blank, even inside quotes (recorded: console-has, -startswith, -quoted, -inner)."""
+    return cmdline.startswith("console=") or " console=" in cmdline

@@ -1,0 +1,82 @@
+"""What every step of the stub is given, and how a step says something or gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stubsim.digests import Digests
+from stubsim.hosts import Host
+from stubsim.machine.esp import Esp
+from stubsim.machine.memory import Memory
+from stubsim.machine.tpm import Tpm
+from stubsim.machine.variables import Variables
+from stubsim.stub.models import StubModel
+from stubsim.trace import Emit, Log, Unknown
+from stubsim.uki import Uki
+
+# Texts of the UEFI status codes as systemd's %m prints them (systemd-stub, efi-log).
+STATUS = {
+    "EFI_LOAD_ERROR": "Load error",
+    "EFI_INVALID_PARAMETER": "Invalid parameter",
+    "EFI_UNSUPPORTED": "Unsupported",
+    "EFI_OUT_OF_RESOURCES": "Out of resources",
+    "EFI_NOT_FOUND": "Not found",
+    "EFI_ACCESS_DENIED": "Access denied",
+    "EFI_SECURITY_VIOLATION": "Security violation",
+    "EFI_ALREADY_STARTED": "Already started",
+}
+
+_LEVELS = ("error", "warning", "info", "debug")
+
+
+class StubFailed(Exception):  # noqa: N818 - the outcome it stands for
+    """The stub returns to the firmware: its message, as on the console, and the UEFI status."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+class LoadedImage(NamedTuple):
+    """How the UKI was started, as the firmware tells it in EFI_LOADED_IMAGE_PROTOCOL.
+
+    ``esp`` is None without a device handle, ``path`` without a device path. ``load_options`` are raw bytes;
+    ``shell`` is the argument vector, program first, when the UEFI shell started it.
+    """
+
+    esp: Esp | None
+    path: str | None
+    load_options: bytes | None
+    shell: tuple[str, ...] | None
+
+
+class Context(NamedTuple):
+    """One run of the stub: the image, the machine it runs on, and which stub it is."""
+
+    uki: Uki
+    image: LoadedImage
+    host: Host
+    model: StubModel
+    machine: str
+    memory: Memory
+    tpm: Tpm
+    variables: Variables
+    digests: Digests
+    trusted: Callable[[Uki], bool] | None
+    log_level: str
+    emit: Emit
+
+    def log(self, level: str, message: str) -> None:
+        """Print a message if the stub's log level lets it through."""
+        if _LEVELS.index(level) <= _LEVELS.index(self.log_level):
+            self.emit(Log(level, message))
+
+    def fail(self, message: str, status: str) -> StubFailed:
+        """Log an error and give the exception that ends the run."""
+        self.log("error", message)
+        return StubFailed(message, status)
+
+    def unknown(self, what: str, why: str, *affects: str) -> None:
+        self.emit(Unknown(what, why, affects))

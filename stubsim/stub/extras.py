@@ -1,0 +1,32 @@
+"""Archives made of the UKI's own sections, and of the boot secret; not measured (generate_embedded_initrds)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stubsim.formats import cpio
+from stubsim.stub.context import Context
+from stubsim.stub.sections import Sections
+
+Parts = Sequence[bytes | memoryview]
+
+# Section -> file below .extra; in the order of the initrds.
+_FILES = {
+    ".pcrsig": "tpm2-pcr-signature.json",
+    ".pcrpkey": "tpm2-pcr-public-key.pem",
+    ".osrel": "os-release",
+    ".profile": "profile",
+}
+
+
+def generate_embedded_initrds(context: Context, sections: Sections) -> dict[str, Parts]:
+    archives: dict[str, Parts] = {}
+    for section, name in _FILES.items():
+        data = sections.data(section) if section in context.model.sections else None
+        if data is not None:
+            archives[section[1:]] = cpio.pack(".extra", [(name, data)], 0o555, 0o444)
+    return archives
+
+
+def generate_boot_secret_initrd(secret: bytes) -> Parts:
+    return cpio.pack(".extra", [("boot-secret", secret)], 0o555, 0o400)

@@ -1,0 +1,185 @@
+"""Checking, loading and starting the kernel (systemd-stub: linux.c, linux_x86.c; pe.c)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.formats import pe
+from stubsim.formats.efi_string import utf16z
+from stubsim.machine.memory import OutOfResources
+from stubsim.stub.context import STATUS, Context, StubFailed
+from stubsim.stub.initrd import Combined
+from stubsim.trace import Staged
+
+_UINT32_MAX = 0xFFFFFFFF
+# UEFI 2.10 brought EFI_MEMORY_ATTRIBUTE_PROTOCOL: from there on its absence is worth a warning.
+_MEMORY_ATTRIBUTES_SINCE = 2 << 16 | 100
+# Linux/x86 boot protocol, Documentation/arch/x86/boot.rst: offsets in the setup header.
+_BOOT_FLAG, _HEADER_MAGIC, _VERSION, _RELOCATABLE, _XLOADFLAGS = 0x1FE, 0x202, 0x206, 0x234, 0x236
+_XLF_EFI_HANDOVER_32, _XLF_EFI_HANDOVER_64 = 1 << 2, 1 << 3
+
+
+class Started(NamedTuple):
+    """The kernel as it is entered: where it lies, and its LoadOptions (None: LoadOptionsSize is 0)."""
+
+    kernel: Staged
+    load_options: bytes | None
+
+
+def linux_exec(context: Context, kernel: memoryview, cmdline: str | None, initrd: Combined | None) -> Started:
+    """Check the kernel as the stub does, copy it to its pages and register the initrd; raises StubFailed."""
+    headers = pe.read_headers(kernel, _accepted(context))
+    if headers is None:
+        raise context.fail(f"Bad kernel image: {STATUS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR")
+    if headers.major_image_version < 1 or not _runs_here(context, headers):
+        if context.machine not in ("x64", "ia32"):
+            raise context.fail(f"Bad kernel image: {STATUS['EFI_UNSUPPORTED']}", "EFI_UNSUPPORTED")
+        _check_efi_handover(context, kernel)
+    elif context.model.loads_kernel_itself:
+        _check_for_own_loader(context, kernel, headers)
+    elif not _relocates(kernel, headers):
+        # The firmware's LoadImage() is what refuses here.
+        raise context.fail(f"Error loading kernel image: {STATUS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR")
+    _register_initrd(context, initrd)
+    return Started(_load(context, kernel, headers), None if cmdline is None else utf16z(cmdline))
+
+
+def _accepted(context: Context) -> tuple[int, ...]:
+    """Machine types a stub takes: its own, and on 32-bit firmware also x64 with a `.compat` entry."""
+    own = tuple(number for number, name in pe.MACHINES.items() if name == context.machine)
+    return (*own, 0x8664) if context.machine == "ia32" else own
+
+
+def _runs_here(context: Context, headers: pe.Headers) -> bool:
+    own = pe.MACHINES.get(headers.machine) == context.machine
+    return own or any(section.name == ".compat" for section in headers.sections)
+
+
+def _check_efi_handover(context: Context, kernel: memoryview) -> None:
+    """The deprecated entry for kernels before 5.8: what linux_exec_efi_handover asks of the setup header."""
+
+    def number(offset: int, size: int) -> int:
+        return int.from_bytes(kernel[offset : offset + size], "little")
+
+    if number(_HEADER_MAGIC, 4) != int.from_bytes(b"HdrS", "little") or number(_BOOT_FLAG, 2) != 0xAA55:
+        raise context.fail("Unsupported kernel image.", "EFI_UNSUPPORTED")
+    if number(_VERSION, 2) < 0x20B:
+        raise context.fail("Kernel too old.", "EFI_UNSUPPORTED")
+    if not kernel[_RELOCATABLE]:
+        raise context.fail("Kernel is not relocatable.", "EFI_UNSUPPORTED")
+    wanted = _XLF_EFI_HANDOVER_64 if context.machine == "x64" else _XLF_EFI_HANDOVER_32
+    if number(_VERSION, 2) >= 0x20C and not number(_XLOADFLAGS, 2) & wanted:
+        raise context.fail("Kernel does not support EFI handover protocol.", "EFI_UNSUPPORTED")
+    context.unknown(
+        "the start of a kernel older than 5.8",
+        "the deprecated EFI handover protocol was never recorded; it passes command line and initrd in boot_params",
+        "load_options",
+        "memory",
+    )
+
+
+def _check_for_own_loader(context: Context, kernel: memoryview, headers: pe.Headers) -> None:
+    """What linux_exec refuses before and while it copies the sections, in its order."""
+    if headers.base_relocations[1]:
+        raise _load_error(context, "Inner kernel image contains base relocations, which we do not support.")
+    if headers.dll_characteristics & pe.NX_COMPAT:
+        _note_memory_attributes(context)
+    for section in headers.sections:
+        if section.relocations_offset:
+            raise _load_error(
+                context, "Inner kernel image contains sections with relocations, which we do not support."
+            )
+        if section.raw_size == 0:
+            continue
+        raw_end = section.virtual_address + section.raw_size
+        virtual_end = section.virtual_address + section.virtual_size
+        for refused, message in (
+            (raw_end > _UINT32_MAX, "Invalid PE section, SizeOfRawData + VirtualAddress, overflows"),
+            (raw_end > headers.size_of_image, "Section would write outside of memory"),
+            (
+                section.raw_size > section.virtual_size,
+                "Invalid PE section, raw data size is greater than virtual size",
+            ),
+            (virtual_end > _UINT32_MAX, "Invalid PE section, VirtualSize + VirtualAddress overflows"),
+            (virtual_end > headers.size_of_image, "Section virtual size would write outside of memory"),
+            (
+                section.raw_offset + section.raw_size > _UINT32_MAX,
+                "Invalid PE section, PointerToRawData + SizeOfRawData overflows",
+            ),
+            (
+                section.raw_offset + section.raw_size > len(kernel),
+                "Invalid PE section, raw data extends outside of file",
+            ),
+        ):
+            if refused:
+                raise _load_error(context, message)
+
+
+def _load_error(context: Context, message: str) -> StubFailed:
+    return context.fail(message, "EFI_LOAD_ERROR")
+
+
+def _note_memory_attributes(context: Context) -> None:
+    """A firmware older than UEFI 2.10 has no protocol for read-only code pages; a newer one is taken to have it."""
+    if context.host.firmware.uefi_revision < _MEMORY_ATTRIBUTES_SINCE:
+        context.log("debug", "No EFI_MEMORY_ATTRIBUTE_PROTOCOL found, skipping NX_COMPAT support.")
+
+
+def _register_initrd(context: Context, initrd: Combined | None) -> None:
+    """Offer the initrd by LoadFile2; only 262 replaces what an earlier stage has registered."""
+    if initrd is None or not initrd.by_stub:
+        return
+    if context.host.previous_initrd is not None:
+        if not context.model.takes_previous_initrd:
+            raise context.fail(f"Error registering initrd: {STATUS['EFI_ALREADY_STARTED']}", "EFI_ALREADY_STARTED")
+        context.log("debug", "Successfully unregistered previous LINUX_INITRD_MEDIA device.")
+    context.log("debug", f"Installed new initrd of size {initrd.size}.")
+
+
+def _load(context: Context, kernel: memoryview, headers: pe.Headers) -> Staged:
+    """SizeOfImage bytes of pages with the sections copied to their places; what lies between them is zero."""
+    try:
+        gpa = context.memory.allocate(headers.size_of_image, "EfiLoaderCode")
+    except OutOfResources:
+        raise context.fail(f"Bad kernel image: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES") from None
+    for section in headers.sections:
+        data = kernel[section.raw_offset : section.raw_offset + min(section.raw_size, section.virtual_size)]
+        if len(data) and section.virtual_address + len(data) <= headers.size_of_image:
+            context.memory.place(gpa + section.virtual_address, [data])
+    staged = Staged("kernel", gpa, headers.size_of_image, "EfiLoaderCode", False)
+    context.emit(staged)
+    return staged
+
+
+def _relocates(kernel: memoryview, headers: pe.Headers) -> bool:
+    """Whether the firmware can apply the base relocations (EDK II BasePeCoffLib, PeCoffLoaderRelocateImage)."""
+    blocks = _mapped(kernel, headers, *headers.base_relocations)
+    if blocks is None:
+        return False
+    while blocks:
+        if len(blocks) < 8:
+            return False
+        address, size = int.from_bytes(blocks[:4], "little"), int.from_bytes(blocks[4:8], "little")
+        if size < 8 or size > len(blocks) or address >= headers.size_of_image:
+            return False
+        for offset in range(8, size - 1, 2):
+            kind = int.from_bytes(blocks[offset : offset + 2], "little") >> 12
+            if kind not in _RELOCATION_KINDS:
+                return False
+        blocks = blocks[size:]
+    return True
+
+
+def _mapped(kernel: memoryview, headers: pe.Headers, address: int, size: int) -> memoryview | None:
+    """Bytes of the image in memory by RVA, as far as one section's file data holds them; None elsewhere."""
+    if size == 0:
+        return kernel[:0]
+    for section in headers.sections:
+        start = address - section.virtual_address
+        if start >= 0 and start + size <= min(section.raw_size, section.virtual_size):
+            return kernel[section.raw_offset + start : section.raw_offset + start + size]
+    return None
+
+
+# IMAGE_REL_BASED_ABSOLUTE, HIGH, LOW, HIGHLOW and DIR64 of the Microsoft PE format.
+_RELOCATION_KINDS = (0, 1, 2, 3, 10)

@@ -1,0 +1,99 @@
+"""The stub from start to kernel, in its own order (systemd-stub: stub.c, run)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.machine.memory import OutOfResources
+from stubsim.stub.addons import load_all_addons
+from stubsim.stub.arguments import process_arguments
+from stubsim.stub.boot_secret import SIZE, prepare_boot_secret, refresh_random_seed
+from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
+from stubsim.stub.console import append_console
+from stubsim.stub.context import STATUS, Context
+from stubsim.stub.devicetree import Devicetree, install_addon_devicetrees, install_embedded_devicetree
+from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds
+from stubsim.stub.initrd import Combined, Parts, combine_initrds
+from stubsim.stub.measure import Measured, measure_sections
+from stubsim.stub.previous_initrd import acquire_previous_initrd
+from stubsim.stub.profile import measure_profile
+from stubsim.stub.sections import Sections, find_sections
+from stubsim.stub.sidecars import generate_sidecar_initrds
+from stubsim.stub.smbios import measure_smbios
+from stubsim.stub.variables import export_common_variables, export_pcr_variables, export_stub_variables
+
+_GIB4 = 1 << 32
+
+
+class Prepared(NamedTuple):
+    """All that is ready when the kernel could be started."""
+
+    profile: int
+    sections: Sections
+    cmdline: str | None
+    devicetree: Devicetree | None
+    initrd: Combined | None
+
+
+def prepare(context: Context, found: list[Sections]) -> Prepared:
+    """Everything up to the start of the kernel; raises StubFailed where the stub gives up.
+
+    The sections settled on are put into ``found`` as soon as they are known, for a run that fails later.
+    """
+    image, parameters, sysext, confext = Measured(), Measured(), Measured(), Measured()
+
+    profile, given = process_arguments(context)
+    sections = find_sections(context, profile)
+    found.append(sections)
+
+    measure_profile(context, profile, parameters)
+    measure_sections(context, sections, image)
+
+    seeded = refresh_random_seed(context)
+    secret = prepare_boot_secret(context, sections, seeded)
+
+    cmdline = settle_command_line(context, given, sections, parameters)
+    addons = load_all_addons(context, sections)
+    cmdline = append_addons(context, cmdline, addons.cmdline, parameters)
+    cmdline = append_smbios(context, cmdline, parameters)
+    cmdline = append_console(context, cmdline)
+
+    export_common_variables(context)
+    export_stub_variables(context, profile)
+    measure_smbios(context)
+
+    devicetree = install_embedded_devicetree(context, sections)
+    devicetree = install_addon_devicetrees(context, devicetree, addons.devicetrees, parameters)
+
+    initrds: dict[str, Parts] = {}
+    previous = acquire_previous_initrd(context)
+    if previous is not None:
+        initrds["previous"] = (previous,)
+    initrds |= generate_sidecar_initrds(context, {"parameters": parameters, "sysext": sysext, "confext": confext})
+    initrds |= generate_embedded_initrds(context, sections)
+    if secret is not None:
+        initrds["boot-secret"] = generate_boot_secret_initrd(secret or bytes(SIZE))
+    for name in (".initrd", ".ucode"):
+        data = sections.data(name)
+        if data is not None:
+            initrds[name[1:]] = (data,)
+    unknown = frozenset({"boot-secret"} if secret == b"" else ())
+    initrd = combine_initrds(context, initrds, addons, parameters, unknown)
+
+    export_pcr_variables(context, image, parameters, sysext, confext)
+    _stage(context, initrd, devicetree)
+    return Prepared(profile, sections, cmdline, devicetree, initrd)
+
+
+def _stage(context: Context, initrd: Combined | None, devicetree: Devicetree | None) -> None:
+    """Pages for the combined initrd, below 4 GiB on x86, and for a devicetree that the stub installs."""
+    try:
+        if devicetree is not None and devicetree.source != "firmware" and devicetree.data is not None:
+            context.emit(context.memory.stage("devicetree", [devicetree.data], "EfiACPIReclaimMemory"))
+        if initrd is not None and initrd.by_stub:
+            below = _GIB4 if context.machine in ("x64", "ia32") else None
+            context.emit(context.memory.stage("initrd", initrd.parts, "EfiLoaderData", below=below))
+    except OutOfResources:
+        raise context.fail(
+            f"Failed to allocate pages: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES"
+        ) from None

@@ -1,0 +1,149 @@
+"""Which sections the stub works with: base, then profile, the `.dtbauto` and `.efifw` by the machine (pe.c, stub.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.formats import efifw, hwids, pe
+from stubsim.stub import devicetree
+from stubsim.stub.arguments import UINT_MAX
+from stubsim.stub.chid_match import Match, chid_match
+from stubsim.stub.context import STATUS, Context
+from stubsim.uki import Uki
+
+
+class Sections(NamedTuple):
+    """The sections settled on by name, in the image they belong to, with the `.hwids` matches that led to them.
+
+    A section of VirtualSize 0 stands for its name, so it hides later ones, but counts as missing.
+    """
+
+    uki: Uki
+    found: dict[str, pe.Section]
+    matches: dict[int, Match | None]
+    hwids_error: str | None
+
+    def section(self, name: str) -> pe.Section | None:
+        section = self.found.get(name)
+        return section if section is not None and section.virtual_size else None
+
+    def data(self, name: str) -> memoryview | None:
+        section = self.section(name)
+        return None if section is None else self.uki.data(section)
+
+
+def find_sections(context: Context, profile: int) -> Sections:
+    """Base sections, overridden name by name by the profile's; raises StubFailed for a missing profile or `.linux`."""
+    uki = context.uki
+    sections = locate_sections(context, uki, uki.base)
+    if profile != UINT_MAX and context.model.takes_profiles:
+        if profile < len(uki.profiles):
+            own = locate_sections(context, uki, uki.profiles[profile].sections)
+            sections = Sections(
+                uki,
+                sections.found | own.found,
+                {kind: own.matches.get(kind) or match for kind, match in sections.matches.items()},
+                own.hwids_error or sections.hwids_error,
+            )
+        elif profile != 0:
+            # Profile 0 is implied where the image has no .profile at all.
+            raise context.fail("Unable to locate embedded per-profile PE sections: Not found", "EFI_NOT_FOUND")
+    if sections.section(".linux") is None:
+        raise context.fail("Image lacks .linux section.", "EFI_NOT_FOUND")
+    return sections
+
+
+def locate_sections(context: Context, uki: Uki, table: Sequence[pe.Section]) -> Sections:
+    """The first section of each known name in a part of the section table; see pe_locate_sections."""
+    found: dict[str, pe.Section] = {}
+    for section in table:
+        if section.name in context.model.sections and section.name not in (".dtbauto", ".efifw"):
+            found.setdefault(section.name, section)
+
+    matches: dict[int, Match | None] = {hwids.DEVICETREE: None, hwids.UEFI_FW: None}
+    error = None
+    sections = Sections(uki, found, matches, None)
+    table_data = sections.data(".hwids")
+    if table_data is not None:
+        error = _match_hwids(context, table_data, matches)
+    if context.model.matches_devicetree_entries:
+        _choose_devicetree(context, uki, table, found, matches[hwids.DEVICETREE])
+    if context.model.matches_firmware_entries:
+        _choose_firmware(context, uki, table, found, matches[hwids.UEFI_FW])
+    return sections._replace(hwids_error=error)
+
+
+def _match_hwids(context: Context, data: memoryview, matches: dict[int, Match | None]) -> str | None:
+    """Look the machine up once for each kind of entry; a devicetree of the firmware stops the first look-up only."""
+    error = None
+    if context.model.matches_devicetree_entries and context.host.devicetree is None:
+        match, status = chid_match(context, data, hwids.DEVICETREE)
+        matches[hwids.DEVICETREE] = match
+        if status is not None:
+            error = _report(context, "HWID matching failed, no DT blob will be selected", status)
+    if context.model.matches_firmware_entries:
+        match, status = chid_match(context, data, hwids.UEFI_FW)
+        matches[hwids.UEFI_FW] = match
+        if status is not None:
+            error = _report(context, "No UEFI FW will be selected", status) or error
+    return error
+
+
+def _report(context: Context, text: str, status: str) -> str | None:
+    """Log a failed look-up; that nothing matched is no error of the table."""
+    if status != "EFI_NOT_FOUND":
+        context.log("error", f"{text}: {STATUS[status]}")
+        return STATUS[status]
+    if context.model.reports_no_match_as_error:
+        # 257 does not print the status of a miss.
+        context.log("error", f"{text}.")
+    else:
+        context.log("debug", f"{text}: {STATUS[status]}")
+    return None
+
+
+def _choose_devicetree(
+    context: Context, uki: Uki, table: Sequence[pe.Section], found: dict[str, pe.Section], match: Match | None
+) -> None:
+    """The first `.dtbauto` whose first compatible is the firmware's, or else that of the matched entry."""
+    for number, section in enumerate(table):
+        if section.name != ".dtbauto":
+            continue
+        status = devicetree.match_dtb(context, uki.data(section), None if match is None else match.string)
+        if status == "bad":
+            context.log("error", f"Found bad DT blob in PE section {number}")
+        elif status == "match":
+            found[".dtbauto"] = section
+            return
+
+
+def _choose_firmware(
+    context: Context, uki: Uki, table: Sequence[pe.Section], found: dict[str, pe.Section], match: Match | None
+) -> None:
+    """The first `.efifw` with the matched entry's fwid; a bad blob is named and skipped."""
+    if match is None or match.string is None:
+        return
+    # 262.1 goes through them twice, so a bad blob is named twice (recorded: efifw-badheader, efifw-raw-*).
+    chosen = None
+    for _ in range(2):
+        for number, section in enumerate(table):
+            if section.name != ".efifw":
+                continue
+            fwid = _fwid(uki, section)
+            if fwid is None:
+                context.log("error", f"Found bad efifw blob in PE section {number}")
+            elif fwid == match.string:
+                chosen = section
+                break
+    if chosen is not None:
+        found[".efifw"] = chosen
+
+
+def _fwid(uki: Uki, section: pe.Section) -> bytes | None:
+    """The id in a blob's header; None for a blob the stub refuses, which must also be aligned to 4 bytes."""
+    try:
+        return None if section.virtual_address % 4 else efifw.parse(uki.data(section)).fwid
+    except StubsimError:
+        return None

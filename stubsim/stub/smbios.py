@@ -1,0 +1,41 @@
+"""SMBIOS measured into PCR 1, new in 262 (systemd-stub: measure.c)."""
+
+from __future__ import annotations
+
+from stubsim.formats.efi_string import utf16z
+from stubsim.stub.context import Context
+from stubsim.stub.measure import log_event
+from stubsim.stub.variables import ATTRIBUTES, set_variable
+
+PCR_PLATFORM_CONFIG = 1
+
+# Structure type -> event tag; the description names the type.
+_TAGS = {1: 0xD5CB7CBC, 2: 0xE0D47BC8, 11: 0xC0B3BD23}
+_WAKE_UP_TYPE = 24
+
+
+def measure_smbios(context: Context) -> None:
+    """Every structure of type 1, 2 and 11 in table order, whole, only the wake-up byte of type 1 set to 0.
+
+    Not done twice: LoaderPcrSMBIOS says that the boot loader has (recorded: launch-loaderpcrsmbios, sdboot).
+    """
+    if not context.model.measures_smbios or not context.tpm.present:
+        return
+    if context.variables.get("LoaderPcrSMBIOS") is not None:
+        return
+    if context.host.structures is None:
+        context.unknown(
+            "the SMBIOS events of PCR 1",
+            "the host file has no raw SMBIOS table (smbios_table), and serial numbers and handles are hashed too",
+            "measurements",
+            "pcrs",
+        )
+    for structure in context.host.structures or ():
+        tag = _TAGS.get(structure.type)
+        if tag is not None:
+            raw = bytearray(structure.raw)
+            if structure.type == 1 and len(structure.formatted) > _WAKE_UP_TYPE:
+                raw[_WAKE_UP_TYPE] = 0
+            digests = context.digests.of(bytes(raw))
+            log_event(context, PCR_PLATFORM_CONFIG, f"smbios:type{structure.type}", digests, tag)
+    set_variable(context, "LoaderPcrSMBIOS", utf16z(str(PCR_PLATFORM_CONFIG)), ATTRIBUTES)

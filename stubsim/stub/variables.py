@@ -1,0 +1,82 @@
+"""What userspace finds in EFI variables (systemd-stub: export-vars.c, export_stub_variables, export_pcr_variables)."""
+
+from __future__ import annotations
+
+import struct
+
+from stubsim.formats.efi_string import utf16z
+from stubsim.machine.variables import LOADER
+from stubsim.stub.context import Context
+from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS, Measured
+from stubsim.trace import VariableSet
+
+# EFI_VARIABLE_BOOTSERVICE_ACCESS | EFI_VARIABLE_RUNTIME_ACCESS: volatile.
+ATTRIBUTES = 0x6
+NON_VOLATILE_BOOT_ONLY = 0x3
+
+
+def set_variable(context: Context, name: str, data: bytes | None, attributes: int, size: int = 0) -> None:
+    """Write one; the firmware refuses to change attributes, and the stub does not look (recorded: prior-vars).
+
+    Data of None stands for ``size`` bytes drawn at random.
+    """
+    if context.variables.set(name, bytes(size) if data is None else data, attributes):
+        context.emit(VariableSet(name, LOADER, attributes, data))
+
+
+def export_common_variables(context: Context) -> None:
+    """The Loader* ones, each only where no boot loader has set it."""
+    firmware = context.host.firmware
+    texts = {
+        "LoaderDevicePartUUID": _partition(context),
+        "LoaderImageIdentifier": context.image.path,
+        "LoaderFirmwareInfo": f"{firmware.vendor} {firmware.revision >> 16}.{firmware.revision & 0xFFFF:02}",
+        "LoaderFirmwareType": f"UEFI {firmware.uefi_revision >> 16}.{firmware.uefi_revision & 0xFFFF:02}",
+    }
+    if context.model.exports_tpm_banks:
+        texts["LoaderTpm2ActivePcrBanks"] = f"{context.tpm.active_banks_mask:#010x}"
+    if context.model.exports_keyboard_layout:
+        texts["LoaderKeyboardLayout"] = context.host.keyboard_layout
+        if context.host.keyboard_layout is None:
+            context.log(
+                "debug",
+                "Initial GetKeyboardLayout did not report required buffer size, ignoring: Not found",
+            )
+    for name, text in texts.items():
+        if text is not None and context.variables.get(name) is None:
+            set_variable(context, name, utf16z(text), ATTRIBUTES)
+
+
+def export_stub_variables(context: Context, profile: int) -> None:
+    """The Stub* ones, written whatever was there."""
+    stub = context.uki.stub
+    if stub is not None:
+        set_variable(context, "StubInfo", utf16z(f"{stub.name} {stub.version}"), ATTRIBUTES)
+    if context.model.stub_features is not None:
+        set_variable(context, "StubFeatures", struct.pack("<Q", context.model.stub_features), ATTRIBUTES)
+    else:
+        context.unknown("StubFeatures", f"no recording of stub {context.model.id}", "variables")
+    if context.model.takes_profiles:
+        set_variable(context, "StubProfile", utf16z(str(profile)), ATTRIBUTES)
+    for name, text in (("StubDevicePartUUID", _partition(context)), ("StubImageIdentifier", context.image.path)):
+        if text is not None:
+            set_variable(context, name, utf16z(text), ATTRIBUTES)
+
+
+def export_pcr_variables(
+    context: Context, image: Measured, parameters: Measured, sysext: Measured, confext: Measured
+) -> None:
+    for name, measured, pcr in (
+        ("StubPcrKernelImage", image, PCR_KERNEL_IMAGE),
+        ("StubPcrKernelParameters", parameters, PCR_KERNEL_CONFIG),
+        ("StubPcrInitRDSysExts", sysext, PCR_SYSTEM_EXTENSIONS),
+        ("StubPcrInitRDConfExts", confext, PCR_KERNEL_CONFIG),
+    ):
+        if measured.all:
+            set_variable(context, name, utf16z(str(pcr)), ATTRIBUTES)
+
+
+def _partition(context: Context) -> str | None:
+    """The partition's GUID in upper case; None where the image came from no partition."""
+    uuid = context.host.esp_partition_uuid
+    return None if context.image.esp is None or uuid is None else str(uuid).upper()

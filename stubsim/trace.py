@@ -1,0 +1,73 @@
+"""What a boot causes, as typed events in the order in which the stub would cause them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+
+
+class Log(NamedTuple):
+    """A message of the stub; level is error, warning, info or debug."""
+
+    level: str
+    message: str
+
+
+class Measured(NamedTuple):
+    """A PCR extend with its event log entry; ``data`` is the event data as the log holds it."""
+
+    pcr: int
+    type: str
+    tag: int | None
+    description: str
+    digests: dict[str, bytes]
+    data: bytes
+
+
+class VariableSet(NamedTuple):
+    """A variable the firmware let the stub set; data is None where the stub draws it at random."""
+
+    name: str
+    guid: UUID
+    attributes: int
+    data: bytes | None
+
+
+class EspWritten(NamedTuple):
+    """A file the stub creates or rewrites on its partition; size in bytes."""
+
+    path: str
+    size: int
+
+
+class Staged(NamedTuple):
+    """A range of guest memory that something was put into; size in bytes, gpa is page aligned."""
+
+    name: str
+    gpa: int
+    size: int
+    type: str
+    shared: bool
+
+
+class FwCfgWritten(NamedTuple):
+    """One accepted write to a fw_cfg file; gpa is where the guest keeps the bytes for the DMA transfer."""
+
+    file: str
+    selector: int
+    offset: int
+    data: bytes
+    gpa: int
+
+
+class Unknown(NamedTuple):
+    """Something that was not decided, why, and the top-level JSON keys that depend on it."""
+
+    what: str
+    why: str
+    affects: tuple[str, ...]
+
+
+Event = Log | Measured | VariableSet | EspWritten | Staged | FwCfgWritten | Unknown
+Emit = Callable[[Event], None]

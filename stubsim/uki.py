@@ -1,0 +1,103 @@
+"""A UKI as systemd-stub sees it: its sections, its profiles, and which stub is in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.formats import pe
+
+# Readers and ukify agree on this many profiles; the text of further ones is not read.
+PROFILES_MAX = 256
+# .sbat and .profile are short texts; what a hostile file puts behind this many bytes is not looked at.
+_TEXT_MAX = 1 << 16
+_LOADER_INFO = "#### LoaderInfo: "
+_STUBS = ("systemd-stub", "stubble")
+
+
+class StubId(NamedTuple):
+    """The stub's own name and version, e.g. "systemd-stub" and "262.1-1"."""
+
+    name: str
+    version: str
+
+
+class Profile(NamedTuple):
+    """The sections from one ``.profile`` up to the next, that one included."""
+
+    index: int  # type: ignore[assignment]
+    id: str | None
+    title: str | None
+    sections: tuple[pe.Section, ...]
+
+
+class Uki:
+    """A UKI on disk; section data are views of the mapped file."""
+
+    def __init__(self, image: pe.Image) -> None:
+        self.path = image.path
+        self.image = image
+        self.size = len(image.data)
+        self._data: dict[int, memoryview] = {}
+        # Every .profile counts, whatever its size (systemd-stub, pe_section_table_find_profile_start).
+        starts = [section.index for section in image.sections if section.name == ".profile"]
+        ends = [*starts[1:], len(image.sections)]
+        self.base = image.sections[: starts[0]] if starts else image.sections
+        self.profiles = tuple(
+            self._profile(index, image.sections[start:end])
+            for index, (start, end) in enumerate(zip(starts, ends, strict=False))
+        )
+        self.stub = self._stub()
+
+    def data(self, section: pe.Section) -> memoryview:
+        """The section's VirtualSize bytes, always the same view for the same section."""
+        if section.index not in self._data:
+            self._data[section.index] = pe.section_data(self.image, section)
+        return self._data[section.index]
+
+    def _profile(self, index: int, sections: tuple[pe.Section, ...]) -> Profile:
+        if index >= PROFILES_MAX:
+            return Profile(index, None, None, sections)
+        fields = _os_release(self._text(sections[0]))
+        return Profile(index, fields.get("ID"), fields.get("TITLE"), sections)
+
+    def _stub(self) -> StubId | None:
+        """Which stub it is, from its .sdmagic or else its .sbat: distributions may put the exact version there only."""
+        info = self._text_of(".sdmagic").partition(_LOADER_INFO)[2].partition(" ####")[0]
+        name, _, version = info.partition(" ")
+        if name and version:
+            return StubId(name, version)
+        rows = [row.split(",") for row in self._text_of(".sbat").splitlines()]
+        components = {row[0]: row[4] for row in reversed(rows) if len(row) > 4}
+        for name in _STUBS:
+            if version := components.get(name, ""):
+                # "systemd-stub.debian" has "262.1-1" where "systemd-stub" has "262".
+                vendors = [v for component, v in components.items() if component.startswith(f"{name}.")]
+                return StubId(name, next((v for v in vendors if v.startswith(version)), version))
+        return None
+
+    def _text_of(self, name: str) -> str:
+        """The text of the first section of the name, empty without one."""
+        return next((self._text(section) for section in self.image.sections if section.name == name), "")
+
+    def _text(self, section: pe.Section) -> str:
+        start = section.raw_offset
+        data = self.image.data[start : start + min(section.virtual_size, section.raw_size, _TEXT_MAX)]
+        return bytes(data).partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def load(path: str) -> Uki:
+    """Open a UKI. StubsimError: what pe.open_image raises."""
+    return Uki(pe.open_image(path))
+
+
+def _os_release(text: str) -> dict[str, str]:
+    """Key and value of each line, one pair of quotes removed; as in systemd-boot, the last of a key counts."""
+    fields = {}
+    for line in text.splitlines():
+        key, found, value = line.strip().partition("=")
+        if not found or key.startswith("#"):
+            continue
+        if len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]:
+            value = value[1:-1]
+        fields[key.strip()] = value
+    return fields

@@ -1,0 +1,1 @@
+"""Values to terminal, JSON and files; no view is known to the boot."""

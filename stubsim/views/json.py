@@ -1,0 +1,220 @@
+"""A boot as JSON (`stubsim/boot/1`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from stubsim.boot import Boot
+from stubsim.errors import StubsimError
+from stubsim.explain.selection import reasons
+from stubsim.formats import efifw, fdt, hwids, payload, pe
+from stubsim.stub.chid_match import Match
+from stubsim.stub.devicetree import Devicetree
+from stubsim.stub.initrd import Combined
+from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+
+Json = dict[str, Any]
+
+
+def dumps(value: Json) -> str:
+    """One document, keys in the order of the contract, ASCII only so that any text survives."""
+    return json.dumps(value, indent=1) + "\n"
+
+
+def boot_json(boot: Boot) -> Json:
+    """The contract of `stubsim boot --format json`; see the schema of the same name."""
+    unknown = of_kind(boot, Unknown)
+    return {
+        "schema": "stubsim/boot/1",
+        "uki": uki_json(boot),
+        "model": {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))},
+        "outcome": boot.outcome._asdict(),
+        "profile": _profile(boot),
+        "chids": {str(kind): None if chid is None else str(chid) for kind, chid in boot.chids.items()},
+        "hwids": _hwids(boot),
+        "sections": _sections(boot),
+        "selection": _selection(boot),
+        "load_options": None if boot.load_options is None else boot.load_options.hex(),
+        "cmdline": None if boot.prepared is None else boot.prepared.cmdline,
+        "initrd": None if boot.prepared is None else _initrd(boot, boot.prepared.initrd),
+        "devicetree": None if boot.prepared is None else _devicetree(boot, boot.prepared.devicetree),
+        "memory": [row._asdict() for row in of_kind(boot, Staged)],
+        "fw_cfg": {
+            "dialect": boot.dialect,
+            "proposal": boot.proposal,
+            "writes": [write._asdict() | {"data": write.data.hex()} for write in of_kind(boot, FwCfgWritten)],
+            "io": [],
+        },
+        "measurements": [_measurement(event) for event in of_kind(boot, Measured)],
+        "pcrs": {bank: {str(pcr): value.hex() for pcr, value in values.items()} for bank, values in boot.pcrs.items()},
+        "variables": _variables(boot),
+        "esp_changes": [event._asdict() for event in of_kind(boot, EspWritten)],
+        "log": [event._asdict() for event in of_kind(boot, Log)],
+        "assumed": list(boot.assumed),
+        "unknown": [{"what": row.what, "why": row.why, "affects": list(row.affects)} for row in unknown],
+        "next": None,
+    }
+
+
+def of_kind(boot: Boot, kind: type[Any]) -> list[Any]:
+    """The events of one type, in order."""
+    return [event for event in boot.trace if type(event) is kind]
+
+
+def verified(boot: Boot) -> tuple[str, ...]:
+    """The areas proven by recordings: none on another architecture or in a confidential guest so far."""
+    recorded = boot.host.confidential is None and pe.MACHINES.get(boot.uki.image.machine) == "x64"
+    return boot.model.verified if recorded else ()
+
+
+def uki_json(boot: Boot) -> Json:
+    uki = boot.uki
+    return {
+        "path": uki.path,
+        "size": uki.size,
+        "sha256": boot.digests.sha256(uki.image.data).hex(),
+        "machine": pe.MACHINES.get(uki.image.machine, f"{uki.image.machine:#06x}"),
+        "stub": None if uki.stub is None else uki.stub._asdict(),
+    }
+
+
+def hexed(digests: dict[str, bytes]) -> dict[str, str]:
+    return {bank: digest.hex() for bank, digest in digests.items()}
+
+
+def _profile(boot: Boot) -> Json | None:
+    if boot.prepared is None:
+        return None
+    index = boot.prepared.profile
+    profiles = boot.uki.profiles
+    own = profiles[index] if index < len(profiles) else None
+    return {"index": index, "id": own and own.id, "title": own and own.title}
+
+
+def _hwids(boot: Boot) -> Json:
+    sections = boot.sections
+    data = None if sections is None else sections.data(".hwids")
+    matches = {} if sections is None else sections.matches
+    return {
+        "entries": 0 if data is None else len(hwids.walk(data)),
+        "error": None if sections is None else sections.hwids_error,
+        "matches": {
+            "devicetree": _match(matches.get(hwids.DEVICETREE), "compatible"),
+            "uefi-fw": _match(matches.get(hwids.UEFI_FW), "fwid"),
+        },
+    }
+
+
+def _match(match: Match | None, string: str) -> Json | None:
+    if match is None:
+        return None
+    return {
+        "entry": match.entry.index,
+        "chid_type": match.chid_type,
+        "chid": str(match.entry.chid),
+        "name": match.entry.name,
+        string: None if match.string is None else match.string.decode("utf-8", "replace"),
+    }
+
+
+def _sections(boot: Boot) -> list[Json]:
+    if boot.sections is None:
+        return []
+    rows = []
+    for name in boot.model.sections:
+        section, data = boot.sections.section(name), boot.sections.data(name)
+        if section is not None and data is not None:
+            rows.append(
+                {
+                    "index": section.index,
+                    "name": name,
+                    "offset": section.raw_offset,
+                    "size": section.virtual_size,
+                    "digests": hexed(boot.digests.of(data)),
+                }
+            )
+    return rows
+
+
+def _selection(boot: Boot) -> Json:
+    chosen: Json = {"efifw": None, "dtbauto": None}
+    if boot.sections is not None:
+        section, data = boot.sections.section(".efifw"), boot.sections.data(".efifw")
+        if section is not None and data is not None:
+            blob = efifw.parse(data)
+            chosen["efifw"] = {
+                "section": section.index,
+                "fwid": blob.fwid.decode("utf-8", "replace"),
+                "payload": payload_json(boot, blob.payload),
+            }
+        section, data = boot.sections.section(".dtbauto"), boot.sections.data(".dtbauto")
+        if section is not None and data is not None:
+            chosen["dtbauto"] = {"section": section.index, "compatible": fdt.root_compatible(data)[0]}
+    return chosen | {"reasons": list(reasons(boot))}
+
+
+def payload_json(boot: Boot, data: memoryview) -> Json:
+    return {"size": len(data), "sha256": boot.digests.sha256(data).hex(), "kind": payload.kind(data).name}
+
+
+def _initrd(boot: Boot, initrd: Combined | None) -> Json | None:
+    if initrd is None:
+        return None
+    digests = boot.digests
+    return {
+        "size": initrd.size,
+        "sha256": digests.sha256_of_parts(initrd.parts).hex() if initrd.known else None,
+        "parts": [
+            {
+                "kind": part.kind,
+                "name": part.name,
+                "offset": part.offset,
+                "size": part.size,
+                "sha256": digests.sha256_of_parts(part.parts).hex() if part.known else None,
+            }
+            for part in initrd.initrds
+        ],
+    }
+
+
+def _devicetree(boot: Boot, tree: Devicetree | None) -> Json | None:
+    if tree is None:
+        return None
+    known = tree.data is not None
+    return {
+        "size": len(tree.data) if tree.data is not None else None,
+        "sha256": boot.digests.sha256(tree.data).hex() if tree.data is not None else None,
+        "source": tree.source if tree.section is None else f"{tree.source} (section {tree.section})",
+    } | ({} if known else {"note": "the blob does not tell its length"})
+
+
+def _measurement(event: Measured) -> Json:
+    return {
+        "pcr": event.pcr,
+        "type": event.type,
+        "tag": None if event.tag is None else f"{event.tag:#010x}",
+        "description": event.description,
+        "digests": hexed(event.digests),
+    }
+
+
+def _variables(boot: Boot) -> list[Json]:
+    random = {event.name for event in of_kind(boot, VariableSet) if event.data is None}
+    return [
+        {
+            "name": variable.name,
+            "guid": str(variable.guid),
+            "attributes": variable.attributes,
+            "data": None if variable.name in random else variable.data.hex(),
+            "set_by_stub": variable.set_by_stub,
+        }
+        for variable in boot.variables
+    ]
+
+
+def error_json(error: StubsimError) -> Json:
+    """`stubsim/error/1`."""
+    keys: Iterable[str] = ("message", "path", "section", "offset", "expected", "hint")
+    return {"schema": "stubsim/error/1"} | {key: getattr(error, key) for key in keys}

@@ -1,0 +1,63 @@
+"""What every test shares: the recordings' place, and deterministic hypothesis runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("stubsim", derandomize=True, deadline=None, database=None)
+settings.load_profile("stubsim")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("STUBSIM_SHARED", ROOT.parent / "shared"))
+NO_ORACLE = "oracle not installed"
+NO_RECORDINGS = "no recordings"
+# Where Debian keeps dmidecode and systemd-measure.
+ORACLE_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/lib/systemd", "/lib/systemd"])
+
+
+def recordings(kind: str = "golden") -> list[Path]:
+    """The recorded boots outside the repository, none where they are absent."""
+    return sorted(path for path in (SHARED / kind).glob("*@*") if path.is_dir())
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"{NO_RECORDINGS} at {SHARED} (STUBSIM_SHARED)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[[str], str]:
+    """Find a tool that we did not write: ``oracle("dtc")`` is its path.
+
+    Without the tool the test skips; where CI=true it fails, since a comparison that never runs proves nothing.
+    """
+
+    def find(name: str) -> str:
+        path = shutil.which(name, path=ORACLE_PATH)
+        if path is None:
+            reason = f"{NO_ORACLE}: {name} (make test-oracles)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+        return path
+
+    return find
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Say right above the closing line how much was not tested, since skips are easily overlooked."""
+    yield
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    oracles = sum(NO_ORACLE in reason for reason in reasons)
+    # A parametrization over absent recordings is one skip of an empty set.
+    absent = sum(NO_RECORDINGS in reason or "empty parameter set" in reason for reason in reasons)
+    terminalreporter.write_line(f"{len(reasons)} skipped: {oracles} oracle tools missing, {absent} recordings absent")

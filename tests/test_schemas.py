@@ -1,0 +1,372 @@
+"""The JSON Schemas: valid themselves, true to the recorded hosts and to what the host reader takes, and closed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from stubsim import hosts, schemas
+from stubsim.errors import StubsimError
+from stubsim.hosts.fixture import KEYS
+
+ROOT = Path(__file__).parents[1]
+GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+SHA256 = "0f" * 32
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(schemas.load(name))
+
+
+def faults(name: str, value: object) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(value)]
+
+
+def test_every_file_is_a_schema_of_that_name():
+    assert sorted(path.stem for path in (ROOT / "stubsim" / "schemas").glob("*.json")) == sorted(schemas.NAMES)
+    for name in schemas.NAMES:
+        schema = schemas.load(name)
+        Draft202012Validator.check_schema(schema)
+        assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        assert schema["$id"] == f"urn:stubsim:schema:{name}:1"
+        owner = schema["$defs"]["host"] if name == "host" else schema
+        assert owner["properties"]["schema"] == {"const": f"stubsim/{name}/1"}
+
+
+def test_another_name_is_refused():
+    for name in ("nothing", "../errors", "__init__"):
+        with pytest.raises(KeyError):
+            schemas.load(name)
+
+
+def walk(value: Any) -> Any:
+    yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from walk(inner)
+
+
+@pytest.mark.parametrize("name", schemas.NAMES)
+def test_references_lead_somewhere_and_nothing_is_left_over(name: str):
+    schema = schemas.load(name)
+    used = {value["$ref"] for value in walk(schema) if isinstance(value, dict) and "$ref" in value} - {"#"}
+    assert used == {f"#/$defs/{key}" for key in schema.get("$defs", {})}
+
+
+@pytest.mark.parametrize("name", schemas.NAMES)
+def test_integers_say_what_they_count(name: str):
+    """A bare integer has a unit in its description, or is a number whose name says it all."""
+    plain = {"pcr", "selector", "type", "attributes", "revision"}
+    for value in walk(schemas.load(name)):
+        for key, one in value.get("properties", {}).items() if isinstance(value, dict) else ():
+            if isinstance(one, dict) and "integer" in (one.get("type") or ()) and key not in plain:
+                assert one.get("description"), key
+
+
+def test_the_host_schema_has_the_keys_the_reader_has():
+    definitions = schemas.load("host")["$defs"]
+    top = definitions["host"]["properties"]
+    fw_cfg = top["fw_cfg"]["anyOf"][0]
+    found = {
+        "": definitions["host"],
+        "smbios": definitions["smbios"],
+        "smbios_table": top["smbios_table"]["anyOf"][0],
+        "tpm": top["tpm"]["anyOf"][0],
+        "variables[]": top["variables"]["items"],
+        "console": top["console"],
+        "fw_cfg": fw_cfg,
+        "fw_cfg.vmfwupdate": fw_cfg["properties"]["vmfwupdate"]["anyOf"][0],
+        "firmware": top["firmware"],
+    }
+    assert {place: set(schema["properties"]) for place, schema in found.items()} == {
+        place: set(keys) for place, keys in KEYS.items()
+    }
+    assert all(schema["additionalProperties"] is False for schema in found.values())
+
+
+def test_every_recorded_host_is_valid(shared: Path):
+    paths = sorted((shared / "golden").glob("*/host.json"))
+    assert paths
+    host = validator("host")
+    for path in paths:
+        host.validate(json.loads(path.read_text()))
+
+
+def test_every_host_fixture_is_valid():
+    paths = sorted((ROOT / "fixtures" / "hosts").glob("*.json"))
+    assert paths
+    for path in paths:
+        assert faults("host", json.loads(path.read_text("utf-8"))) == []
+
+
+WRONG_HOSTS: list[object] = [
+    [],
+    {"memroy": "1G"},
+    {"schema": "stubsim/host/2"},
+    {"smbios": {"bios_major": 256}},
+    {"smbios": {"bios_major": True}},
+    {"smbios": {"family": "a\0"}},
+    {"smbios": {"oem_strings": [""]}},
+    {"bios_major": "2"},
+    {"manufacturer": "M", "memory": "1G"},
+    {"smbios_table": {}},
+    {"edid": "AAA"},
+    {"architecture": "x86_64"},
+    {"memory": "2 G"},
+    {"memory": 0},
+    {"memory": None},
+    {"hypervisor": 1},
+    {"confidential": "sev"},
+    {"tpm": {"banks": []}},
+    {"tpm": {"banks": ["sha1", "sha1"]}},
+    {"variables": [{"name": "N", "guid": GUID, "attributes": 6}]},
+    {"variables": [{"name": "", "guid": GUID, "attributes": 6, "data": ""}]},
+    {"boot_secret": "abc"},
+    {"esp_partition_uuid": "{" + GUID + "}"},
+    {"console": {"serial": ["3f8"]}},
+    {"fw_cfg": {"vmfwupdate": {"dialect": "v5"}}},
+    {"firmware": {"vendor": None}},
+    {"firmware": {"sha256": "ab"}},
+    {"unknown": ["name"]},
+]
+RIGHT_HOSTS: list[object] = [
+    {},
+    {"manufacturer": "M", "oem_strings": ["x"], "name": "n"},
+    {
+        "memory": 1 << 30,
+        "tpm": None,
+        "fw_cfg": None,
+        "architecture": None,
+        "smbios": {"family": None, "product_sku": ""},
+    },
+    {"fw_cfg": {"vmfwupdate": {"cap": 0}}, "unknown": ["tpm", "smbios.family"], "tpm": {}, "smbios_table": None},
+    {
+        "variables": [{"name": "N", "guid": GUID.upper(), "attributes": 6, "data": "/w=="}],
+        "console": {"serial": [1016]},
+    },
+]
+
+
+@pytest.mark.parametrize("value", WRONG_HOSTS, ids=str)
+def test_reader_and_schema_refuse(value: object):
+    assert faults("host", value)
+    with pytest.raises(StubsimError):
+        hosts.from_json(value)
+
+
+@pytest.mark.parametrize("value", RIGHT_HOSTS, ids=str)
+def test_reader_and_schema_accept(value: object):
+    assert faults("host", value) == []
+    hosts.from_json(value)
+
+
+VALUES = (
+    st.none() | st.booleans() | st.integers(-1, 300) | st.sampled_from(["", "x", "sha256", "2G", "tdx", "AA==", GUID])
+)
+NESTED = VALUES | st.lists(VALUES, max_size=2) | st.dictionaries(st.sampled_from(KEYS["smbios"]), VALUES, max_size=2)
+ANY_HOST = st.dictionaries(st.sampled_from(KEYS[""]), NESTED, max_size=3) | st.one_of(
+    st.dictionaries(st.sampled_from(KEYS[place]), NESTED).map(lambda value, place=place: {place: value})
+    for place in ("smbios", "smbios_table", "tpm", "console", "fw_cfg", "firmware")
+)
+HOST = validator("host")
+
+
+@given(ANY_HOST)
+def test_what_the_reader_takes_the_schema_takes(value: dict[str, Any]):
+    try:
+        hosts.from_json(value)
+    except StubsimError:
+        return
+    HOST.validate(value)
+
+
+MATCH = {"entry": 0, "chid_type": 3, "chid": GUID, "name": "Device", "fwid": "fw"}
+EVENT = {"pcr": 11, "type": "EV_IPL", "tag": None, "description": ".linux", "digests": {"sha256": SHA256}}
+UKI = {
+    "path": "uki.efi",
+    "size": 1,
+    "sha256": SHA256,
+    "machine": "x64",
+    "stub": {"name": "systemd-stub", "version": "262.1-1"},
+}
+MODEL = {"id": "262", "reason": "the UKI's own stub", "verified": ["pcr11"]}
+PROFILE = {"index": 0, "id": None, "title": None}
+UNKNOWN = {"what": "tpm", "why": "not in the host file", "affects": ["pcrs"]}
+BOOT: dict[str, Any] = {
+    "schema": "stubsim/boot/1",
+    "uki": UKI,
+    "model": MODEL,
+    "outcome": {"status": "kernel-started", "message": None, "efi_status": None},
+    "profile": PROFILE,
+    "chids": {"0": None, "3": GUID, "17": None},
+    "hwids": {"entries": 2, "error": None, "matches": {"devicetree": None, "uefi-fw": MATCH}},
+    "sections": [{"index": 1, "name": ".linux", "offset": 4096, "size": 1, "digests": {"sha256": SHA256}}],
+    "selection": {
+        "efifw": {"section": 4, "fwid": "fw", "payload": {"size": 1, "sha256": SHA256, "kind": "raw"}},
+        "dtbauto": {"section": 5, "compatible": "a,b"},
+        "reasons": [],
+    },
+    "load_options": "0000",
+    "cmdline": "",
+    "initrd": {
+        "size": 4,
+        "sha256": None,
+        "parts": [{"kind": "initrd", "name": ".initrd", "offset": 0, "size": 3, "sha256": SHA256}],
+    },
+    "devicetree": {"size": None, "sha256": None, "source": "firmware"},
+    "memory": [{"name": "kernel", "gpa": 1 << 30, "size": 1, "type": "EfiLoaderCode", "shared": False}],
+    "fw_cfg": {
+        "dialect": "qemu-v5",
+        "writes": [{"file": "etc/vmfwupdate/fw-blob", "selector": 42, "offset": 0, "data": "00", "gpa": 4096}],
+        "io": [],
+    },
+    "measurements": [EVENT, {**EVENT, "type": "EV_EVENT_TAG", "tag": "0x13aed6db"}],
+    "pcrs": {"sha256": {"11": SHA256}},
+    "variables": [{"name": "StubInfo", "guid": GUID, "attributes": 6, "data": "0000", "set_by_stub": True}],
+    "esp_changes": [{"path": "\\loader\\random-seed", "size": 32}],
+    "log": [{"level": "error", "message": "m"}],
+    "unknown": [UNKNOWN],
+    "next": None,
+}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "boot": BOOT,
+    "error": {
+        "schema": "stubsim/error/1",
+        "message": "m",
+        "path": None,
+        "section": ".hwids",
+        "offset": 0,
+        "expected": None,
+        "hint": None,
+    },
+    "inspect": {
+        "schema": "stubsim/inspect/1",
+        "uki": UKI,
+        "model": MODEL,
+        "sections": [
+            {
+                "index": 0,
+                "name": ".linux",
+                "virtual_address": 4096,
+                "virtual_size": 1,
+                "raw_offset": 512,
+                "raw_size": 512,
+                "sha256": SHA256,
+                "profile": None,
+            }
+        ],
+        "profiles": [{**PROFILE, "sections": [1]}],
+        "hwids": {
+            "entries": [
+                {"index": 0, "type": "uefi-fw", "chid": GUID, "name": None, "fwid": "fw"},
+                {"index": 1, "type": "devicetree", "chid": GUID, "name": "n", "compatible": None},
+            ],
+            "error": None,
+        },
+        "efifw": [
+            {
+                "section": 1,
+                "fwid": None,
+                "header_size": None,
+                "payload": None,
+                "target_chid": None,
+                "error": "bad magic",
+            }
+        ],
+        "dtbauto": [{"section": 2, "compatible": ["a,b"], "error": None}],
+        "warnings": [],
+    },
+    "chids": {
+        "schema": "stubsim/chids/1",
+        "host": None,
+        "view": "fwupd",
+        "chids": [
+            {
+                "type": 0,
+                "chid": None,
+                "parts": [{"field": "manufacturer", "value": None}],
+                "matched_by_stub": False,
+            }
+        ],
+    },
+    "measure": {
+        "schema": "stubsim/measure/1",
+        "uki": UKI,
+        "model": MODEL,
+        "host": "h",
+        "profile": PROFILE,
+        "banks": ["sha256"],
+        "pcrs": {"sha256": {"11": SHA256}},
+        "measurements": [EVENT],
+        "unknown": [UNKNOWN],
+    },
+    "diff-log": {
+        "schema": "stubsim/diff-log/1",
+        "uki": UKI,
+        "model": MODEL,
+        "host": None,
+        "log": "binary_bios_measurements",
+        "equal": False,
+        "events": [{"status": "missing", "index": None, "predicted": EVENT, "logged": None, "why": "not there"}],
+        "pcrs": {"predicted": {"sha256": {"11": SHA256}}, "logged": {}},
+        "unknown": [],
+    },
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_are_valid(name: str):
+    assert faults(name, EXAMPLES[name]) == []
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, value in EXAMPLES.items() for key in value])
+def test_every_key_is_required_and_typed(name: str, key: str):
+    value = copy.deepcopy(EXAMPLES[name])
+    value[key] = 1.5
+    assert faults(name, value)
+    del value[key]
+    assert faults(name, value)
+
+
+def test_boot_leaves_room_for_new_keys_and_error_does_not():
+    assert faults("boot", {**BOOT, "new": 1}) == []
+    assert faults("error", {**EXAMPLES["error"], "new": 1})
+
+
+def test_the_next_boot_is_a_boot():
+    assert faults("boot", {**BOOT, "next": BOOT}) == []
+    assert faults("boot", {**BOOT, "next": {}})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("outcome", "status"), "ok"),
+        (("uki", "sha256"), SHA256.upper()),
+        (("chids", "18x"), None),
+        (("chids", "3"), "{" + GUID + "}"),
+        (("hwids", "matches", "uefi-fw"), {}),
+        (("load_options",), "0"),
+        (("selection", "efifw", "payload", "size"), -1),
+        (("measurements", 0, "digests", "sha256"), "00"),
+        (("measurements", 0, "digests", "md5"), "00"),
+        (("measurements", 1, "tag"), 5),
+        (("pcrs", "sha256", "24"), SHA256),
+        (("memory", 0, "gpa"), "0x1000"),
+        (("variables", 0, "guid"), GUID.upper()),
+        (("unknown", 0, "affects"), "pcrs"),
+    ],
+)
+def test_a_wrong_value_in_a_boot_is_found(path: tuple[Any, ...], value: object):
+    boot = copy.deepcopy(BOOT)
+    place: Any = boot
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert faults("boot", boot)
