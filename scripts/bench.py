@@ -164,6 +164,8 @@ def main() -> int:
     parser.add_argument("--host", help="host file (default: the first of fixtures/hosts)")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
+    # An installed package has its byte code; a checkout must be let write it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     host = options.host or next(map(str, sorted((ROOT / "fixtures/hosts").glob("*.json"))), None)
     if host is None or not os.path.exists(options.uki):
         give_up("no demo UKI or host; run make fixtures, or give --uki and --host")

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from stubsim.version import __version__
 
+# Type checkers take the name for True; importing it from typing would double the start-up of `stubsim --version`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from stubsim.boot import Boot, boot
     from stubsim.errors import StubsimError
     from stubsim.hosts import Host

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from stubsim import chid, handover
+from stubsim import chid
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
 from stubsim.formats import edid, efifw, pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.machine.esp import Esp
-from stubsim.machine.fwcfg import FwCfg
-from stubsim.machine.hypervisor import VmFwUpdate
 from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import Variable, Variables
@@ -27,6 +25,9 @@ from stubsim.stub.sections import Sections
 from stubsim.stub.secure_boot import is_allowed
 from stubsim.trace import Event, Log, Staged
 from stubsim.uki import Uki
+
+if TYPE_CHECKING:
+    from stubsim.machine.fwcfg import FwCfg
 
 _LOG_LEVEL = b"io.systemd.boot.loglevel="
 _GIB4 = 1 << 32
@@ -198,6 +199,9 @@ class _Run:
         self.dialect = _dialect(context, self.start)
         if data is None or self.dialect is None:
             return None
+        # The hand-over is loaded only when there is one: it is a third of the start-up.
+        from stubsim import handover
+
         protocol = handover.dialect(self.dialect)
         self.proposal = protocol.PROPOSAL
         payload = efifw.parse(data).payload
@@ -302,6 +306,8 @@ def _dialect(context: Context, start: Start) -> str | None:
     device = None if fw_cfg is None else fw_cfg.vmfwupdate
     if device is None:
         return None
+    from stubsim import handover
+
     if device.dialect not in handover.DIALECTS:
         context.unknown(f"the hand-over by {device.dialect}", "not simulated yet", "outcome", "fw_cfg", "memory")
         return None
@@ -310,6 +316,9 @@ def _dialect(context: Context, start: Start) -> str | None:
 
 def _fw_cfg(context: Context) -> FwCfg:
     """The machine's fw_cfg device, with the update device behind it where the host has one."""
+    from stubsim.machine.fwcfg import FwCfg
+    from stubsim.machine.hypervisor import VmFwUpdate
+
     described = context.host.fw_cfg
     device = None if described is None else described.vmfwupdate
     if device is None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from stubsim.formats.eventlog import EVENT_TYPES, Event
+if TYPE_CHECKING:
+    from stubsim.formats.eventlog import Event
+
 
 # EFI_TCG2_BOOT_HASH_ALG_* bits (TCG EFI Protocol Specification, 6.4).
 BANK_BITS = {"sha1": 1, "sha256": 2, "sha384": 4, "sha512": 8}
@@ -88,6 +91,8 @@ def replay(events: Iterable[Event]) -> dict[str, dict[int, bytes]]:
     EV_NO_ACTION extends nothing; the one named StartupLocality sets the last byte PCR 0 starts with (TCG PC Client
     Platform Firmware Profile 1.06, 10.4.5.3). Banks Python cannot hash for are left out.
     """
+    from stubsim.formats.eventlog import EVENT_TYPES
+
     values: dict[str, dict[int, bytes]] = {}
     locality = 0
     for event in events:

@@ -28,7 +28,10 @@ def refresh_random_seed(context: Context) -> bool:
     if esp is None or _loader_features(context) & _LOADER_HANDLES_SEED:
         return False
     token = context.variables.get("LoaderSystemToken") is not None
-    existing = esp.read(_SEED)
+    existing = esp.read(_SEED) or None
+    if existing is not None and len(existing) < SIZE:
+        context.log("error", "Random seed file is too short.")
+        return False
     if context.host.rng or (token and existing is not None):
         if existing is not None or context.model.creates_random_seed:
             context.emit(EspWritten(_SEED, SIZE if existing is None else max(SIZE, len(existing))))
@@ -81,15 +84,16 @@ def derive(secret: bytes, mixin: bytes, identity: bytes) -> bytes:
 
 def os_id(sections: Sections) -> bytes:
     """IMAGE_ID, else ID, else "linux", unquoted, from the `.osrel` of the selected profile."""
-    found = {}
+    identity = b"linux"
     for line in bytes(sections.data(".osrel") or b"").partition(b"\0")[0].splitlines():
-        key, equals, value = line.strip().partition(b"=")
-        if equals:
-            value = value.strip()
-            if len(value) >= 2 and value[:1] == value[-1:] and value[:1] in (b'"', b"'"):
-                value = value[1:-1]
-            found[key.strip()] = value
-    return found.get(b"IMAGE_ID") or found.get(b"ID") or b"linux"
+        key, _, value = (part.strip() for part in line.partition(b"="))
+        if len(value) >= 2 and value[:1] == value[-1:] and value[:1] in (b'"', b"'"):
+            value = value[1:-1]
+        if key == b"IMAGE_ID":
+            return value
+        if key == b"ID":
+            identity = value
+    return identity
 
 
 def _loader_features(context: Context) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
-from stubsim.formats import efifw, fdt, hwids, payload, pe
+from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.stub.chid_match import Match
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined
@@ -156,6 +156,8 @@ def _selection(boot: Boot) -> Json:
 
 
 def payload_json(boot: Boot, data: memoryview) -> Json:
+    from stubsim.formats import payload
+
     return {"size": len(data), "sha256": boot.digests.sha256(data).hex(), "kind": payload.kind(data).name}
 
 
