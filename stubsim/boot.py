@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from stubsim import chid
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
-from stubsim.formats import edid, efifw, pe
+from stubsim.formats import efifw, pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.machine.esp import Esp
@@ -17,6 +16,7 @@ from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import Variable, Variables
 from stubsim.stub.arguments import split_shell_line
+from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, LoadedImage, StubFailed
 from stubsim.stub.kernel import linux_exec
 from stubsim.stub.models import StubModel, choose
@@ -140,14 +140,13 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
 
     run = _Run(context, start)
     outcome = run.outcome()
-    panel = None if host.edid is None else edid.panel_id(host.edid)
     return Boot(
         uki=uki,
         host=host,
         model=model,
         model_reason=reason,
         outcome=outcome,
-        chids=chid.chids(host.fields, panel),
+        chids=machine_chids(host),
         sections=run.found[-1] if run.found else None,
         prepared=run.prepared,
         load_options=run.load_options,
@@ -198,6 +197,9 @@ class _Run:
         data = prepared.sections.data(".efifw")
         self.dialect = _dialect(context, self.start)
         if data is None or self.dialect is None:
+            return None
+        if not context.host.hypervisor:
+            context.emit(Log("warning", "firmware not handed over: the machine is no virtual machine"))
             return None
         # The hand-over is loaded only when there is one: it is a third of the start-up.
         from stubsim import handover
@@ -258,7 +260,8 @@ def _loaded_image(uki: Uki, start: Start) -> LoadedImage:
     if start.from_memory:
         return LoadedImage(None, None, options, shell)
     esp = Esp(start.esp)
-    return LoadedImage(esp, start.path or _find_path(uki, esp), options, shell)
+    path = _find_path(uki, esp) if start.path is None else start.path.replace("/", "\\")
+    return LoadedImage(esp, path, options, shell)
 
 
 def _find_path(uki: Uki, esp: Esp) -> str:
@@ -274,8 +277,8 @@ def _find_path(uki: Uki, esp: Esp) -> str:
 
 
 def _log_level(host: Host, model: StubModel) -> str:
-    """262 takes its log level from SMBIOS type 11; the default lets info through."""
-    if model.takes_log_level:
+    """262 takes its log level from SMBIOS type 11, which no confidential guest trusts; the default lets info through."""
+    if model.takes_log_level and host.confidential is None:
         for text in host.oem_strings:
             if text.startswith(_LOG_LEVEL):
                 level = text[len(_LOG_LEVEL) :].decode("ascii", "replace")

@@ -7,7 +7,9 @@ from uuid import UUID
 
 from stubsim import chid
 from stubsim.formats import edid, hwids
+from stubsim.hosts import Host
 from stubsim.stub.context import Context
+from stubsim.stub.models import StubModel
 
 _NULL = UUID(int=0)
 _EXACT_DESCRIPTOR_SIZE = hwids.ENTRY_SIZE
@@ -21,21 +23,32 @@ class Match(NamedTuple):
     string: bytes | None
 
 
-def machine_chids(context: Context) -> dict[int, UUID | None]:
-    """The stub's CHIDs of the machine, types 0 to 17; None is one that is absent."""
-    panel = None if context.host.edid is None else edid.panel_id(context.host.edid)
-    return chid.chids(context.host.fields, panel)
+def machine_chids(host: Host) -> dict[int, UUID | None]:
+    """The stub's CHIDs of the machine, types 0 to 17; None is one that is absent.
+
+    Types that depend on what the host file calls unknown are left out.
+    """
+    panel = None if host.edid is None else edid.panel_id(host.edid)
+    known = {kind: own for kind, own in chid.chids(host.fields, panel).items() if not _unknown(host, kind)}
+    return {kind: known[kind] for kind in sorted(known)}
+
+
+def _unknown(host: Host, kind: int) -> bool:
+    if host.unknown & {"smbios", "smbios_table"} or ("edid" in host.unknown and "edid_panel" in chid.PARTS[kind]):
+        return True
+    return any(f"smbios.{field}" in host.unknown for field in chid.PARTS[kind])
 
 
 def chid_match(context: Context, data: memoryview, wanted: int) -> tuple[Match | None, str | None]:
     """The first entry of the wanted type by CHID priority, then table order; or the UEFI status of the failure."""
     entries = hwids.walk(data)
-    for entry in entries:
-        status = _refused(context, data, entry)
-        if status is not None:
-            return None, status
-    chids = machine_chids(context)
+    refused = refusal(context.model, data, entries)
+    if refused is not None:
+        return None, refused[1]
+    chids = machine_chids(context.host)
     for kind in context.model.chid_priority:
+        if kind not in chids:
+            continue
         # An absent CHID is all zeros, and so equals an all-zero entry (recorded: chid-nullguid on 262.1).
         own = chids[kind] or _NULL
         for entry in entries:
@@ -44,17 +57,18 @@ def chid_match(context: Context, data: memoryview, wanted: int) -> tuple[Match |
     return None, "EFI_NOT_FOUND"
 
 
-def _refused(context: Context, data: memoryview, entry: hwids.Entry) -> str | None:
-    """What of an entry makes the stub refuse the whole table, be it for another machine or behind the match."""
-    if context.model.refuses_inexact_descriptors:
-        if (entry.type, entry.size) != (hwids.DEVICETREE, _EXACT_DESCRIPTOR_SIZE):
-            return "EFI_UNSUPPORTED"
-    elif entry.type not in (hwids.DEVICETREE, hwids.UEFI_FW):
-        return "EFI_UNSUPPORTED"
-    if context.model.checks_hwids_offsets:
-        for offset in (entry.name_offset, entry.string_offset):
-            if offset and _terminated(data, offset) is None:
-                return "EFI_INVALID_PARAMETER"
+def refusal(model: StubModel, data: memoryview, entries: tuple[hwids.Entry, ...]) -> tuple[hwids.Entry, str] | None:
+    """The first entry for which the stub refuses the whole table, be it for another machine, and the UEFI status."""
+    last_nul = bytes(data).rfind(b"\0")
+    for entry in entries:
+        if model.refuses_inexact_descriptors:
+            if (entry.type, entry.size) != (hwids.DEVICETREE, _EXACT_DESCRIPTOR_SIZE):
+                return entry, "EFI_UNSUPPORTED"
+        elif entry.type not in (hwids.DEVICETREE, hwids.UEFI_FW):
+            return entry, "EFI_UNSUPPORTED"
+        # A string that starts behind the last NUL has no end inside the section, or starts outside.
+        if model.checks_hwids_offsets and max(entry.name_offset, entry.string_offset) > max(last_nul, 0):
+            return entry, "EFI_INVALID_PARAMETER"
     return None
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
+from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
@@ -32,7 +34,7 @@ def boot_json(boot: Boot) -> Json:
         "model": {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))},
         "outcome": boot.outcome._asdict(),
         "profile": _profile(boot),
-        "chids": {str(kind): None if chid is None else str(chid) for kind, chid in boot.chids.items()},
+        "chids": {str(kind): _guid(boot.chids.get(kind)) for kind in chid.PARTS},
         "hwids": _hwids(boot),
         "sections": _sections(boot),
         "selection": _selection(boot),
@@ -82,6 +84,11 @@ def uki_json(boot: Boot) -> Json:
 
 def hexed(digests: dict[str, bytes]) -> dict[str, str]:
     return {bank: digest.hex() for bank, digest in digests.items()}
+
+
+def _guid(value: UUID | None) -> str | None:
+    """None stands for an absent CHID, and for one that a gap in the host file leaves unknown."""
+    return None if value is None else str(value)
 
 
 def _profile(boot: Boot) -> Json | None:
