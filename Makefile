@@ -1,9 +1,6 @@
 # Every target sets itself up in .venv from PyPI; only python3, git and make have to be there.
 PYTHON ?= python3
 PYTEST_ARGS ?=
-DEMO_UKI ?= build/fixtures/demo.efi
-# Two hosts with different choices and one with none.
-DEMO_HOSTS ?= $(wildcard fixtures/hosts/*.json)
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -13,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 .NOTPARALLEL:
 
 help:
-	@echo 'make demo          boot the demo UKI on the demo hosts'
+	@echo 'make demo          boot one UKI on three machines'
 	@echo 'make test          the tests that need nothing but PyPI'
 	@echo 'make test-oracles  the tests that compare with Debian tools (installs them)'
 	@echo 'make lint          ruff and mypy --strict'
@@ -28,7 +25,7 @@ help:
 .PRECIOUS: .venv/.ready-%
 
 demo: .venv/.ready-demo
-	@scripts/demo.sh $(DEMO_UKI) $(DEMO_HOSTS)
+	@scripts/demo.sh
 
 fixtures: .venv/.ready-demo
 	@$(BIN)/python scripts/build_fixtures.py

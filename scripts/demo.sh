@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Boot one UKI on several hosts: demo.sh UKI HOST...
+# Boot the demo UKI, which carries two firmwares, on three machines.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if [ $# -lt 2 ]; then
-    echo "usage: scripts/demo.sh UKI HOST..." >&2
-    exit 2
-fi
-uki=$1
-shift
+uki=build/fixtures/demo.efi
+
+boot() {
+    local host=fixtures/hosts/$2.json
+    printf '\n=== %s\n\n$ stubsim boot %s --smbios %s\n\n' "$1" "$uki" "$host"
+    .venv/bin/stubsim boot "$uki" --smbios "$host"
+}
 
 .venv/bin/python scripts/build_fixtures.py
-for host in "$@"; do
-    printf '\n$ stubsim boot %s --smbios %s\n\n' "$uki" "$host"
-    .venv/bin/stubsim boot "$uki" --smbios "$host"
-done
+boot '1 of 3: the first firmware, and a hypervisor that takes it' example-qemu-vmfwupdate
+boot '2 of 3: the second firmware, and no hypervisor to take it' google-compute-engine
+boot '3 of 3: no firmware for this machine' microsoft-hyper-v-gen2

@@ -277,7 +277,7 @@ def _find_path(uki: Uki, esp: Esp) -> str:
 
 
 def _log_level(host: Host, model: StubModel) -> str:
-    """262 takes its log level from SMBIOS type 11, which no confidential guest trusts; the default lets info through."""
+    """262 takes its log level from SMBIOS type 11, outside of confidential guests; the default lets info through."""
     if model.takes_log_level and host.confidential is None:
         for text in host.oem_strings:
             if text.startswith(_LOG_LEVEL):
