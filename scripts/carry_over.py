@@ -1,0 +1,182 @@
+"""Carry the facts of some recordings over into fixtures/golden, so that their conformance runs without them.
+
+    STUBSIM_SHARED=DIR python scripts/carry_over.py [FOLDER]
+
+DIR holds the recordings, DIR/golden/<case>@<stub>; FOLDER is fixtures/golden. For maintainers: run it when CASES
+changes and commit what it writes, which depends on nothing but the recordings.
+
+A recording becomes <case>@<stub>.json: the UKI and the addons as recipes (sections in file order, each with its
+virtual_size in bytes and its content as text, base64 or a file beside the case), the other files of the partition, the
+host file, the options of `stubsim boot`, and what the probe saw. The stub's code is not carried over: sections that
+are not listed in CARRIED become fillers, names and sizes only, so that section indexes stay. What depends on that
+code, such as PCR 4 or addresses, is left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stubsim.formats import pe
+
+Json = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Case -> stubs. Together they show every field of StubModel that recordings can show: tests/conformance.
+CASES = {
+    "chid-nomatch": ("257.13", "262.1"),
+    "chid-nullguid": ("257.13", "262.1"),
+    "efifw-both": ("257.13", "262.1"),
+    "efifw-match": ("257.13", "262.1"),
+    "hwids-off-nonmatch-compat": ("257.13", "262.1"),
+    "kernel-reloc": ("257.13", "262.1"),
+    "launch-prev-initrd-debug": ("262.1",),
+    "ovmf2026-basic": ("257.13",),
+    "ovmf2026-keyboard": ("262.1",),
+    "profile-at1-tab": ("262.1",),
+    "sidecars-all": ("257.13", "262.1"),
+    "tpm-4banks": ("262.1",),
+}
+# Made for the recordings (.linux is their probe, not a kernel), or a short fact about the stub (.sdmagic, .sbat).
+CARRIED = {
+    ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".dtbauto", ".uname", ".sbat", ".sdmagic",
+    ".pcrsig", ".pcrpkey", ".profile", ".hwids", ".efifw",
+}  # fmt: skip
+PCRS = ("11", "12", "13")
+# Bytes: a longer content gets a file of its own, shared by the cases; none may be longer than the second.
+INLINE_MAX, CONTENT_MAX = 1 << 10, 1 << 16
+LINE_MAX = 120
+
+
+class Contents:
+    """The contents that are files of their own, by file name."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def of(self, data: bytes, name: str) -> Json:
+        """How a recipe tells these bytes; ValueError: too long for a fixture."""
+        if len(data) > CONTENT_MAX:
+            raise ValueError(f"{name}: {len(data)} bytes, a fixture has at most {CONTENT_MAX}")
+        if len(data) > INLINE_MAX:
+            file = f"{name.strip('.')}-{hashlib.sha256(data).hexdigest()[:8]}.bin"
+            self.files[file] = data
+            return {"file": file}
+        if all(byte == 0x0A or 0x20 <= byte < 0x7F for byte in data):
+            return {"text": data.decode("ascii")}
+        return {"base64": base64.b64encode(data).decode()}
+
+    def sections(self, path: Path) -> list[Json]:
+        """A PE file as a recipe."""
+        image = pe.open_image(str(path))
+        rows: list[Json] = []
+        for section in image.sections:
+            row: Json = {"name": section.name, "virtual_size": section.virtual_size}
+            if section.name in CARRIED:
+                row |= self.of(bytes(pe.section_data(image, section)), section.name)
+            else:
+                row["filler"] = True
+            rows.append(row)
+        return rows
+
+
+def carry_over(golden: Path) -> dict[str, bytes]:
+    """The files of fixtures/golden, made from the recordings in that folder."""
+    contents = Contents()
+    cases = {
+        f"{case}@{stub}.json": (dumps(carry_case(golden / f"{case}@{stub}", contents)) + "\n").encode()
+        for case, stubs in CASES.items()
+        for stub in stubs
+    }
+    return {**cases, **contents.files}
+
+
+def carry_case(folder: Path, contents: Contents) -> Json:
+    host, boot, recorded = (_read(folder / f"{name}.json") for name in ("host", "boot", "expect"))
+    case: Json = {
+        "case": folder.name,
+        "description": recorded["description"],
+        "recorded_on": f"QEMU with OVMF {recorded['ovmf']}",
+        "args": boot["args"],
+        "host": host,
+        "uki": contents.sections(folder / "uki.efi"),
+        "files": [],
+        "expected": expected(recorded),
+    }
+    options = folder / "load_options.bin"
+    paths = [*([options] if options.exists() else []), *sorted((folder / "esp").rglob("*"))]
+    for path in paths:
+        if path.is_dir() or path.name == ".keep":
+            continue
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".efi":
+            case["files"].append({"path": name, "sections": contents.sections(path)})
+        else:
+            case["files"].append({"path": name, **contents.of(path.read_bytes(), path.name)})
+    return case
+
+
+def expected(recorded: Mapping[str, Any]) -> Json:
+    """What the probe saw; of long values size and hash."""
+    keys = ("outcome", "messages", "selection", "cmdline", "load_options")
+    variables = recorded["variables"]
+    return {
+        **{key: recorded[key] for key in keys},
+        "initrd": _facts(recorded["initrd"], "size", "sha256"),
+        "devicetree": _facts(recorded["devicetree"], "size", "sha256"),
+        "variables": variables and {name: _facts(row, "attributes", "hex") for name, row in variables.items()},
+        "measurements": recorded["measurements"],
+        "pcrs": recorded["pcrs"] and {pcr: recorded["pcrs"][pcr] for pcr in PCRS},
+        "esp_changes": {path: _facts(row, "size") for path, row in recorded["esp_changes"].items()},
+    }
+
+
+def dumps(value: object, indent: str = "") -> str:
+    """JSON with as much on a line as fits."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or len(indent) + len(flat) < LINE_MAX:
+        return flat
+    inner = indent + " "
+    if isinstance(value, dict):
+        rows = [f"{json.dumps(key)}: {dumps(item, inner)}" for key, item in value.items()]
+    else:
+        rows = [dumps(item, inner) for item in value]
+    start, end = "{}" if isinstance(value, dict) else "[]"
+    return f"{start}\n{inner}" + f",\n{inner}".join(rows) + f"\n{indent}{end}"
+
+
+def _facts(row: Mapping[str, Any] | None, *keys: str) -> Json | None:
+    return None if row is None else {key: row[key] for key in keys}
+
+
+def _read(path: Path) -> Json:
+    value: Json = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def main(arguments: list[str]) -> int:
+    shared = os.environ.get("STUBSIM_SHARED")
+    if shared is None or len(arguments) > 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    target = Path(arguments[0]) if arguments else ROOT / "fixtures" / "golden"
+    files = carry_over(Path(shared) / "golden")
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(target.iterdir()):
+        if path.name not in files:
+            print(f"no longer made, to be removed by hand: {path}", file=sys.stderr)
+    for name, data in files.items():
+        (target / name).write_bytes(data)
+    print(f"{len(files)} files, {sum(map(len, files.values()))} bytes in {target}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,157 @@
+"""What a recorded boot and a simulated one are compared in, for the recordings and for the project's own fixtures.
+
+A comparison takes the recording and the JSON of `stubsim boot`, and gives the two values that have to be equal, the
+simulated one first; None: the recording holds nothing of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stubsim.cli import main
+
+Json = dict[str, Any]
+Pair = tuple[object, object]
+
+# What a debug log tells of the lab's devices (handle numbers, device paths, PCI ids) is not in a host file.
+DEVICE_LISTING = ("find_serial_console_index", "has_virtio_console_pci_device", "has_graphics_output")
+# The firmware's own console text, once the stub has returned to it.
+FIRMWARE_BANNER = "UEFI Interactive Shell"
+
+
+class Recording(NamedTuple):
+    """A boot of a real stub: its machine, how it was started, and what came of it."""
+
+    name: str
+    host: Json
+    args: list[str]
+    expected: Json
+
+    @property
+    def kernel_started(self) -> bool:
+        return bool(self.expected["outcome"] == "kernel-started")
+
+
+def booted(folder: Path, arguments: list[str]) -> Json:
+    """The JSON of `stubsim boot` with the recording's own arguments, run inside its folder (uki.efi, host.json)."""
+    before = os.getcwd()
+    written = io.BytesIO()
+    output = io.TextIOWrapper(written, encoding="utf-8")
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
+            status = main(["boot", "uki.efi", "--smbios", "host.json", "--format", "json", *arguments])
+    finally:
+        os.chdir(before)
+    output.flush()
+    boot: Json = json.loads(written.getvalue())
+    assert status == (0 if boot["outcome"]["status"] == "kernel-started" else 1)
+    return boot
+
+
+def outcome(recording: Recording, boot: Json) -> Pair | None:
+    return boot["outcome"]["status"], recording.expected["outcome"]
+
+
+def selection(recording: Recording, boot: Json) -> Pair | None:
+    expected = recording.expected["selection"]
+    if expected is None:
+        return None
+    chosen = boot["selection"]
+    return {kind: [chosen[kind]["section"]] if chosen[kind] else None for kind in ("efifw", "dtbauto")}, expected
+
+
+def command_line(recording: Recording, boot: Json) -> Pair | None:
+    """The kernel's load options, which a kernel that was not started has not got, and the text in them."""
+    keys = ("load_options", "cmdline") if recording.kernel_started else ("load_options",)
+    expected = {**recording.expected, "load_options": recording.expected["load_options"] or None}
+    return {key: boot[key] for key in keys}, {key: expected[key] for key in keys}
+
+
+def initrd(recording: Recording, boot: Json) -> Pair | None:
+    if not recording.kernel_started:
+        return None
+    return _size_and_hash(boot["initrd"]), _size_and_hash(recording.expected["initrd"])
+
+
+def devicetree(recording: Recording, boot: Json) -> Pair | None:
+    if not recording.kernel_started:
+        return None
+    expected = recording.expected["devicetree"]
+    if expected is not None and "window" in expected:
+        # A blob without a valid header: the probe could not tell its length, and neither can the stub.
+        return boot["devicetree"] and {"size": boot["devicetree"]["size"]}, {"size": None}
+    return _size_and_hash(boot["devicetree"]), _size_and_hash(expected)
+
+
+def measurements(recording: Recording, boot: Json) -> Pair | None:
+    expected = recording.expected["measurements"]
+    return None if expected is None else (boot["measurements"], expected)
+
+
+def pcrs(recording: Recording, boot: Json) -> Pair | None:
+    expected = recording.expected["pcrs"]
+    if not expected:
+        return (boot["pcrs"], {}) if recording.kernel_started else None
+    simulated = boot["pcrs"].get("sha256", {})
+    numbers = ("11", "12", "13")
+    return {pcr: simulated.get(pcr) for pcr in numbers}, {pcr: expected[pcr] for pcr in numbers}
+
+
+def variables(recording: Recording, boot: Json) -> Pair | None:
+    if recording.expected["variables"] is None:
+        return None
+    simulated = {row["name"]: {"attributes": row["attributes"], "hex": row["data"]} for row in boot["variables"]}
+    expected = {
+        name: {"attributes": row["attributes"], "hex": row["hex"]}
+        for name, row in recording.expected["variables"].items()
+    }
+    for name, row in expected.items():
+        if name in simulated and simulated[name]["hex"] is None and _is_random(name, row["hex"], boot):
+            row["hex"] = None
+    return simulated, expected
+
+
+def esp_changes(recording: Recording, boot: Json) -> Pair | None:
+    simulated = {row["path"].strip("\\").replace("\\", "/"): row["size"] for row in boot["esp_changes"]}
+    return simulated, {path: row["size"] for path, row in recording.expected["esp_changes"].items()}
+
+
+def messages(recording: Recording, boot: Json) -> Pair | None:
+    """Without a serial port no console text was recorded."""
+    if not recording.host["console"]["serial"]:
+        return None
+    lines = []
+    for line in recording.expected["messages"]:
+        if FIRMWARE_BANNER in line:
+            break
+        place, _, message = line.partition(": ")
+        if place.rpartition("@")[2] not in DEVICE_LISTING:
+            lines.append(message)
+    return [row["message"] for row in boot["log"]], lines
+
+
+COMPARISONS: dict[str, Callable[[Recording, Json], Pair | None]] = {
+    compare.__name__: compare
+    for compare in (
+        outcome, selection, command_line, initrd, devicetree, measurements, pcrs, variables, esp_changes, messages,
+    )
+}  # fmt: skip
+
+
+def _size_and_hash(row: Json | None) -> Json | None:
+    return row and {"size": row["size"], "sha256": row["sha256"]}
+
+
+def _is_random(name: str, data: str, boot: Json) -> bool:
+    """Drawn at random by the stub: the simulator says so instead of inventing it."""
+    unknown = [row["what"] for row in boot["unknown"]]
+    return any("boot secret" in what or name in what for what in unknown) or (
+        name == "LoaderBootSecret" and len(data) == 64
+    )
