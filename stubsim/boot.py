@@ -98,6 +98,7 @@ class Boot(NamedTuple):
     load_options: bytes | None
     variables: tuple[Variable, ...]
     pcrs: dict[str, dict[int, bytes]]
+    rtmrs: dict[int, bytes]
     dialect: str | None
     proposal: str | None
     assumed: tuple[str, ...]
@@ -118,7 +119,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     digests = Digests(tpm.algorithms or ("sha256",))
     context = Context(
         uki=uki,
-        image=_loaded_image(uki, start),
+        image=loaded_image(uki, start),
         host=host,
         model=model,
         machine=machine,
@@ -131,8 +132,8 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         emit=trace.append,
     )
     _hash_ahead(context)
-    for what in host.unknown:
-        context.unknown(what, "the host file says so", *_AFFECTS.get(what.partition(".")[0], ()))
+    for what in sorted(host.unknown):
+        context.unknown(what, "the host file says so", *_affected(what))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
     if start.follow:
@@ -152,12 +153,20 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         load_options=run.load_options,
         variables=tuple(context.variables.items()),
         pcrs=tpm.pcrs(),
+        rtmrs=tpm.rtmrs(),
         dialect=run.dialect,
         proposal=run.proposal,
         assumed=_assumed(host, start),
         trace=tuple(trace),
         digests=digests,
     )
+
+
+def _affected(key: str) -> tuple[str, ...]:
+    """The CHIDs with BIOS fields are computed, but no stub looks them up."""
+    if key.startswith("smbios.bios_"):
+        return ("chids",)
+    return _AFFECTS.get(key.partition(".")[0], ())
 
 
 class _Run:
@@ -242,7 +251,7 @@ def _refused_by_firmware(context: Context) -> Outcome | None:
     return None
 
 
-def _loaded_image(uki: Uki, start: Start) -> LoadedImage:
+def loaded_image(uki: Uki, start: Start) -> LoadedImage:
     if start.from_memory and (start.esp is not None or start.path is not None):
         raise StubsimError("--from-memory means no device and no path", expected="no --esp and no --path")
     if start.shell is not None and start.load_options is not None:
@@ -270,9 +279,9 @@ def _find_path(uki: Uki, esp: Esp) -> str:
 
     for path in esp.paths():
         if getsize(path) == uki.size:
-            with open(path, "rb") as file:
-                if file.read() == uki.image.data:
-                    return esp.name_of(path)
+            name = esp.name_of(path)
+            if esp.read(name) == uki.image.data:
+                return name
     return f"\\EFI\\Linux\\{basename(uki.path)}"
 
 
@@ -345,8 +354,11 @@ def _stage_for_second_boot(
         parts["cmdline"] = [utf16z(prepared.cmdline)]
     staged = []
     for kind, content in parts.items():
-        row = context.memory.stage(kind, content, "EfiLoaderData", below=_GIB4, shared=shared)
-        context.emit(row)
+        if kind == "initrd" and prepared.initrd_pages is not None and not shared:
+            row = prepared.initrd_pages
+        else:
+            row = context.memory.stage(kind, content, "EfiLoaderData", below=_GIB4, shared=shared)
+            context.emit(row)
         staged.append((kind, row, context.digests.sha256_of_parts(content)))
     return staged
 

@@ -145,7 +145,9 @@ def test_the_project_keeps_to_its_layers():
 
 
 BASE = {
-    "stubsim.__init__": "if TYPE_CHECKING:\n    from stubsim.boot import boot\nfrom stubsim.version import __version__\n",
+    "stubsim.__init__": (
+        "if TYPE_CHECKING:\n    from stubsim.boot import boot\nfrom stubsim.version import __version__\n"
+    ),
     "stubsim.version": "__version__ = '1'\n",
     "stubsim.errors": "",
     "stubsim.formats.__init__": "",

@@ -10,6 +10,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import NoReturn
 
+from stubsim.cli import output
 from stubsim.cli.commands import COMMANDS, DESCRIPTION
 from stubsim.errors import StubsimError
 
@@ -25,24 +26,27 @@ class _Parser(argparse.ArgumentParser):
 
 def run(argv: list[str]) -> int:
     """Run one command; see `stubsim.cli.main` for the exit status."""
-    debug = "--debug" in argv
+    status = 0
+    # Started with a closed one there is no stream at all; nobody reads what is written then.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
-        status = _command(argv)
-        sys.stdout.flush()
-        return status
-    except StubsimError as error:
-        if debug:
-            import traceback
+        try:
+            status = _command(argv)
+        except StubsimError as error:
+            status = 2
+            if "--debug" in argv:
+                import traceback
 
-            traceback.print_exc()
-        _complain(error, argv)
-        return 2
+                traceback.print_exc()
+            _complain(error, argv)
+        sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough; the interpreter must not complain of it while it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        # The reader has seen enough.
+        output.discard()
     except KeyboardInterrupt:
         return 130
+    return status
 
 
 def _command(argv: Sequence[str]) -> int:
@@ -73,7 +77,9 @@ def _overview() -> str:
 
 
 def _complain(error: StubsimError, argv: Sequence[str]) -> None:
-    print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+    from stubsim.cli.start import tell
+
+    tell("error", str(error))
     if _wants_json(argv):
         from stubsim.views.json import dumps, error_json
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 
 from stubsim.boot import Start
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
+from stubsim.hosts import Host
+from stubsim.uki import Uki
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stub", metavar="MODEL", help="take another stub than the UKI's own: 257, 262, next, ...")
     group.add_argument("--handover", metavar="NAME", help="how a firmware is handed over: qemu-v5 or none")
     group.add_argument("--follow", action="store_true", help="boot again after a firmware update")
-    group.add_argument("--db", metavar="CERT", help="certificate that signatures must lead to (stubsim[sign])")
+    group.add_argument(
+        "--db",
+        metavar="CERT",
+        action="append",
+        help="certificate that signatures must lead to under Secure Boot; may be repeated (stubsim[sign])",
+    )
 
 
-def start(arguments: argparse.Namespace) -> Start:
-    """The options as the boot takes them; a partition folder that is not there is an empty one, with a warning."""
+def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
+    """The options as the boot takes them; a partition folder that is not there is an empty one, with a warning.
+
+    Given the host, a --db that it has no use for is warned of.
+    """
     options = None
     if arguments.load_options is not None:
         options = read(arguments.load_options)
@@ -48,7 +59,16 @@ def start(arguments: argparse.Namespace) -> Start:
         stub=arguments.stub,
         handover=arguments.handover,
         follow=arguments.follow,
+        trusted=None if arguments.db is None else _trusted(arguments.db, host),
     )
+
+
+def _trusted(paths: list[str], host: Host | None) -> Callable[[Uki], bool]:
+    from stubsim.stub.secure_boot import read_certificates, trusted_by
+
+    if host is not None and not host.secure_boot:
+        warn(f"{', '.join(paths)}: --db is not used, Secure Boot is off on this host")
+    return trusted_by([certificate for path in paths for certificate in read_certificates(read(path), path)])
 
 
 def read(path: str) -> bytes:
@@ -61,7 +81,14 @@ def read(path: str) -> bytes:
 
 
 def warn(text: str) -> None:
-    print(f"stubsim: warning: {text}", file=sys.stderr)
+    tell("warning", text)
+
+
+def tell(level: str, text: str) -> None:
+    """One line on standard error."""
+    from stubsim.views.terminal import clean
+
+    print(f"stubsim: {level}: {clean(text)}", file=sys.stderr)
 
 
 def _profile(text: str) -> int:

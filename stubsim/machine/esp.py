@@ -29,6 +29,9 @@ class Esp:
         found = self._find(path)
         if found is None or os.path.isdir(found):
             return None
+        if os.path.exists(found) and not os.path.isfile(found):
+            # A pipe would block, and a FAT has no such thing.
+            raise StubsimError("not a regular file", path=found)
         with self._errors(found), open(found, "rb") as file:
             if os.fstat(file.fileno()).st_size < 1 << 20:
                 return file.read()
@@ -36,17 +39,14 @@ class Esp:
 
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
-    def host_path(self, path: str) -> str | None:
-        """Where a file of the partition lies on the host."""
-        return self._find(path)
-
     def paths(self) -> list[str]:
         """Every file of the partition with its host path, for finding the UKI by content."""
         if self._root is None:
             return []
-        return [
+        found = (
             os.path.join(folder, name) for folder, _, names in sorted(os.walk(self._root)) for name in sorted(names)
-        ]
+        )
+        return [path for path in found if os.path.isfile(path)]
 
     def name_of(self, host_path: str) -> str:
         """A host path below the tree as the firmware would write it."""

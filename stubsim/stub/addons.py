@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.machine.esp import same_name
 from stubsim.stub.arguments import mangle
@@ -103,13 +102,7 @@ def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Add
 def _open(context: Context, folder: str, name: str) -> Sections | None:
     """The addon as the firmware loads it, its sections found by the rules of the UKI's own."""
     path = f"{folder}\\{name}"
-    assert context.image.esp is not None
-    host_path = context.image.esp.host_path(path)
-    assert host_path is not None
-    try:
-        addon = load_image(context, host_path)
-    except StubsimError:
-        addon = "EFI_UNSUPPORTED"
+    addon = load_image(context, path)
     if isinstance(addon, str):
         context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {STATUS[addon]}")
         return None

@@ -83,16 +83,21 @@ def derive(secret: bytes, mixin: bytes, identity: bytes) -> bytes:
 
 
 def os_id(sections: Sections) -> bytes:
-    """IMAGE_ID, else ID, else "linux", unquoted, from the `.osrel` of the selected profile."""
+    """The first IMAGE_ID, else the last ID, else "linux", unquoted, from the `.osrel` of the selected profile.
+
+    Blanks around a line go, those around the equals sign stay (systemd-stub, line_get_key_value).
+    """
     identity = b"linux"
     for line in bytes(sections.data(".osrel") or b"").partition(b"\0")[0].splitlines():
-        key, _, value = (part.strip() for part in line.partition(b"="))
-        if len(value) >= 2 and value[:1] == value[-1:] and value[:1] in (b'"', b"'"):
+        key, equals, value = line.strip(b" \t").partition(b"=")
+        value = value.lstrip(b"=")
+        if value[:1] in (b'"', b"'") and value[-1:] == value[:1]:
             value = value[1:-1]
-        if key == b"IMAGE_ID":
-            return value
-        if key == b"ID":
-            identity = value
+        if equals and value and not key.startswith(b"#"):
+            if key == b"IMAGE_ID":
+                return value
+            if key == b"ID":
+                identity = value
     return identity
 
 

@@ -16,6 +16,7 @@ _UINT32_MAX = 0xFFFFFFFF
 _MEMORY_ATTRIBUTES_SINCE = 2 << 16 | 100
 # Linux/x86 boot protocol, Documentation/arch/x86/boot.rst: offsets in the setup header.
 _BOOT_FLAG, _HEADER_MAGIC, _VERSION, _RELOCATABLE, _XLOADFLAGS = 0x1FE, 0x202, 0x206, 0x234, 0x236
+_BOOT_PARAMS_SIZE = 4096
 _XLF_EFI_HANDOVER_32, _XLF_EFI_HANDOVER_64 = 1 << 2, 1 << 3
 
 
@@ -61,6 +62,9 @@ def _check_efi_handover(context: Context, kernel: memoryview) -> None:
     def number(offset: int, size: int) -> int:
         return int.from_bytes(kernel[offset : offset + size], "little")
 
+    if len(kernel) < _BOOT_PARAMS_SIZE:
+        # The stub returns without a message of its own.
+        raise StubFailed(STATUS["EFI_LOAD_ERROR"], "EFI_LOAD_ERROR")
     if number(_HEADER_MAGIC, 4) != int.from_bytes(b"HdrS", "little") or number(_BOOT_FLAG, 2) != 0xAA55:
         raise context.fail("Unsupported kernel image.", "EFI_UNSUPPORTED")
     if number(_VERSION, 2) < 0x20B:

@@ -41,7 +41,7 @@ def log_event(context: Context, pcr: int, description: str, digests: dict[str, b
     if not context.tpm.present:
         return False
     data = utf16z(description)
-    tagged = tag is not None and context.host.confidential is None
+    tagged = tag is not None and context.tpm.tags_events
     if tagged:
         data = struct.pack("<II", tag, len(data)) + data
     context.tpm.extend(pcr, digests)

@@ -21,6 +21,7 @@ from stubsim.stub.sections import Sections, find_sections
 from stubsim.stub.sidecars import generate_sidecar_initrds
 from stubsim.stub.smbios import measure_smbios
 from stubsim.stub.variables import export_common_variables, export_pcr_variables, export_stub_variables
+from stubsim.trace import Staged
 
 _GIB4 = 1 << 32
 
@@ -33,6 +34,7 @@ class Prepared(NamedTuple):
     cmdline: str | None
     devicetree: Devicetree | None
     initrd: Combined | None
+    initrd_pages: Staged | None
 
 
 def prepare(context: Context, found: list[Sections]) -> Prepared:
@@ -81,19 +83,22 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     initrd = combine_initrds(context, initrds, addons, parameters, unknown)
 
     export_pcr_variables(context, image, parameters, sysext, confext)
-    _stage(context, initrd, devicetree)
-    return Prepared(profile, sections, cmdline, devicetree, initrd)
+    pages = _stage(context, initrd, devicetree)
+    return Prepared(profile, sections, cmdline, devicetree, initrd, pages)
 
 
-def _stage(context: Context, initrd: Combined | None, devicetree: Devicetree | None) -> None:
+def _stage(context: Context, initrd: Combined | None, devicetree: Devicetree | None) -> Staged | None:
     """Pages for the combined initrd, below 4 GiB on x86, and for a devicetree that the stub installs."""
+    staged = None
     try:
         if devicetree is not None and devicetree.source != "firmware" and devicetree.data is not None:
             context.emit(context.memory.stage("devicetree", [devicetree.data], "EfiACPIReclaimMemory"))
         if initrd is not None and initrd.by_stub:
             below = _GIB4 if context.machine in ("x64", "ia32") else None
-            context.emit(context.memory.stage("initrd", initrd.parts, "EfiLoaderData", below=below))
+            staged = context.memory.stage("initrd", initrd.parts, "EfiLoaderData", below=below)
+            context.emit(staged)
     except OutOfResources:
         raise context.fail(
             f"Failed to allocate pages: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES"
         ) from None
+    return staged

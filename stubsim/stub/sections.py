@@ -69,9 +69,9 @@ def locate_sections(context: Context, uki: Uki, table: Sequence[pe.Section]) -> 
     if table_data is not None:
         error = _match_hwids(context, table_data, matches)
     if context.model.matches_devicetree_entries:
-        _choose_devicetree(context, uki, table, found, matches[hwids.DEVICETREE])
+        choose_devicetree(context, uki, table, found, matches[hwids.DEVICETREE])
     if context.model.matches_firmware_entries:
-        _choose_firmware(context, uki, table, found, matches[hwids.UEFI_FW])
+        choose_firmware(context, uki, table, found, matches[hwids.UEFI_FW])
     return sections._replace(hwids_error=error)
 
 
@@ -104,7 +104,7 @@ def _report(context: Context, text: str, status: str) -> str | None:
     return None
 
 
-def _choose_devicetree(
+def choose_devicetree(
     context: Context, uki: Uki, table: Sequence[pe.Section], found: dict[str, pe.Section], match: Match | None
 ) -> None:
     """The first `.dtbauto` whose first compatible is the firmware's, or else that of the matched entry."""
@@ -119,7 +119,7 @@ def _choose_devicetree(
             return
 
 
-def _choose_firmware(
+def choose_firmware(
     context: Context, uki: Uki, table: Sequence[pe.Section], found: dict[str, pe.Section], match: Match | None
 ) -> None:
     """The first `.efifw` with the matched entry's fwid; a bad blob is named and skipped."""

@@ -1,10 +1,22 @@
-"""What the firmware lets through under Secure Boot (UEFI specification, LoadImage)."""
+"""What the firmware lets through under Secure Boot (UEFI specification, LoadImage; 32.5, image verification)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.stub.context import Context
-from stubsim.uki import Uki, load
+from stubsim.uki import Uki
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from stubsim.formats.signature import Signature, Signer
+
+# A chain longer than this is taken for a loop.
+_CHAIN_MAX = 8
 
 
 def is_allowed(context: Context, uki: Uki) -> bool:
@@ -17,11 +29,153 @@ def is_allowed(context: Context, uki: Uki) -> bool:
 
 
 def load_image(context: Context, path: str) -> Uki | str:
-    """An image from the partition as the firmware loads it, or the UEFI status with which it refuses.
+    """An image of the partition as the firmware loads it, or the UEFI status with which it refuses.
 
-    Raises StubsimError where the file is no PE image.
+    The signature comes first, and what is no PE has none (EDK II, CoreLoadImageCommon, DxeImageVerificationHandler).
+    Raises StubsimError where the file cannot be read.
     """
-    image = load(path)
-    if pe.MACHINES.get(image.image.machine) != context.machine:
-        return "EFI_UNSUPPORTED"
-    return image if is_allowed(context, image) else "EFI_ACCESS_DENIED"
+    assert context.image.esp is not None
+    data = context.image.esp.read(path)
+    if data is None:
+        return "EFI_NOT_FOUND"
+    try:
+        image = Uki(pe.open_bytes(data, path))
+    except StubsimError:
+        return "EFI_ACCESS_DENIED" if context.host.secure_boot else "EFI_UNSUPPORTED"
+    if not is_allowed(context, image):
+        return "EFI_ACCESS_DENIED"
+    return image if pe.MACHINES.get(image.image.machine) == context.machine else "EFI_UNSUPPORTED"
+
+
+def read_certificates(data: bytes, path: str) -> list[Certificate]:
+    """The X.509 certificates of a file: one in DER, or any number in PEM.
+
+    Raises StubsimError for something else, and where the package that reads them is not installed.
+    """
+    try:
+        from cryptography import x509
+    except ImportError as error:
+        raise StubsimError(
+            "checking signatures needs the cryptography package", hint="pip install stubsim[sign]"
+        ) from error
+    try:
+        return (
+            x509.load_pem_x509_certificates(data) if b"-----BEGIN " in data else [x509.load_der_x509_certificate(data)]
+        )
+    except ValueError as error:
+        raise StubsimError(
+            "no certificate", path=path, expected="X.509 in PEM or DER", hint=f"cryptography says: {error}"
+        ) from error
+
+
+def trusted_by(db: Sequence[Certificate]) -> Callable[[Uki], bool]:
+    """Whether an image has a signature that leads to one of the certificates, as in the firmware's db.
+
+    One of several signatures is enough, and dates are not looked at: at boot the firmware trusts no clock (UEFI 2.10,
+    32.5.1; EDK II, DxeImageVerificationLib and Pkcs7Verify).
+    """
+
+    def trusted(uki: Uki) -> bool:
+        from stubsim.formats import authenticode, signature
+
+        try:
+            blobs = signature.entries(uki.image)
+        except StubsimError:
+            return False
+        digests: dict[str, bytes] = {}
+        for blob in blobs:
+            try:
+                found = signature.parse(blob)
+                if found.algorithm not in digests:
+                    digests[found.algorithm] = authenticode.digest(uki.image, found.algorithm)
+                if digests[found.algorithm] == found.digest and _vouched_for(found, db):
+                    return True
+            except StubsimError:
+                # One that cannot be read does not spoil the others.
+                continue
+        return False
+
+    return trusted
+
+
+def _vouched_for(found: Signature, db: Sequence[Certificate]) -> bool:
+    """Whether all signers are known and right, as PKCS7_verify() of OpenSSL asks for."""
+    embedded = list(_readable(found.certificates))
+    return bool(found.signers) and all(
+        any(
+            _signed(found, signer, certificate) and _leads_to(certificate, embedded, db)
+            for certificate in (*embedded, *db)
+            if _is_named(certificate, signer)
+        )
+        for signer in found.signers
+    )
+
+
+def _readable(certificates: Iterable[bytes]) -> Iterable[Certificate]:
+    from cryptography import x509
+
+    for der in certificates:
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            # Both are parsed when they are first asked for.
+            certificate.issuer, certificate.public_key()
+            yield certificate
+        except Exception:  # what cryptography raises for hostile input differs from release to release
+            continue
+
+
+def _is_named(certificate: Certificate, signer: Signer) -> bool:
+    return certificate.serial_number == signer.serial and certificate.issuer.public_bytes() == signer.issuer
+
+
+def _signed(found: Signature, signer: Signer, certificate: Certificate) -> bool:
+    """Whether the signature is that of the certificate's key, over attributes that have the content's digest."""
+    import hashlib
+
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+    digest = hashlib.new(signer.algorithm, found.content, usedforsecurity=False).digest()
+    if signer.message_digest not in (None, digest):
+        return False
+    algorithm = getattr(hashes, signer.algorithm.upper())()
+    key = certificate.public_key()
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signer.signature, signer.signed, padding.PKCS1v15(), algorithm)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signer.signature, signer.signed, ec.ECDSA(algorithm))
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+        return False
+    return True
+
+
+def _leads_to(certificate: Certificate, embedded: Sequence[Certificate], db: Sequence[Certificate]) -> bool:
+    """Whether the certificate is in db or was issued, directly or by embedded ones, by one that is."""
+    reached, seen = [certificate], {certificate}
+    for _ in range(_CHAIN_MAX):
+        if any(each in db for each in reached):
+            return True
+        reached = [
+            issuer
+            for issuer in (*db, *embedded)
+            if issuer not in seen and any(_issued(issuer, each) for each in reached)
+        ]
+        seen.update(reached)
+    return False
+
+
+def _issued(issuer: Certificate, certificate: Certificate) -> bool:
+    from cryptography import x509
+
+    try:
+        certificate.verify_directly_issued_by(issuer)
+        return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        # Only the first version of X.509 has authorities that do not say so.
+        return issuer.version is x509.Version.v1
+    except Exception:  # not its signature, or something that cryptography cannot read
+        return False

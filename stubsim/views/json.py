@@ -51,6 +51,7 @@ def boot_json(boot: Boot) -> Json:
         },
         "measurements": [_measurement(event) for event in of_kind(boot, Measured)],
         "pcrs": {bank: {str(pcr): value.hex() for pcr, value in values.items()} for bank, values in boot.pcrs.items()},
+        "rtmrs": {str(register): value.hex() for register, value in boot.rtmrs.items()},
         "variables": _variables(boot),
         "esp_changes": [event._asdict() for event in of_kind(boot, EspWritten)],
         "log": [event._asdict() for event in of_kind(boot, Log)],

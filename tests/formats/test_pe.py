@@ -261,7 +261,7 @@ def test_ukify_accepts_a_built_image(tmp_path: Path):
     if not ukify:
         pytest.skip("no ukify")
     data = pe.build([SectionSpec(".linux", b"K"), SectionSpec(".cmdline", b"quiet")])
-    command = [ukify, "inspect", "--json=short", write(tmp_path, data)]
+    command = [ukify, "--json=short", "inspect", write(tmp_path, data)]
     output = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
     assert json.loads(output)[".cmdline"]["text"] == "quiet"
 

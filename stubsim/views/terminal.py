@@ -1,0 +1,140 @@
+"""A boot as text for people, on a terminal or in a pipe; what it says comes from `stubsim.views.terminal_boot`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from stubsim.boot import Boot
+    from stubsim.views.terminal_boot import Block
+
+_PIPED_WIDTH = 80
+# Below, tables fall apart; above, the spaces that fill up lines cost more than the text.
+_WIDTHS = (60, 500)
+# A hostile image has as many and as long texts as it likes; the JSON has them all.
+_MOST_ROWS = 64
+_LONGEST_TEXT = 4096
+_GOOD = ("kernel-started", "firmware-update")
+_STYLES = {"error": "red", "warning": "yellow"}
+
+
+class Screen(NamedTuple):
+    """What the text is made for: its width in columns, and whether it may have escape sequences."""
+
+    width: int = _PIPED_WIDTH
+    colour: bool = False
+
+
+def screen(*, to_file: bool = False) -> Screen:
+    """Standard output as it is now, or a file: COLUMNS counts for both, colour is for terminals without NO_COLOR."""
+    terminal = not to_file and sys.stdout.isatty()
+    width = _PIPED_WIDTH
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and 0 < len(columns) < 6 and int(columns):
+        width = int(columns)
+    elif terminal:
+        with suppress(OSError):
+            width = os.get_terminal_size(sys.stdout.fileno()).columns or _PIPED_WIDTH
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Screen(min(max(width, _WIDTHS[0]), _WIDTHS[1]), colour)
+
+
+def render_boot(boot: Boot, target: Screen | None = None) -> str:
+    """The whole text, with a newline at its end; for standard output unless told otherwise."""
+
+    def draw(console: Console) -> None:
+        for part in _parts(boot):
+            console.print(part)
+
+    return rendered(draw, target)
+
+
+def rendered(draw: Callable[[Console], None], target: Screen | None = None) -> str:
+    """What ``draw`` prints with rich, no blanks at line ends; for standard output unless told otherwise."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    target = target or screen()
+    out = StringIO()
+    # Everything rich would find out by itself is said here: its guesses know FORCE_COLOR and notebooks.
+    draw(
+        Console(
+            file=out,
+            width=target.width,
+            force_terminal=target.colour,
+            force_jupyter=False,
+            color_system="standard" if target.colour else None,
+            no_color=False,
+            legacy_windows=False,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            _environ={},
+        )
+    )
+    return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
+
+
+def clean(text: str) -> str:
+    """Text that can do nothing to a terminal: what is not printable is written as an escape, and the rest is cut."""
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]}... ({len(text)} characters, all of them with --format json)"
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
+
+
+def _escaped(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _parts(boot: Boot) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    from stubsim.views.terminal_boot import blocks, headline
+
+    yield Text(clean(headline(boot)), style="bold green" if boot.outcome.status in _GOOD else "bold red")
+    for block in blocks(boot):
+        yield Text()
+        if block.title:
+            yield Text(clean(block.title), style="bold")
+        if block.rows:
+            yield _table(block)
+        for note in block.notes:
+            yield _indented(Text(clean(note), style="italic"))
+
+
+def _table(block: Block) -> RenderableType:
+    """A grid that is as wide as its content, so that no line has spaces to spare."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for index in range(len(block.rows[0])):
+        right = index in block.right
+        table.add_column(justify="right" if right else "left", overflow="fold", no_wrap=right or index in block.fixed)
+    if block.columns:
+        table.add_row(*(Text(name, style="dim") for name in block.columns))
+    for row in block.rows[:_MOST_ROWS]:
+        first, *others = row
+        style = _STYLES.get(first, "cyan" if block.columns is None else "")
+        table.add_row(Text(clean(first), style=style), *(Text(clean(cell)) for cell in others))
+    if len(block.rows) > _MOST_ROWS:
+        rest = f"and {len(block.rows) - _MOST_ROWS} more, all of them with --format json"
+        table.add_row(*[Text()] * (len(block.rows[0]) - 1), Text(rest))
+    return _indented(table) if block.title else table
+
+
+def _indented(content: RenderableType) -> RenderableType:
+    from rich.padding import Padding
+
+    return Padding(content, (0, 0, 0, 2), expand=False)

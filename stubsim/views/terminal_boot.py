@@ -1,0 +1,343 @@
+"""What the terminal says of a boot, as plain text in blocks; how it looks is in `stubsim.views.terminal`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from stubsim import chid
+from stubsim.boot import Boot
+from stubsim.errors import StubsimError
+from stubsim.explain.selection import reasons
+from stubsim.formats import edid, efifw, fdt, hwids, payload, pe, vmfwupdate
+from stubsim.machine.variables import NON_VOLATILE
+from stubsim.stub.devicetree import Devicetree
+from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+from stubsim.views.json import of_kind, verified
+
+GPA_NOTE = "gpas are those of the simulated memory map; real firmware will place things elsewhere."
+_DOUBT = " (see Unknown)"
+_KINDS = {"ovmf": "OVMF", "igvm": "IGVM", "capsule": "UEFI capsule", "elf": "ELF", "unknown": "unknown kind"}
+_BASIS = {"recording": "a recording", "source": "public source", "proposal": "a proposal"}
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+class Block(NamedTuple):
+    """A titled table: cells as plain text, not yet cleaned.
+
+    ``right`` are the columns of numbers; they and the ``fixed`` ones are never wrapped, the others where they must.
+    """
+
+    title: str | None
+    rows: Sequence[tuple[str, ...]]
+    columns: tuple[str, ...] | None = None
+    right: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    fixed: tuple[int, ...] = ()
+
+
+def headline(boot: Boot) -> str:
+    """The outcome in one line."""
+    status, message, efi_status = boot.outcome
+    blob = _firmware(boot)
+    firmware = "the firmware" if blob is None else f"{_text(blob.fwid)} ({_size(len(blob.payload))}, {_kind(blob)})"
+    protocol = f"by {boot.dialect}, a proposed protocol"
+    if status == "firmware-update":
+        line = f"firmware update: {firmware} is handed over {protocol}"
+    elif status == "hypervisor-abort":
+        line = f"the firmware update fails: {firmware} is handed over {protocol}, but {message}"
+    elif status == "kernel-started":
+        line = "; ".join(["the kernel starts", *_chosen(boot, firmware)])
+    elif status == "boot-loop":
+        line = f"boot loop: {message or 'the machine starts over and over'}"
+    else:
+        line = f"the boot fails: {message or status}" + (f" ({efi_status})" if efi_status else "")
+    return line + _doubt(boot, "outcome", *(("selection",) if "chosen" in line else ()))
+
+
+def blocks(boot: Boot) -> Iterator[Block]:
+    """Everything else, in the order of the boot; only blocks that have something to say."""
+    yield Block(None, [*_facts(boot)], fixed=(0,))
+    for make in (_initrd, _memory, _writes, _opaque_page, _fw_blob, _pcrs, _variables):
+        block = make(boot)
+        if block is not None:
+            yield block
+    written = [(row.path, f"{row.size} bytes") for row in of_kind(boot, EspWritten)]
+    if written:
+        yield Block("Files written on the partition" + _doubt(boot, "esp_changes"), written)
+    messages = [(event.level, event.message) for event in of_kind(boot, Log)]
+    if messages:
+        yield Block("Messages", messages, fixed=(0,))
+    if boot.assumed:
+        yield Block("Assumed", [("-", text) for text in boot.assumed], fixed=(0,))
+    unknown = [
+        ("-", f"{event.what}: {event.why}" + (f" (affects {', '.join(event.affects)})" if event.affects else ""))
+        for event in of_kind(boot, Unknown)
+    ]
+    if unknown:
+        yield Block("Unknown", unknown, fixed=(0,))
+
+
+def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
+    """Label and text, an empty label where the text goes on."""
+    uki, host, prepared = boot.uki, boot.host, boot.prepared
+    machine = pe.MACHINES.get(uki.image.machine, f"machine {uki.image.machine:#06x}")
+    stub = "no stub named" if uki.stub is None else f"{uki.stub.name} {uki.stub.version}"
+    yield "UKI", f"{uki.path}: {_size(uki.size)}, {machine}, {stub}"
+    yield "stub model", f"{boot.model.id}: {boot.model_reason}; {_how_sure(boot)}"
+    name = " ".join(_text(part) for part in (host.fields.manufacturer, host.fields.product_name) if part)
+    described = f"{host.name}: {name}" if host.name and name else host.name or name
+    if described:
+        yield "machine", described
+    if prepared is not None and uki.profiles:
+        own = uki.profiles[prepared.profile] if prepared.profile < len(uki.profiles) else None
+        names = "" if own is None else " ".join(f'"{text}"' for text in (own.id, own.title) if text)
+        yield "profile", f"{prepared.profile} {names}".rstrip()
+    yield from _choices(boot)
+    if prepared is None:
+        return
+    cmdline = "(none)" if prepared.cmdline is None else prepared.cmdline or "(empty)"
+    yield "command line", cmdline + _doubt(boot, "cmdline")
+    if prepared.devicetree is not None:
+        yield "devicetree", _installed(prepared.devicetree) + _doubt(boot, "devicetree")
+
+
+def _how_sure(boot: Boot) -> str:
+    """Whether recordings stand behind the model, on this kind of machine."""
+    if verified(boot):
+        return f"stub {boot.model.id} is verified by recorded boots"
+    if not boot.model.verified:
+        return f"unverified: from {_BASIS.get(boot.model.basis, boot.model.basis)}, not recorded"
+    where = "in a confidential guest" if boot.host.confidential else "on this architecture"
+    return f"unverified: not recorded {where}"
+
+
+def _choices(boot: Boot) -> Iterator[tuple[str, str]]:
+    """What was chosen for this machine, or that nothing was, and why."""
+    matches = {} if boot.sections is None else boot.sections.matches
+    chosen = {
+        ".dtbauto": (_dtbauto(boot), matches.get(hwids.DEVICETREE)),
+        ".efifw": (_efifw(boot), matches.get(hwids.UEFI_FW)),
+    }
+    for reason in reasons(boot):
+        name, _, why = reason.partition(": ")
+        what, match = chosen.get(name, (None, None))
+        if what is None:
+            yield name, f"none: {why}" + _doubt(boot, "selection")
+            continue
+        entry = "" if match is None or match.entry.name is None else f', named "{match.entry.name}" in .hwids'
+        yield name, what + entry + _doubt(boot, "selection")
+        yield "", f"because {why}"
+    if chosen[".efifw"][0] is not None and boot.outcome.status not in ("firmware-update", "hypervisor-abort"):
+        yield "", _why_not_handed_over(boot)
+    types = {match.chid_type for match in matches.values() if match is not None}
+    panel = None if boot.host.edid is None or not types else edid.panel_id(boot.host.edid)
+    for own in chid.compute(boot.host.fields, panel) if types else ():
+        if own.type in types:
+            parts = ", ".join(f'{field.replace("_", " ")} "{text or ""}"' for field, text in own.parts)
+            yield f"CHID type {own.type}", parts
+
+
+def _why_not_handed_over(boot: Boot) -> str:
+    blob = _firmware(boot)
+    if blob is not None and _runs_it(boot, blob):
+        return "not handed over: the machine already runs it"
+    if boot.proposal is not None:
+        return "not handed over: see Messages"
+    device = boot.host.fw_cfg is not None and boot.host.fw_cfg.vmfwupdate is not None
+    return "not handed over: no released stub does that" + ("" if device else ", and the machine has no update device")
+
+
+def _efifw(boot: Boot) -> str | None:
+    section = None if boot.sections is None else boot.sections.section(".efifw")
+    blob = _firmware(boot)
+    if section is None or blob is None:
+        return None
+    return f"{_text(blob.fwid)}: section {section.index}, {_size(len(blob.payload))}, {_kind(blob)}"
+
+
+def _dtbauto(boot: Boot) -> str | None:
+    section = None if boot.sections is None else boot.sections.section(".dtbauto")
+    if boot.sections is None or section is None:
+        return None
+    return f"{_compatible(boot.sections.data('.dtbauto'))}: section {section.index}, {_size(section.virtual_size)}"
+
+
+def _chosen(boot: Boot, firmware: str) -> Iterator[str]:
+    """For the headline: what became of the choices that the UKI offers."""
+    offered = {section.name for section in boot.uki.image.sections}
+    sections, blob = boot.sections, _firmware(boot)
+    if ".dtbauto" in offered and sections is not None:
+        data = sections.data(".dtbauto")
+        yield "no devicetree is chosen" if data is None else f"devicetree {_compatible(data)} is chosen"
+    if blob is not None:
+        end = "is what the machine runs already" if _runs_it(boot, blob) else "is chosen, but not handed over"
+        yield f"firmware {firmware} {end}"
+    elif ".efifw" in offered:
+        yield "no firmware is chosen"
+
+
+def _installed(tree: Devicetree) -> str:
+    """The devicetree the kernel finds."""
+    source = tree.source if tree.section is None else f"{tree.source} (section {tree.section})"
+    if tree.data is None:
+        return f"{source}, does not tell its length"
+    return f"{source}, {_size(len(tree.data))}, {_compatible(tree.data)}"
+
+
+def _initrd(boot: Boot) -> Block | None:
+    initrd = None if boot.prepared is None else boot.prepared.initrd
+    if initrd is None:
+        return None
+    rows = [
+        (
+            part.kind if part.kind == part.name else f"{part.kind} {part.name}",
+            str(part.offset),
+            str(part.size),
+            *(() if initrd.known else ("" if part.known else "content unknown",)),
+        )
+        for part in initrd.initrds
+    ]
+    whose = "" if initrd.by_stub else ", left by an earlier stage"
+    title = f"Initrd, {_size(initrd.size)}{whose}" + _doubt(boot, "initrd")
+    return Block(title, rows, ("part", "offset", "bytes", *(() if initrd.known else ("",))), (1, 2))
+
+
+def _memory(boot: Boot) -> Block | None:
+    staged: list[Staged] = of_kind(boot, Staged)
+    if not staged:
+        return None
+    names = [row.name for row in staged]
+    # The hand-over begins with the firmware; from there on what is data is for the boot after it.
+    first = names.index("firmware") if "firmware" in names else len(names)
+    shared = any(row.shared for row in staged)
+    rows = []
+    for index, row in sorted(enumerate(staged), key=lambda pair: pair[1].gpa):
+        what = row.name
+        if index >= first and row.name in vmfwupdate.KINDS and row.type == "EfiLoaderData":
+            what += ", next boot"
+        elif row.name in (vmfwupdate.OPAQUE_BLOB, vmfwupdate.FW_BLOB):
+            what = f"{row.name.rpartition('/')[2]} buffer"
+        private = (("shared" if row.shared else "private"),) if shared else ()
+        rows.append((_range(row), _size(row.size), row.type, *private, what))
+    columns = ("gpa", "size", "type", *(("memory",) if shared else ()), "what")
+    return Block("Memory" + _doubt(boot, "memory"), rows, columns, (1,), (GPA_NOTE,), (0, 2))
+
+
+def _writes(boot: Boot) -> Block | None:
+    """The writes to fw_cfg; where nothing was written but could have been, that."""
+    writes: list[FwCfgWritten] = of_kind(boot, FwCfgWritten)
+    if not writes and boot.proposal is None:
+        return None
+    rows = [
+        (str(number), row.file, f"{row.selector:#06x}", str(row.offset), str(len(row.data)), f"{row.gpa:#010x}")
+        for number, row in enumerate(writes, 1)
+    ]
+    title = f"fw_cfg writes in order, {boot.dialect}" if writes else "fw_cfg: nothing is written"
+    notes = () if boot.proposal is None else (f"{boot.proposal}.",)
+    columns = ("", "file", "selector", "offset", "bytes", "from gpa")
+    return Block(title + _doubt(boot, "fw_cfg"), rows, columns, (0, 3, 4), notes, (2, 5))
+
+
+def _opaque_page(boot: Boot) -> Block | None:
+    for row in of_kind(boot, FwCfgWritten):
+        if row.file == vmfwupdate.OPAQUE_BLOB:
+            try:
+                left = vmfwupdate.parse_opaque(row.data)
+            except StubsimError:
+                return None
+            rows = [(each.kind, f"{each.gpa:#010x}", str(each.size), f"{each.sha256.hex()[:16]}...") for each in left]
+            title = "opaque-blob, for the next boot (a format of stubsim's own)"
+            return Block(title, rows, ("what", "gpa", "bytes", "SHA-256"), (2,), (), (0, 1, 3))
+    return None
+
+
+def _fw_blob(boot: Boot) -> Block | None:
+    for row in of_kind(boot, FwCfgWritten):
+        if row.file == vmfwupdate.FW_BLOB and len(row.data) == vmfwupdate.FW_BLOB_SIZE:
+            blob = vmfwupdate.unpack_fw_blob(row.data)
+            size = f"{blob.bios_size} ({_size(blob.bios_size)})"
+            rows = [("bios_size", size), ("bios_paddr", f"{blob.bios_paddr:#010x}")]
+            return Block("fw-blob, for the hypervisor: the new firmware", rows, fixed=(0,))
+    return None
+
+
+def _pcrs(boot: Boot) -> Block | None:
+    events: list[Measured] = of_kind(boot, Measured)
+    touched = {event.pcr for event in events}
+    rows = [
+        (str(pcr), bank, value.hex())
+        for bank, values in boot.pcrs.items()
+        for pcr, value in values.items()
+        if pcr in touched
+    ]
+    if not events:
+        return None
+    count = f"{len(events)} measurement{'' if len(events) == 1 else 's'}"
+    title = f"PCR values after the stub's {count}, from zero" if rows else f"{count}; no TPM, so no PCR values"
+    rows.sort(key=lambda row: int(row[0]))
+    return Block(title + _doubt(boot, "pcrs"), rows, right=(0,), fixed=(1,))
+
+
+def _variables(boot: Boot) -> Block | None:
+    """The last value of each variable the stub set."""
+    last: dict[str, VariableSet] = {event.name: event for event in of_kind(boot, VariableSet)}
+    if not last:
+        return None
+    rows = [(row.name, _value(row)) for row in last.values()]
+    return Block("Variables set by the stub" + _doubt(boot, "variables"), rows, fixed=(0,))
+
+
+def _value(row: VariableSet) -> str:
+    kept = " (non-volatile)" if row.attributes & NON_VOLATILE else ""
+    data = row.data
+    if data is None:
+        return f"drawn at random{kept}"
+    text = data.decode("utf-16-le", "replace") if len(data) % 2 == 0 else ""
+    if text.endswith("\0") and text[:-1].isprintable():
+        return text[:-1] + kept
+    if len(data) == 8:
+        return f"{int.from_bytes(data, 'little'):#x}{kept}"
+    return f"{len(data)} bytes{kept}"
+
+
+def _firmware(boot: Boot) -> efifw.Efifw | None:
+    data = None if boot.sections is None else boot.sections.data(".efifw")
+    return None if data is None else efifw.parse(data)
+
+
+def _runs_it(boot: Boot, blob: efifw.Efifw) -> bool:
+    """Whether the host's firmware is the chosen one, as the hand-over compares them."""
+    return boot.host.firmware.sha256 == boot.digests.sha256(blob.payload).hex()
+
+
+def _kind(blob: efifw.Efifw) -> str:
+    return _KINDS[payload.kind(blob.payload).name]
+
+
+def _compatible(data: bytes | memoryview | None) -> str:
+    try:
+        return fdt.root_compatible(data or b"")[0]
+    except (StubsimError, IndexError):
+        return "without compatible"
+
+
+def _doubt(boot: Boot, *keys: str) -> str:
+    """A mark where something that is not known has a say in it."""
+    affected = {key for event in of_kind(boot, Unknown) for key in event.affects}
+    return _DOUBT if affected.intersection(keys) else ""
+
+
+def _range(row: Staged) -> str:
+    return f"{row.gpa:#010x}-{row.gpa + row.size - 1:#010x}" if row.size else f"{row.gpa:#010x}"
+
+
+def _size(size: int) -> str:
+    if size < 1024:
+        return f"{size} byte{'' if size == 1 else 's'}"
+    power = min((size.bit_length() - 1) // 10, len(_UNITS))
+    return f"{size / 1024**power:.1f} {_UNITS[power - 1]}"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

@@ -1,0 +1,163 @@
+"""The certificate table and the PKCS #7 in it, against what sbsign and the recorded images hold."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubsim.errors import StubsimError
+from stubsim.formats import authenticode, pe, signature
+
+pytest.importorskip("cryptography")
+
+from tests.stub.signing import (
+    certificate_table,
+    der,
+    identity,
+    image_digest,
+    indirect_data,
+    pkcs7,
+    signed_image,
+)
+
+SIGNER = identity()
+CONTENT = indirect_data(image_digest())
+BLOB = pkcs7(CONTENT, SIGNER)
+
+
+def image(table: bytes) -> pe.Image:
+    return pe.open_bytes(pe.build([pe.SectionSpec(".text", b"x")], certificates=table), "signed.efi")
+
+
+def test_fields():
+    found = signature.parse(BLOB)
+    assert (found.algorithm, found.digest, found.content) == ("sha256", image_digest(), CONTENT)
+    assert found.certificates == (SIGNER.der,)
+    (signer,) = found.signers
+    assert signer.serial == SIGNER.certificate.serial_number
+    assert signer.issuer == SIGNER.certificate.issuer.public_bytes()
+    assert signer.algorithm == "sha256"
+    assert signer.signed[:1] == b"\x31"
+
+
+def test_without_attributes_the_content_is_signed():
+    (signer,) = signature.parse(pkcs7(CONTENT, SIGNER, attributes=False)).signers
+    assert (signer.signed, signer.message_digest) == (CONTENT, None)
+
+
+def test_no_signer():
+    assert signature.parse(pkcs7(CONTENT)).signers == ()
+
+
+def test_padding_behind_a_signature():
+    assert signature.parse(BLOB + bytes(5)) == signature.parse(BLOB)
+
+
+def test_without_the_outer_wrapping():
+    """EDK II puts it around signed data that come without."""
+    data = BLOB[4:]  # tag and length of the outer SEQUENCE
+    inner = data[2 + data[1] :]  # the object identifier
+    assert inner[0] == 0xA0
+    assert signature.parse(inner[4:]) == signature.parse(BLOB)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_entries(count: int):
+    table = certificate_table(*[BLOB] * count)
+    assert [bytes(blob[: len(BLOB)]) for blob in signature.entries(image(table))] == [BLOB] * count
+
+
+def test_entry_types():
+    guid = bytes.fromhex("9dd2af4adf68ee498aa9347d375665a7")
+    table = certificate_table(guid + BLOB, bytes(16) + BLOB, kind=0xEF1) + certificate_table(b"x" * 8, kind=1)
+    (blob,) = signature.entries(image(table))
+    assert signature.parse(blob) == signature.parse(BLOB)
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 0x10000, 0xFFFFFFFF])
+def test_table_rows_of_a_wrong_size(length: int):
+    table = bytearray(certificate_table(BLOB))
+    struct.pack_into("<I", table, 0, length)
+    with pytest.raises(StubsimError, match="certificate of"):
+        signature.entries(image(bytes(table)))
+
+
+def test_a_table_that_ends_inside_a_row():
+    """EDK II trusts nothing in such an image."""
+    table = certificate_table(BLOB + bytes((-len(BLOB)) % 8 + 1))[:-7]
+    with pytest.raises(StubsimError, match="does not end with"):
+        signature.entries(image(table))
+
+
+def test_a_table_behind_the_end_of_the_file():
+    data = signed_image(BLOB)
+    with pytest.raises(StubsimError):
+        signature.entries(pe.open_bytes(data[:-8], "cut.efi"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "cut short"),
+        (b"\x30\x80\x00\x00", "length byte"),
+        (b"\x30\x84\xff\xff\xff\xff", "cut short"),
+        (b"\x1f\x01\x00", "tag"),
+        (der(0x30, der(6, b"\x2a\x03")), "not signed data"),
+        (der(0x30), "version"),
+        (BLOB[:-1], "cut short"),
+        (pkcs7(CONTENT, *[SIGNER] * 17, embedded=(SIGNER,)), "too many"),
+        (pkcs7(CONTENT, SIGNER, embedded=(SIGNER,) * 65), "too many"),
+        (BLOB.replace(bytes.fromhex("2b060104018237020104"), bytes.fromhex("2b060104018237020105")), "no image digest"),
+        (BLOB.replace(bytes.fromhex("608648016503040201"), bytes.fromhex("608648016503040209")), "unknown digest"),
+    ],
+)
+def test_what_is_refused(data: bytes, message: str):
+    with pytest.raises(StubsimError, match=message):
+        signature.parse(data)
+
+
+@pytest.mark.parametrize("name", ["sb-addons@262.1", "sb-loadopt@262.1", "sb-loadopt@257.13"])
+def test_recorded_images(shared: Path, name: str):
+    """sbsign signed them, and real firmware let them through."""
+    found = pe.open_image(str(shared / "golden" / name / "uki.efi"))
+    (blob,) = signature.entries(found)
+    parsed = signature.parse(blob)
+    assert parsed.digest == authenticode.digest(found, parsed.algorithm)
+    assert len(parsed.certificates) == len(parsed.signers) == 1
+
+
+def total(data: bytes) -> None:
+    try:
+        signature.parse(data)
+    except StubsimError:
+        return
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes(data: bytes):
+    total(data)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(BLOB) - 1), st.binary(min_size=1, max_size=5)), min_size=1, max_size=4))
+def test_mutated_signatures(changes: list[tuple[int, bytes]]):
+    data = bytearray(BLOB)
+    for offset, content in changes:
+        data[offset : offset + len(content)] = content
+    total(bytes(data))
+
+
+@given(st.integers(0, len(BLOB)))
+def test_cut_signatures(size: int):
+    total(BLOB[:size])
+
+
+@given(st.binary(max_size=100))
+def test_arbitrary_tables(table: bytes):
+    try:
+        signature.entries(image(table))
+    except StubsimError:
+        return

@@ -1,0 +1,178 @@
+"""Addons from the partition; recordings addon-*, extra-*, sb-addons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stubsim.chid import PRIORITY
+from stubsim.formats import hwids
+from stubsim.hosts import Host
+from stubsim.stub.addons import Addons, extra_folder, folder_files, load_all_addons
+from tests.stub.harness import CHIDS, FIELDS, KERNEL, Row, Run, devicetree, make_pe, make_uki, run, table
+
+OWN = "EFI/Linux/lab.efi.extra.d"
+GLOBAL = "loader/addons"
+THIS = CHIDS[PRIORITY[3]]
+
+
+def put(esp: Path, path: str, *sections: Row, **headers: int) -> None:
+    file = esp / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(make_pe(*sections, **headers))
+
+
+def load(one: Run) -> Addons:
+    return load_all_addons(one.context, one.sections())
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("\\EFI\\Linux\\lab.efi", "\\EFI\\Linux\\lab.efi.extra.d"),
+        ("\\lab.efi", "\\lab.efi.extra.d"),
+        # extra-bootcount, extra-subdir: the counter goes, here only.
+        ("\\lab+3.efi", "\\lab.efi.extra.d"),
+        ("\\lab+3-1.efi", "\\lab.efi.extra.d"),
+        ("\\a+1-b+3-0.efi", "\\a+1-b.efi.extra.d"),
+        ("\\lab+.efi", "\\lab+.efi.extra.d"),
+        ("\\lab+3-.efi", "\\lab+3-.efi.extra.d"),
+        ("\\lab+-1.efi", "\\lab+-1.efi.extra.d"),
+        ("\\lab+x.efi", "\\lab+x.efi.extra.d"),
+        ("\\a+3\\lab.efi", "\\a+3\\lab.efi.extra.d"),
+        (None, None),
+    ],
+)
+def test_the_ukis_own_folder(path: str | None, folder: str | None):
+    assert extra_folder(run(path=path).context) == folder
+
+
+def test_which_files_count(tmp_path: Path):
+    """sidecars-names, sidecars-sort: by UTF-16 code unit; suffixes without case; no hidden, foreign or long ones."""
+    names = ["10", "9", "A0", "C", "Z", "_x", "a-", "a", "a1", "b", "~t"]
+    for name in [*reversed(names), ".hidden", "uml\u00e4ut"]:
+        (tmp_path / f"{name}.cred").write_bytes(b"")
+    (tmp_path / "c.CRED").write_bytes(b"")
+    (tmp_path / "folder.cred").mkdir()
+    (tmp_path / "other.txt").write_bytes(b"")
+    found = folder_files(run(esp=tmp_path).context, "\\", ".cred")
+    assert found == [f"{name}.cred" for name in names[:-1]] + ["c.CRED", "~t.cred"]
+    assert folder_files(run(esp=tmp_path).context, "\\", ".cred", "1.cred") == [
+        f"{name}.cred" for name in names[:-1] if name != "a1"
+    ] + ["c.CRED", "~t.cred"]
+
+
+def test_without_folder_there_are_no_names(tmp_path: Path):
+    assert folder_files(run(esp=tmp_path).context, "\\loader\\addons", ".addon.efi") is None
+    assert folder_files(run(from_memory=True).context, "\\loader\\addons", ".addon.efi") is None
+
+
+@pytest.mark.parametrize("stub", ["257", "262"])
+def test_global_ones_first(tmp_path: Path, stub: str):
+    """addon-order-mixed: each folder sorted by itself."""
+    put(tmp_path, f"{OWN}/a.addon.efi", (".cmdline", b" local "), (".initrd", b"li"), (".ucode", b"lu"))
+    put(tmp_path, f"{GLOBAL}/z.ADDON.EFI", (".cmdline", b"global2"), (".dtb", b"dt"))
+    put(tmp_path, f"{GLOBAL}/b.addon.efi", (".cmdline", b"global1"), (".ucode", b"gu"))
+    addons = load(run(esp=tmp_path, stub=stub))
+    assert addons.cmdline == "global1 global2 local"
+    assert [(addon.filename, bytes(addon.data)) for addon in addons.ucodes] == [
+        ("b.addon.efi", b"gu"), ("a.addon.efi", b"lu"),
+    ]  # fmt: skip
+    assert [bytes(addon.data) for addon in addons.initrds] == [b"li"]
+    assert [addon.filename for addon in addons.devicetrees] == ["z.ADDON.EFI"]
+
+
+def test_from_memory_there_are_none(tmp_path: Path):
+    """launch-mem."""
+    put(tmp_path, f"{GLOBAL}/a.addon.efi", (".cmdline", b"x"))
+    assert load(run(esp=tmp_path, from_memory=True)) == Addons("", [], [], [])
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [([b"a", b" ", b"b"], "a  b"), ([b" ", b" "], ""), ([b" ", b"b"], "b"), ([b"a\0x", b"b"], "a b")],
+)
+def test_blank_lines_leave_their_separator(tmp_path: Path, texts: list[bytes], expected: str):
+    """addon-cmdline-blank, addon-cmdline-blankonly."""
+    for number, text in enumerate(texts):
+        put(tmp_path, f"{OWN}/{number}.addon.efi", (".cmdline", text))
+    assert load(run(esp=tmp_path)).cmdline == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "addon", "applies"),
+    [
+        (b"6.1.0-lab", b"6.1.0-lab", True),
+        # addon-uname: a prefix will do, against the manual.
+        (b"6.1.0-lab", b"6.1.0", True),
+        (b"6.1.0-lab", b"6.1.0-lab2", False),
+        (b"6.1.0-lab", b"5", False),
+        (b"6.1.0-lab", None, True),
+        # addon-uname-nouki.
+        (None, b"5", True),
+        # A NUL inside the addon's ends the comparison, and then the UKI's must end there as well.
+        (b"6.1.0-lab", b"6.1.0\0", False),
+        (b"6.1.0-lab", b"6.1.0-lab\0x", True),
+        (b"6.1.0\0-lab", b"6.1.0\0x", True),
+        (b"6.1.0\0-lab", b"6.1.0-lab", False),
+    ],
+)
+@pytest.mark.parametrize("stub", ["257", "262"])
+def test_uname(tmp_path: Path, own: bytes | None, addon: bytes | None, applies: bool, stub: str):
+    rows: list[Row] = [(".cmdline", b"x")] + ([] if addon is None else [(".uname", addon)])
+    put(tmp_path, f"{OWN}/a.addon.efi", *rows)
+    one = run(make_uki(*([] if own is None else [(".uname", own)])), esp=tmp_path, stub=stub)
+    assert load(one).cmdline == ("x" if applies else "")
+    assert one.log() == ([] if applies else [".uname mismatch between a.addon.efi and UKI, ignoring"])
+
+
+def test_what_is_no_addon(tmp_path: Path):
+    put(tmp_path, f"{OWN}/a.addon.efi", (".cmdline", b"x"), (".linux", KERNEL))
+    put(tmp_path, f"{OWN}/b.addon.efi", (".efifw", b"x"), (".osrel", b"y"))
+    put(tmp_path, f"{OWN}/c.addon.efi", (".cmdline", b"x"), machine=0xAA64)
+    (tmp_path / OWN / "d.addon.efi").write_bytes(b"no PE")
+    (tmp_path / OWN / "e.addon.efi").mkdir()
+    one = run(esp=tmp_path)
+    assert load(one) == Addons("", [], [], [])
+    folder = "\\EFI\\Linux\\lab.efi.extra.d"
+    assert one.log() == [
+        "a.addon.efi is a UKI, not an addon, ignoring.",
+        f"Failed to read 'c.addon.efi' from '{folder}\\c.addon.efi', ignoring: Unsupported",
+        f"Failed to read 'd.addon.efi' from '{folder}\\d.addon.efi', ignoring: Unsupported",
+    ]
+
+
+def test_unsigned_ones_under_secure_boot(tmp_path: Path):
+    """sb-addons; a certificate table is enough where no --db is given. The signature is looked at first."""
+    put(tmp_path, f"{OWN}/a.addon.efi", (".cmdline", b"unsigned"))
+    put(tmp_path, f"{OWN}/b.addon.efi", (".cmdline", b"signed"), certificates=bytes(64))  # type: ignore[arg-type]
+    put(tmp_path, f"{OWN}/c.addon.efi", (".cmdline", b"x"), machine=0xAA64)
+    one = run(host=Host(secure_boot=True), esp=tmp_path)
+    assert load(one).cmdline == "signed"
+    assert [line.rpartition(": ")[2] for line in one.log()] == ["Access denied", "Access denied"]
+    one = run(esp=tmp_path)
+    assert load(one).cmdline == "unsigned signed"
+
+
+def test_a_devicetree_by_hwids_is_preferred(tmp_path: Path):
+    """addon-dtbauto, addon-dtbauto-ukihwids: the look-up needs a .hwids inside the addon."""
+    tree, plain = devicetree("tree"), devicetree("plain")
+    entries = table((hwids.DEVICETREE, THIS, "tree"))
+    put(tmp_path, f"{OWN}/a.addon.efi", (".dtb", plain), (".dtbauto", tree), (".hwids", entries))
+    put(tmp_path, f"{OWN}/b.addon.efi", (".dtb", plain), (".dtbauto", tree))
+    put(tmp_path, f"{OWN}/c.addon.efi", (".dtbauto", tree))
+    one = run(make_uki((".hwids", entries)), Host(fields=FIELDS), esp=tmp_path)
+    assert [(addon.filename, bytes(addon.data)) for addon in load(one).devicetrees] == [
+        ("a.addon.efi", tree),
+        ("b.addon.efi", plain),
+    ]
+
+
+def test_the_firmwares_tree_counts_for_addons(tmp_path: Path):
+    """addon-dtbauto-fwdtb: the UKI's own is not installed yet."""
+    put(tmp_path, f"{OWN}/a.addon.efi", (".dtbauto", devicetree("firmware")))
+    put(tmp_path, f"{OWN}/b.addon.efi", (".dtbauto", devicetree("own")))
+    uki = make_uki((".dtb", devicetree("own")))
+    one = run(uki, Host(devicetree=devicetree("firmware")), esp=tmp_path)
+    assert [addon.filename for addon in load(one).devicetrees] == ["a.addon.efi"]

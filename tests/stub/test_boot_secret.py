@@ -1,0 +1,179 @@
+"""Random seed and boot secret of 262; recordings bootsecret-*, seed*, rng, launch-loaderfeatures."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from stubsim.hosts import Host
+from stubsim.hosts.host import Variable
+from stubsim.machine.variables import LOADER
+from stubsim.stub.boot_secret import derive, os_id, prepare_boot_secret, refresh_random_seed
+from tests.stub.harness import Run, make_uki, run
+
+SECRET, MIXIN = bytes(range(32)), bytes(range(100, 132))
+SEED = "\\loader\\random-seed"
+
+
+def variable(name: str, data: bytes, attributes: int = 3) -> Variable:
+    return Variable(name, LOADER, attributes, data)
+
+
+PRESET = variable("LoaderBootSecret", SECRET)
+
+
+def put(esp: Path, name: str, data: bytes) -> None:
+    (esp / "loader").mkdir(exist_ok=True)
+    (esp / "loader" / name).write_bytes(data)
+
+
+def secret(one: Run, *, seeded: bool = True) -> bytes | None:
+    return prepare_boot_secret(one.context, one.sections(), seeded)
+
+
+def test_derivation():
+    """Confirmed on eleven recorded secrets; spelled out here from the label on."""
+    expected = sha256(
+        b"systemd-stub derive secret label v1" + SECRET + MIXIN + (3).to_bytes(8, "little") + b"lab"
+    ).digest()
+    assert derive(SECRET, MIXIN, b"lab") == expected
+
+
+def test_variable_and_mixin_are_there(tmp_path: Path):
+    """bootsecret-preset-*: nothing is written; of a longer mixin the first 32 bytes count."""
+    put(tmp_path, "boot-secret-mixin", MIXIN + b"more")
+    one = run(make_uki((".osrel", b"ID=lab\n")), Host(variables=(PRESET,)), esp=tmp_path)
+    assert secret(one) == derive(SECRET, MIXIN, b"lab")
+    assert one.trace == []
+
+
+def test_first_boot(tmp_path: Path):
+    """rng: both are made, and what they are cannot be told."""
+    one = run(esp=tmp_path)
+    assert secret(one) == b""
+    made = one.variables()["LoaderBootSecret"]
+    assert (made.attributes, made.data) == (3, None)
+    assert one.written() == {"\\loader\\boot-secret-mixin": 32}
+    assert one.unknown() == ["the boot secret"]
+
+
+def test_an_empty_mixin_is_filled(tmp_path: Path):
+    """Public source (boot-secret.c): the stub creates the file and fills it when its size is 0."""
+    put(tmp_path, "boot-secret-mixin", b"")
+    one = run(host=Host(variables=(PRESET,)), esp=tmp_path)
+    assert secret(one) == b""
+    assert one.written() == {"\\loader\\boot-secret-mixin": 32}
+
+
+def test_the_host_file_may_know_the_secret(tmp_path: Path):
+    one = run(host=Host(boot_secret=MIXIN), esp=tmp_path)
+    assert secret(one) == MIXIN
+    assert one.unknown() == []
+
+
+@pytest.mark.parametrize(
+    ("preset", "mixin"),
+    [
+        # bootsecret-size31, -attr7-rng, -shortmixin.
+        (variable("LoaderBootSecret", SECRET[:31]), MIXIN),
+        (variable("LoaderBootSecret", SECRET + b"x"), MIXIN),
+        (variable("LoaderBootSecret", SECRET, 7), MIXIN),
+        (variable("LoaderBootSecret", SECRET, 6), MIXIN),
+        (PRESET, MIXIN[:31]),
+        (PRESET, b"x"),
+    ],
+)
+def test_no_secret(tmp_path: Path, preset: Variable, mixin: bytes):
+    put(tmp_path, "boot-secret-mixin", mixin)
+    one = run(host=Host(variables=(preset,)), esp=tmp_path)
+    assert secret(one) is None
+    assert one.trace == []
+
+
+def test_no_seed_no_secret(tmp_path: Path):
+    """bootsecret-preset: even if variable and mixin exist."""
+    put(tmp_path, "boot-secret-mixin", MIXIN)
+    one = run(host=Host(variables=(PRESET,)), esp=tmp_path)
+    assert secret(one, seeded=False) is None
+    assert one.trace == []
+
+
+@pytest.mark.parametrize(("stub", "from_memory"), [("257", False), ("262", True)])
+def test_where_there_is_none_at_all(stub: str, from_memory: bool):
+    one = run(stub=stub, from_memory=from_memory)
+    assert secret(one) is None
+    assert one.trace == []
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        # bootsecret-imageid, -imageid-quoted.
+        (b"ID=lab\nIMAGE_ID=image\n", b"image"),
+        (b'IMAGE_ID="image"\nID=lab', b"image"),
+        (b"ID='lab'", b"lab"),
+        (b" \tID=lab\t\r\n", b"lab"),
+        (b"", b"linux"),
+        (b"NAME=x\n", b"linux"),
+        (b"#ID=lab\n", b"linux"),
+        # As line_get_key_value() of the public source reads them: first IMAGE_ID, last ID, the key as it stands.
+        (b"IMAGE_ID=a\nIMAGE_ID=b\n", b"a"),
+        (b"ID=a\nID=b\n", b"b"),
+        (b"ID =a\n", b"linux"),
+        (b"ID= a\n", b" a"),
+        (b"ID==a\n", b"a"),
+        (b'ID="a\n', b'"a'),
+        (b"ID=a\0\nID=b\n", b"a"),
+    ],
+)
+def test_which_system(release: bytes, expected: bytes):
+    assert os_id(run(make_uki((".osrel", release))).sections()) == expected
+
+
+def test_the_selected_profiles_system_counts():
+    one = run(make_uki((".osrel", b"ID=base"), (".profile", b"x"), (".osrel", b"ID=own")))
+    assert os_id(one.sections()) == b"own"
+    assert os_id(run().sections()) == b"linux"
+
+
+TOKEN = variable("LoaderSystemToken", b"x" * 32, 7)
+FEATURES = variable("LoaderFeatures", (1 << 7).to_bytes(8, "little"), 6)
+RNG, WITH_TOKEN = Host(rng=True), Host(variables=(TOKEN,))
+
+
+@pytest.mark.parametrize(
+    ("host", "file", "seeded", "written"),
+    [
+        (Host(), None, False, ({}, {})),
+        # seed: a file alone is not enough.
+        (Host(), 64, False, ({}, {})),
+        # seed-rng-token: 257 only updates an existing file.
+        (WITH_TOKEN, 64, True, ({SEED: 64}, {SEED: 64})),
+        (WITH_TOKEN, None, False, ({}, {})),
+        (RNG, 512, True, ({SEED: 512}, {SEED: 512})),
+        # rng: 262 creates it.
+        (RNG, None, True, ({}, {SEED: 32})),
+    ],
+)
+def test_seed(tmp_path: Path, host: Host, file: int | None, seeded: bool, written: tuple[dict[str, int], ...]):
+    if file is not None:
+        put(tmp_path, "random-seed", bytes(file))
+    for stub, changes in zip(("257", "262"), written, strict=True):
+        one = run(host=host, esp=tmp_path, stub=stub)
+        assert refresh_random_seed(one.context) is seeded
+        assert one.written() == changes
+
+
+def test_a_boot_loader_that_does_it():
+    """launch-loaderfeatures: LoaderFeatures with the random seed bit."""
+    one = run(host=Host(rng=True, variables=(FEATURES,)))
+    assert not refresh_random_seed(one.context)
+    assert one.trace == []
+    short = variable("LoaderFeatures", b"\x80", 6)
+    assert refresh_random_seed(run(host=Host(rng=True, variables=(short,))).context)
+
+
+def test_no_partition_no_seed():
+    assert not refresh_random_seed(run(host=Host(rng=True), from_memory=True).context)

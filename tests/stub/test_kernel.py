@@ -1,0 +1,189 @@
+"""What the stub asks of a kernel, and its messages; recordings kernel-*, launch-prev-initrd*."""
+
+from __future__ import annotations
+
+import pytest
+
+from stubsim.formats.pe import SectionSpec
+from stubsim.hosts import Host
+from stubsim.stub.context import StubFailed
+from stubsim.stub.initrd import Combined
+from stubsim.stub.kernel import Started, linux_exec
+from tests.stub.harness import KERNEL, Row, Run, make_pe, run, setup_header
+
+BOTH = pytest.mark.parametrize("stub", ["257", "262"])
+CODE = bytes(512)
+INITRD = Combined((), [b"initrd"], 6, True)
+
+
+def start(one: Run, kernel: bytes, cmdline: str | None = None, initrd: Combined | None = None) -> Started:
+    return linux_exec(one.context, memoryview(kernel), cmdline, initrd)
+
+
+def refused(kernel: bytes, *, stub: str = "262", host: Host | None = None, machine: str = "x64") -> tuple[str, str]:
+    one = run(host=host, stub=stub)
+    with pytest.raises(StubFailed) as failure:
+        start(Run(one.context._replace(machine=machine), one.trace), kernel)
+    assert one.log() in ([failure.value.message], [])
+    return failure.value.message, failure.value.status
+
+
+@BOTH
+@pytest.mark.parametrize(("cmdline", "expected"), [(None, None), ("", b"\0\0"), ("ab", "ab\0".encode("utf-16-le"))])
+def test_load_options(stub: str, cmdline: str | None, expected: bytes | None):
+    """minimal: LoadOptionsSize 0; cmdline-blank: 2."""
+    assert start(run(stub=stub), KERNEL, cmdline).load_options == expected
+
+
+def test_the_sections_are_copied_to_their_places():
+    one = run()
+    rows = [SectionSpec(name, name.encode().ljust(512, b"\0"), virtual_size=0x1800) for name in (".text", ".data")]
+    kernel = make_pe(*rows)
+    staged = start(one, kernel).kernel
+    assert (staged.name, staged.type) == ("kernel", "EfiLoaderCode")
+    assert one.context.memory.read(staged.gpa + 0x1000, 8) == b".text\0\0\0"
+    assert one.context.memory.read(staged.gpa + 0x3000, 8) == b".data\0\0\0"
+    assert one.context.memory.read(staged.gpa + 0x4000, 8) == bytes(8)
+    assert one.context.memory.read(staged.gpa, 2) == b"\0\0"
+
+
+@BOTH
+@pytest.mark.parametrize("kernel", [b"", b"MZ", b"\x7fELF" + bytes(4096), make_pe((".text", b"x"), machine=0xAA64)])
+def test_no_pe_of_this_machine(stub: str, kernel: bytes):
+    """kernel-nope, kernel-wrongmachine."""
+    assert refused(kernel, stub=stub) == ("Bad kernel image: Load error", "EFI_LOAD_ERROR")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"magic": b"HdrX"}, "Unsupported kernel image."),
+        ({"boot_flag": 0}, "Unsupported kernel image."),
+        ({"version": 0x20A}, "Kernel too old."),
+        ({"relocatable": 0}, "Kernel is not relocatable."),
+        ({"flags": 0x04}, "Kernel does not support EFI handover protocol."),
+        # 2.11 has no xloadflags yet, so relocatable is asked for first and they are not looked at.
+        ({"version": 0x20B, "flags": 0, "relocatable": 0}, "Kernel is not relocatable."),
+    ],
+)
+def test_the_old_handover(stub: str, header: dict[str, int], message: str):
+    """kernel-version0; the messages behind the first one are those of the public source (linux_x86.c)."""
+    assert refused(setup_header(**header), stub=stub) == (message, "EFI_UNSUPPORTED")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("header", [{}, {"version": 0x20B, "flags": 0}])
+def test_an_old_kernel_that_may_start_is_unknown_ground(header: dict[str, int]):
+    one = run()
+    start(one, setup_header(**header))  # type: ignore[arg-type]
+    assert len(one.unknown()) == 1
+
+
+@BOTH
+@pytest.mark.parametrize("size", [0x206, 0x210, 0x234, 0x400, 4095])
+def test_less_than_a_page_of_boot_parameters(stub: str, size: int):
+    """Public source (linux_x86.c): refused without a message."""
+    assert refused(setup_header()[:size], stub=stub) == ("Load error", "EFI_LOAD_ERROR")
+
+
+def test_no_old_handover_outside_x86():
+    kernel = make_pe((".text", bytes(6144)), major_image_version=0, machine=0xAA64)
+    assert refused(kernel, machine="aa64") == ("Bad kernel image: Unsupported", "EFI_UNSUPPORTED")
+
+
+def test_compat_entry():
+    """32-bit firmware starts a 64-bit kernel by its `.compat` entry, and tries the old handover without one."""
+    one = run()
+    context = one.context._replace(machine="ia32")
+    assert linux_exec(context, memoryview(make_pe((".text", CODE), (".compat", CODE))), None, None).kernel
+    plain = make_pe((".text", bytes(6144)))
+    assert refused(plain, machine="ia32") == ("Unsupported kernel image.", "EFI_UNSUPPORTED")
+    # The other way round does not work.
+    kernel = make_pe((".text", b"x"), (".compat", b"y"), machine=0x14C)
+    assert refused(kernel) == ("Bad kernel image: Load error", "EFI_LOAD_ERROR")
+
+
+RELOCATIONS = [(".text", b"x"), (".reloc", bytes.fromhex("001000000c000000 00a0 0000"))]
+
+
+def test_base_relocations():
+    """kernel-reloc: 262 refuses them, 257 leaves them to the firmware, which applies sound ones."""
+    sound = make_pe(*RELOCATIONS, base_relocations=(0x2000, 12))  # type: ignore[arg-type]
+    assert refused(sound) == (
+        "Inner kernel image contains base relocations, which we do not support.",
+        "EFI_LOAD_ERROR",
+    )
+    assert start(run(stub="257"), sound)
+    broken = make_pe(*RELOCATIONS, base_relocations=(0x5000, 12))  # type: ignore[arg-type]
+    assert refused(broken, stub="257") == ("Error loading kernel image: Load error", "EFI_LOAD_ERROR")
+
+
+@pytest.mark.parametrize(
+    ("rows", "headers", "message"),
+    [
+        (
+            [SectionSpec(".text", b"x", relocations_offset=1)],
+            {},
+            "Inner kernel image contains sections with relocations, which we do not support.",
+        ),
+        # kernel-rawlarger: 600 bytes are padded to 1024 in the file.
+        (
+            [SectionSpec(".text", bytes(600), virtual_size=600)],
+            {},
+            "Invalid PE section, raw data size is greater than virtual size",
+        ),
+        (
+            [SectionSpec(".text", bytes(512), virtual_address=0x9000)],
+            {"size_of_image": 0x2000},
+            "Section would write outside of memory",
+        ),
+        (
+            [SectionSpec(".text", bytes(512), virtual_size=0x9000)],
+            {"size_of_image": 0x2000},
+            "Section virtual size would write outside of memory",
+        ),
+        (
+            [SectionSpec(".text", bytes(512), virtual_address=0xFFFFFF00)],
+            {"size_of_image": 0x2000},
+            "Invalid PE section, SizeOfRawData + VirtualAddress, overflows",
+        ),
+    ],
+)
+def test_262_loads_the_kernel_itself(rows: list[Row], headers: dict[str, int], message: str):
+    assert refused(make_pe(*rows, **headers)) == (message, "EFI_LOAD_ERROR")
+
+
+def test_257_leaves_loading_to_the_firmware():
+    assert start(run(stub="257"), make_pe(SectionSpec(".text", bytes(600), virtual_size=600)))
+
+
+def test_data_outside_of_the_kernel():
+    kernel = make_pe(SectionSpec(".text", bytes(512), virtual_size=512))
+    assert refused(kernel[:-1])[0] == "Invalid PE section, raw data extends outside of file"
+
+
+def test_no_memory_for_the_kernel():
+    host = Host(memory=64 << 20)
+    kernel = make_pe((".text", CODE), size_of_image=1 << 30)
+    assert refused(kernel, host=host) == ("Bad kernel image: Out of resources", "EFI_OUT_OF_RESOURCES")
+
+
+def test_an_earlier_initrd_stops_257():
+    """launch-prev-initrd."""
+    one = run(host=Host(previous_initrd=b"earlier"), stub="257")
+    with pytest.raises(StubFailed, match=r"^Error registering initrd: Already started$") as failure:
+        start(one, KERNEL, initrd=INITRD)
+    assert failure.value.status == "EFI_ALREADY_STARTED"
+
+
+@pytest.mark.parametrize("initrd", [None, Combined((), [b"earlier"], 7, False)])
+def test_an_earlier_initrd_does_no_harm_where_257_has_none(initrd: Combined | None):
+    """launch-prev-initrd-none."""
+    assert start(run(host=Host(previous_initrd=b"earlier"), stub="257"), KERNEL, initrd=initrd)
+
+
+def test_262_replaces_an_earlier_initrd():
+    """launch-prev-initrd-debug."""
+    one = run(host=Host(previous_initrd=b"earlier"), debug=True)
+    start(one, KERNEL, initrd=INITRD)
+    assert "Successfully unregistered previous LINUX_INITRD_MEDIA device." in one.log()

@@ -1,0 +1,266 @@
+"""A whole boot: from the UKI to the hand-over, to the kernel, or to where it ends."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from itertools import pairwise
+from uuid import UUID
+
+import pytest
+
+from stubsim.boot import Boot, Start, boot
+from stubsim.chid import PRIORITY
+from stubsim.errors import StubsimError
+from stubsim.formats import hwids
+from stubsim.formats.efi_string import utf16z
+from stubsim.hosts import Host
+from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
+from stubsim.machine.variables import LOADER
+from stubsim.trace import Event, FwCfgWritten, Log, Staged, Unknown
+from stubsim.uki import Uki
+from tests.stub.harness import CHIDS, FIELDS, KERNEL, OTHER, devicetree, firmware, make_uki, table
+
+KIB64 = 64 << 10
+FIRMWARE = b"OVMF".ljust(KIB64, b"\xff")
+DEVICE = VmFwUpdate("qemu-v5", 0x88, 4 << 20)
+HOST = Host(fields=FIELDS, fw_cfg=FwCfg(True, DEVICE))
+
+
+def with_firmware(payload: bytes = FIRMWARE, chid: UUID | None = CHIDS[PRIORITY[3]]) -> Uki:
+    return make_uki(
+        (".cmdline", b"quiet"),
+        (".initrd", b"initrd"),
+        (".hwids", table((hwids.UEFI_FW, chid, "fw"))),
+        (".efifw", firmware("fw", payload)),
+    )
+
+
+def of(result: Boot, kind: type) -> list[Event]:
+    return [event for event in result.trace if isinstance(event, kind)]
+
+
+def warnings(result: Boot) -> list[str]:
+    return [event.message for event in result.trace if isinstance(event, Log) and event.level == "warning"]
+
+
+def device(**fields: object) -> Host:
+    return HOST._replace(fw_cfg=FwCfg(True, DEVICE._replace(**fields)))
+
+
+# The hand-over by qemu-v5
+
+
+def test_firmware_update():
+    result = boot(with_firmware(), HOST)
+    assert (result.outcome.status, result.dialect) == ("firmware-update", "qemu-v5")
+    assert result.proposal is not None
+    assert "no released stub" in result.proposal
+    staged = {event.name: event for event in result.trace if isinstance(event, Staged)}
+    assert {"firmware", "kernel", "initrd", "cmdline"} <= staged.keys()
+    writes = [event for event in result.trace if isinstance(event, FwCfgWritten)]
+    assert [write.file for write in writes] == ["etc/vmfwupdate/opaque-blob", "etc/vmfwupdate/fw-blob"]
+    blob = writes[1].data
+    assert int.from_bytes(blob[:8], "little") == KIB64
+    assert int.from_bytes(blob[8:], "little") == staged["firmware"].gpa
+    # The opaque page is what the second boot finds everything by.
+    for content in (FIRMWARE, KERNEL, b"initrd", utf16z("quiet")):
+        assert sha256(content).digest() in writes[0].data
+    # The kernel was not started.
+    assert result.load_options is None
+
+
+def test_ranges_do_not_overlap():
+    rows = [event for event in boot(with_firmware(), HOST).trace if isinstance(event, Staged)]
+    ranges = sorted((row.gpa, row.gpa + row.size) for row in rows)
+    assert all(low[1] <= high[0] for low, high in pairwise(ranges))
+
+
+def test_a_confidential_guest_shares_what_it_hands_over():
+    result = boot(with_firmware(), HOST._replace(confidential="sev-snp"))
+    staged = {event.name: event for event in result.trace if isinstance(event, Staged)}
+    assert all(staged[name].shared for name in ("firmware", "kernel", "initrd", "cmdline"))
+
+
+@pytest.mark.parametrize(("payload", "size"), [(b"x" * 1000, 4 << 20), (FIRMWARE * 2, KIB64)])
+def test_hypervisor_abort(payload: bytes, size: int):
+    """Not a multiple of 64 KiB, or larger than the region: QEMU ends at the reset."""
+    result = boot(with_firmware(payload), device(bios_size=size))
+    assert result.outcome.status == "hypervisor-abort"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        device(disabled=True),
+        HOST._replace(fw_cfg=FwCfg(False, DEVICE)),
+        HOST._replace(fw_cfg=FwCfg(True, None)),
+        HOST._replace(fw_cfg=None),
+    ],
+)
+def test_unavailable(host: Host):
+    """The kernel is started then, with a warning that says why."""
+    result = boot(with_firmware(), host, Start(handover="qemu-v5"))
+    assert result.outcome.status == "kernel-started"
+    assert any("firmware not handed over" in text for text in warnings(result))
+    assert not of(result, FwCfgWritten)
+    assert result.load_options == utf16z("quiet")
+
+
+def test_an_empty_firmware_is_not_handed_over():
+    result = boot(with_firmware(b""), HOST)
+    assert result.outcome.status == "kernel-started"
+    assert not of(result, FwCfgWritten)
+
+
+@pytest.mark.parametrize(
+    ("uki", "host", "start"),
+    [
+        (with_firmware(), HOST, Start(handover="none")),
+        (with_firmware(), HOST._replace(fw_cfg=None), Start()),
+        (with_firmware(chid=OTHER), HOST, Start()),
+        (make_uki((".cmdline", b"quiet")), HOST, Start()),
+        (with_firmware(), HOST, Start(stub="257")),
+    ],
+)
+def test_nothing_to_hand_over(uki: Uki, host: Host, start: Start):
+    result = boot(uki, host, start)
+    assert result.outcome.status == "kernel-started"
+    assert not of(result, FwCfgWritten)
+    assert result.proposal is None
+    assert warnings(result) == []
+
+
+def test_the_machine_runs_it_already():
+    host = HOST._replace(firmware=HOST.firmware._replace(sha256=sha256(FIRMWARE).hexdigest()))
+    result = boot(with_firmware(), host)
+    assert result.outcome.status == "kernel-started"
+    assert not of(result, FwCfgWritten)
+    other = HOST._replace(firmware=HOST.firmware._replace(sha256=sha256(b"").hexdigest()))
+    assert boot(with_firmware(), other).outcome.status == "firmware-update"
+
+
+def test_an_unknown_dialect():
+    with pytest.raises(StubsimError, match="no hand-over is called"):
+        boot(with_firmware(), HOST, Start(handover="qemu-v9"))
+
+
+# Where it ends early
+
+
+def test_out_of_resources_for_the_hand_over():
+    host = HOST._replace(memory=64 << 20)
+    result = boot(with_firmware(bytes(40 << 20)), host)
+    assert (result.outcome.status, result.outcome.efi_status) == ("failed", "EFI_OUT_OF_RESOURCES")
+    assert not of(result, FwCfgWritten)
+
+
+def test_an_image_larger_than_the_memory():
+    result = boot(make_uki(size_of_image=1 << 30), Host(memory=64 << 20))
+    assert (result.outcome.status, result.outcome.efi_status) == ("failed", "EFI_OUT_OF_RESOURCES")
+    assert result.sections is None
+
+
+def test_wrong_architecture():
+    result = boot(make_uki(), Host(architecture="aa64"))
+    assert (result.outcome.status, result.outcome.efi_status) == ("failed", "EFI_UNSUPPORTED")
+    assert result.sections is None
+    assert of(result, Staged) == []
+    assert boot(make_uki(), Host(architecture="x64")).outcome.status == "kernel-started"
+
+
+def test_unsigned_under_secure_boot():
+    """sb-unsigned: the firmware does not even start it."""
+    result = boot(make_uki(), Host(secure_boot=True))
+    assert (result.outcome.status, result.outcome.efi_status) == ("failed", "EFI_ACCESS_DENIED")
+    assert any("--db" in text for text in result.assumed)
+    trusted = boot(make_uki(certificates=bytes(64)), Host(secure_boot=True), Start(trusted=lambda _: True))  # type: ignore[arg-type]
+    assert trusted.outcome.status == "kernel-started"
+    assert not any("--db" in text for text in trusted.assumed)
+
+
+def test_a_refused_kernel_leaves_what_was_prepared():
+    result = boot(make_uki((".cmdline", b"x"), linux=b"no kernel"), Host())
+    assert result.outcome == ("failed", "Bad kernel image: Load error", "EFI_LOAD_ERROR")
+    assert result.prepared is not None
+    assert result.prepared.cmdline == "x"
+    assert result.load_options is None
+    assert [event.message for event in result.trace if isinstance(event, Log)] == ["Bad kernel image: Load error"]
+
+
+def test_a_missing_profile_leaves_no_measurement():
+    result = boot(make_uki(), Host(), Start(profile=3))
+    assert (result.outcome.status, result.outcome.efi_status) == ("failed", "EFI_NOT_FOUND")
+    assert result.pcrs["sha256"] == {pcr: bytes(32) for pcr in (11, 12, 13)}
+
+
+# How it was started
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (Start(profile=1), "one"),
+        (Start(profile=1, load_options=utf16z("given")), "given"),
+        (Start(profile=1, shell="lab.efi given"), "given"),
+        (Start(profile=1, shell="lab.efi"), "one"),
+        (Start(profile=0), "base"),
+        (Start(), "base"),
+        (Start(load_options=utf16z("@1")), "one"),
+        (Start(profile=4294967295), "base"),
+    ],
+)
+def test_profile(start: Start, expected: str):
+    uki = make_uki((".cmdline", b"base"), (".profile", b"a"), (".profile", b"b"), (".cmdline", b"one"))
+    result = boot(uki, Host(), start)
+    assert result.load_options == utf16z(expected)
+
+
+def test_from_memory():
+    """launch-mem."""
+    result = boot(make_uki(), Host(esp_partition_uuid=OTHER), Start(from_memory=True))
+    names = {variable.name for variable in result.variables}
+    assert not [name for name in names if name.endswith(("DevicePartUUID", "ImageIdentifier"))]
+    assert "StubInfo" in names
+    assert result.assumed == ()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [Start(from_memory=True, esp="."), Start(from_memory=True, path="\\x"), Start(shell="x", load_options=b"")],
+)
+def test_options_that_contradict_each_other(start: Start):
+    with pytest.raises(StubsimError):
+        boot(make_uki(), Host(), start)
+
+
+# What is not known
+
+
+@pytest.mark.parametrize(
+    ("key", "affects"),
+    [
+        ("tpm", {"measurements", "pcrs"}),
+        ("edid", {"selection", "devicetree"}),
+        ("secure_boot", {"cmdline"}),
+        ("fw_cfg", {"outcome"}),
+        ("smbios.family", {"chids", "selection"}),
+    ],
+)
+def test_host_unknown(key: str, affects: set[str]):
+    result = boot(make_uki(), Host(unknown=frozenset((key,))))
+    rows = [event for event in result.trace if isinstance(event, Unknown) and event.what == key]
+    assert len(rows) == 1
+    assert affects <= set(rows[0].affects)
+
+
+def test_releases_that_were_never_recorded_say_so():
+    result = boot(make_uki(), Host(), Start(stub="260"))
+    assert result.model.verified == ()
+    assert any("258 to 261" in event.what for event in result.trace if isinstance(event, Unknown))
+
+
+def test_two_boots_are_the_same():
+    """A pure function: nothing of the first boot is left in the second."""
+    uki = make_uki((".cmdline", b"x"), (".dtb", devicetree("a")))
+    host = Host(variables=(Variable("LoaderEntrySelected", LOADER, 6, b"x\0\0\0"),))
+    assert boot(uki, host).trace == boot(uki, host).trace

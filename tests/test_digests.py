@@ -1,0 +1,82 @@
+"""Digests of ranges, small and large: the same as hashlib's, each hashed once."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubsim import digests
+from stubsim.digests import Digests
+
+BANKS = ("sha1", "sha256", "sha384", "sha512")
+LARGE = digests._LARGE
+SIZES = [0, 1, LARGE - 1, LARGE, LARGE + 1]
+
+
+def content(size: int) -> bytes:
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+def expected(data: bytes, banks: tuple[str, ...] = BANKS) -> dict[str, bytes]:
+    return {bank: hashlib.new(bank, data).digest() for bank in banks}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_as_hashlib_does(size: int, ahead: bool):
+    data = content(size)
+    own = Digests(BANKS)
+    if ahead:
+        own.start(data)
+    assert own.of(data) == expected(data)
+    assert own.of(data) == expected(data)
+    assert own.of(memoryview(data)) == expected(data)
+    assert own.of(data, ("sha1",)) == expected(data, ("sha1",))
+    assert own.sha256(data) == hashlib.sha256(data).digest()
+
+
+def test_in_chunks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(digests, "_CHUNK", 1000)
+    data = content(LARGE + 77)
+    assert Digests().of(data) == expected(data, ("sha256",))
+
+
+def test_many_at_once():
+    ranges = [memoryview(content(LARGE + number)) for number in range(6)]
+    own = Digests(("sha1", "sha256"))
+    for data in ranges:
+        own.start(data)
+    assert [own.of(data) for data in ranges] == [expected(bytes(data), ("sha1", "sha256")) for data in ranges]
+
+
+def test_a_large_range_is_hashed_once(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    update = digests._update
+    monkeypatch.setattr(digests, "_update", lambda state, data: (calls.append(len(data)), update(state, data))[1])
+    own, data = Digests(), content(LARGE)
+    own.start(data)
+    for _ in range(3):
+        own.of(data)
+        own.sha256(data)
+    assert own.sha256_of_parts([data]) == hashlib.sha256(data).digest()
+    assert calls == [LARGE]
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [5], [5, 0, 7], [LARGE, 3], [3, LARGE], [LARGE, LARGE]])
+def test_parts(sizes: list[int]):
+    parts = [content(size) for size in sizes]
+    own = Digests()
+    if parts:
+        own.start(parts[0])
+    assert own.sha256_of_parts(parts) == hashlib.sha256(b"".join(parts)).digest()
+    # The first part's own digest is not disturbed.
+    for part in parts:
+        assert own.sha256(part) == hashlib.sha256(part).digest()
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5))
+def test_any_parts(parts: list[bytes]):
+    assert Digests().sha256_of_parts(parts) == hashlib.sha256(b"".join(parts)).digest()
