@@ -15,29 +15,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
     parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
     start.add_arguments(parser)
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "json", "eventlog"), default="text")
     parser.add_argument("--extract", metavar="DIR", help="write what kernel and hypervisor get as files into DIR")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    result = boot(uki.load(arguments.uki), hosts.load(arguments.smbios), start.start(arguments))
-    for event in result.trace:
-        if isinstance(event, Log) and event.level in ("error", "warning"):
-            start.warn(f"{arguments.uki}: {event.message}")
+    host = hosts.load(arguments.smbios)
+    result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
+    good = result.outcome.status in ("kernel-started", "firmware-update")
+    _tell(result, good)
     if arguments.extract is not None:
         _extract(result, arguments.extract)
-    output.write(arguments.output, _rendered(result, arguments.format))
-    return 0 if result.outcome.status in ("kernel-started", "firmware-update") else 1
+    output.write(arguments.output, _rendered(result, arguments))
+    return 0 if good else 1
 
 
-def _rendered(result: Boot, form: str) -> str | bytes:
-    if form == "json":
+def _tell(result: Boot, good: bool) -> None:
+    """A line on standard error for each complaint, and for the one that ended the boot."""
+    last = result.outcome.message or result.outcome.status
+    if any(isinstance(event, Log) and event.level in ("error", "warning") for event in result.trace):
+        from stubsim.explain.warnings import of_boot
+
+        for text in of_boot(result):
+            if good or text != last:
+                start.warn(f"{result.uki.path}: {text}")
+    if not good:
+        start.tell("error", f"{result.uki.path}: {last}")
+
+
+def _rendered(result: Boot, arguments: argparse.Namespace) -> str | bytes:
+    if arguments.format == "eventlog":
+        from stubsim.views.eventlog import event_log
+
+        return event_log(result)
+    if arguments.format == "json":
         from stubsim.views.json import boot_json, dumps
 
         return dumps(boot_json(result))
-    from stubsim.views.terminal import render_boot
+    from stubsim.views.terminal import render_boot, screen
 
-    return render_boot(result)
+    return render_boot(result, screen(to_file=arguments.output != "-"))
 
 
 def _extract(result: Boot, folder: str) -> None:

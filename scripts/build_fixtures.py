@@ -1,0 +1,304 @@
+"""Build the fixture UKIs: ``build_fixtures.py [DIR]``, by default build/fixtures; the same bytes on every run.
+
+Everything in them is made up but the hardware ids, which are those of the machines in fixtures/hosts. Tools read them
+like any UKI, but none of them can boot: where a stub or a kernel would have its code there are three instructions that
+return EFI_UNSUPPORTED. The version in ``.sdmagic`` says whose rules stubsim is to apply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from stubsim import chid, hosts
+from stubsim.formats import capsule, cpio, efifw, fdt, hwids, igvm, ovmf, pe
+from stubsim.formats.pe import SectionSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "build" / "fixtures"
+
+X64, AA64 = 0x8664, 0xAA64
+READ_CODE = 0x6000_0020
+# UEFI 2.10, appendix D, and the calling conventions of 2.3: EFI_UNSUPPORTED is 0x8000000000000003, in rax or x0.
+RETURN_UNSUPPORTED = {
+    X64: bytes.fromhex("48b8 0300000000000080 c3"),
+    AA64: struct.pack("<III", 0xD2800060, 0xF2F00000, 0xD65F03C0),
+}
+KERNEL_RELEASE = b"6.12.0-fixture"
+OS_RELEASE = b'ID=fixture\nNAME="stubsim fixture"\nVERSION_ID=1\n'
+CMDLINE = b"root=/dev/vda2 ro quiet"
+# Ed25519; the private key is 00 01 02 ... 1f.
+PUBLIC_KEY = b"""-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=
+-----END PUBLIC KEY-----
+"""
+
+# --- what goes into the sections -------------------------------------------------------------------------------------
+
+
+def noise(seed: str, size: int) -> bytes:
+    """Bytes that no compression and no page of zeros hides, the same for the same seed."""
+    return hashlib.shake_128(seed.encode()).digest(size)
+
+
+def code(machine: int) -> SectionSpec:
+    # The stub refuses a kernel whose sections have more bytes in the file than in memory, so no padding.
+    return SectionSpec(".text", RETURN_UNSUPPORTED[machine].ljust(512, b"\xcc"), characteristics=READ_CODE)
+
+
+def kernel(machine: int) -> bytes:
+    """A kernel that passes the stub's checks: for the right machine, image version 1, no base relocations."""
+    data = SectionSpec(".data", noise("kernel", 4096))
+    return pe.build([code(machine), data], machine=machine, major_image_version=1, entry_point=4096)
+
+
+def initrd() -> bytes:
+    files = [("initrd-release", OS_RELEASE), ("noise", noise("initrd", 8192))]
+    return b"".join(cpio.pack("etc", files, 0o755, 0o644))
+
+
+def bitmap() -> bytes:
+    """A BMP of 2 x 2 pixels in 24 bits."""
+    pixels = bytes.fromhex("ff0000 00ff00 0000 0000ff ffffff 0000")
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 24, 0, len(pixels), 2835, 2835, 0, 0)
+    return struct.pack("<2sIHHI", b"BM", 14 + len(header) + len(pixels), 0, 0, 14 + len(header)) + header + pixels
+
+
+def ovmf_image(seed: str, size: int, *, tdx: bool) -> bytes:
+    """Noise with OVMF's table at its end; where the numbers point there is noise as well."""
+    entries = [(ovmf.SEV_ES_RESET, struct.pack("<I", 0x80B004)), (ovmf.SEV_HASHES, struct.pack("<II", 0x80B400, 1024))]
+    if tdx:
+        entries = [(ovmf.TDX_METADATA, struct.pack("<I", 0x2000))]
+    table = ovmf.build(entries, 4096)
+    return noise(seed, size - len(table)) + table
+
+
+def igvm_file() -> bytes:
+    return igvm.build([igvm.platform(2), igvm.platform(3, 2)], noise("igvm", 4096))
+
+
+def capsule_file() -> bytes:
+    flags = capsule.PERSIST_ACROSS_RESET | capsule.INITIATE_RESET
+    return capsule.build(capsule.FIRMWARE_MANAGEMENT, noise("capsule", 4096), flags=flags)
+
+
+def elf_file() -> bytes:
+    """An executable for x86-64 of one segment at 1 MiB (ELF-64: file header, program header, content)."""
+    body, address = RETURN_UNSUPPORTED[X64], 0x100000
+    start = 64 + 56
+    ident = b"\x7fELF" + bytes([2, 1, 1]).ljust(12, b"\0")
+    file_header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, address + start, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = start + len(body)
+    return ident + file_header + struct.pack("<IIQQQQQQ", 1, 5, 0, address, address, size, size, 4096) + body
+
+
+def firmware(fwid: str, payload: bytes) -> SectionSpec:
+    return SectionSpec(".efifw", efifw.build(fwid, payload))
+
+
+def old_ukify_firmware(fwid: str, payload: bytes) -> SectionSpec:
+    """As ukify wrote it before it was fixed: the magic is one zero byte, the header 13 bytes that claim to be 16."""
+    text = fwid.encode() + b"\0"
+    return SectionSpec(".efifw", b"\0" + struct.pack("<III", 16, len(text), len(payload)) + text + payload)
+
+
+def of_host(name: str, types: Iterable[int], **device: str) -> dict[str, object]:
+    """A hwids description, as ukify takes them, by some of the ids of a machine in fixtures/hosts."""
+    host = hosts.load(str(ROOT / "fixtures" / "hosts" / f"{name}.json"))
+    known = chid.chids(host.fields, None)
+    kind = "uefi-fw" if "fwid" in device else "devicetree"
+    product = (host.fields.product_name or b"").decode()
+    return {"type": kind, "name": product, "hwids": [str(known[number]) for number in types], **device}
+
+
+# Types 3 to 10 as `fwupdtool hwids` printed them on the machines (published by ubuntu/stubble and TravMurav/dtbloader);
+# the first two machines are in fixtures/hosts.
+LAPTOPS: tuple[dict[str, object], ...] = (
+    {
+        "type": "devicetree",
+        "name": "LENOVO ThinkPad X13s Gen 1",
+        "compatible": "lenovo,thinkpad-x13s",
+        "hwids": [
+            "ddf28a3f-43fc-54a4-a6a7-4cba5ad46b3e",
+            "4df470e6-7878-5b0f-b2e0-733d5d9fa228",
+            "3ad863ab-0181-5a2f-9cc1-70eedc446da9",
+            "69c47e1e-fde2-5062-b777-acbeab73784b",
+            "3486eccc-d0ac-534a-9e2f-a1c18bc310c6",
+            "c869f39e-f205-5ca0-be7b-d90f90ef5556",
+            "b470d002-ad8e-5d5c-a7bf-bb1333f2ce4b",
+            "64b71f12-4341-5e5c-b7cd-25b6503799e3",
+        ],
+    },
+    {
+        "type": "devicetree",
+        "name": "Dell Inc. XPS",
+        "compatible": "dell,xps13-9345",
+        "hwids": [
+            "7c7c2920-cb59-56ad-bc8a-939e803b0192",
+            "940c6349-f0a5-54ba-8deb-10e709e0b76c",
+            "3b9a1d76-f2e8-52e8-84de-14c5942b3d41",
+            "3c2649a7-2275-5130-a0c4-cc5f9809a2c1",
+            "36e8dd88-512d-5a74-86a4-039333f9e15a",
+            "e656b5f2-69c3-55da-bf22-4dd58d5f6d4f",
+            "bc685cec-e979-5cb9-bf02-e15586c7cb4b",
+            "81972cb8-6fc7-5e08-b140-b0063ed4fefa",
+        ],
+    },
+    {
+        "type": "devicetree",
+        "name": "LENOVO Yoga Slim 7 14Q8X9",
+        "compatible": "lenovo,yoga-slim7x",
+        "hwids": ["8073dbed-501f-5f5e-a619-4cdd9c00e865", "d27cf20e-e185-578e-bd46-f4cc3a718bb2"],
+    },
+)
+
+# --- UKIs ------------------------------------------------------------------------------------------------------------
+
+
+def uki(sections: Sequence[SectionSpec], *, stub: str = "262.1-1", machine: int = X64, sbat: bool = True) -> bytes:
+    """A UKI whose stub says to be of this version; sections of one name may repeat."""
+    release = stub.partition(".")[0]
+    levels = (
+        "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n"
+        f"systemd-stub,1,The systemd Developers,systemd,{release},https://systemd.io/\n"
+    )
+    front = [code(machine), SectionSpec(".sdmagic", f"#### LoaderInfo: systemd-stub {stub} ####".encode())]
+    if sbat:
+        front.append(SectionSpec(".sbat", levels.encode()))
+    return pe.build([*front, *sections], machine=machine, major_image_version=0, entry_point=4096)
+
+
+def hwids_section(*descriptions: dict[str, object]) -> SectionSpec:
+    return SectionSpec(".hwids", hwids.from_descriptions(descriptions))
+
+
+def system(machine: int = X64) -> list[SectionSpec]:
+    """An operating system to boot."""
+    return [
+        SectionSpec(".osrel", OS_RELEASE),
+        SectionSpec(".cmdline", CMDLINE),
+        SectionSpec(".uname", KERNEL_RELEASE),
+        SectionSpec(".initrd", initrd()),
+        SectionSpec(".linux", kernel(machine)),
+    ]
+
+
+def demo() -> bytes:
+    """Two firmwares: one for a QEMU guest, one for Google Compute Engine, none for any other machine."""
+    return uki(
+        [
+            *system(),
+            hwids_section(
+                of_host("example-qemu-vmfwupdate", (3, 9), fwid="example.ovmf-sev"),
+                of_host("google-compute-engine", (8, 9), fwid="example.ovmf-tdx"),
+            ),
+            firmware("example.ovmf-sev", ovmf_image("sev", 65536, tdx=False)),
+            firmware("example.ovmf-tdx", ovmf_image("tdx", 65536, tdx=True)),
+        ]
+    )
+
+
+def payloads() -> bytes:
+    """Each kind of firmware payload, each for another machine."""
+    kinds = (
+        ("example-qemu-vmfwupdate", "example.ovmf", ovmf_image("ovmf", 131072, tdx=False)),
+        ("redhat-kvm-rhel9", "example.igvm", igvm_file()),
+        ("google-compute-engine", "example.capsule", capsule_file()),
+        ("microsoft-hyper-v-gen2", "example.elf", elf_file()),
+        ("amazon-ec2-m5.2xlarge", "example.raw", noise("raw", 4096)),
+    )
+    entries = [of_host(host, (9,), fwid=fwid) for host, fwid, _ in kinds]
+    return uki([*system(), hwids_section(*entries), *(firmware(fwid, payload) for _, fwid, payload in kinds)])
+
+
+def profiles() -> bytes:
+    """Three profiles; the first has the base's command line, the others have their own."""
+    return uki(
+        [
+            *system(),
+            SectionSpec(".profile", b"ID=main\nTITLE=Normal start\n"),
+            SectionSpec(".profile", b"ID=factory-reset\nTITLE=Factory reset\n"),
+            SectionSpec(".cmdline", CMDLINE + b" systemd.factory_reset=yes"),
+            SectionSpec(".profile", b"ID=storage\nTITLE=Storage target mode\n"),
+            SectionSpec(".cmdline", b"rd.systemd.unit=storage-target-mode.target"),
+        ]
+    )
+
+
+def devicetrees() -> bytes:
+    """A devicetree for each of three laptops."""
+    trees = [fdt.build([str(laptop["compatible"]), "example,fixture"]) for laptop in LAPTOPS]
+    trees_sections = [SectionSpec(".dtbauto", tree) for tree in trees]
+    return uki([*system(AA64), hwids_section(*LAPTOPS), *trees_sections], machine=AA64)
+
+
+def old_ukify() -> bytes:
+    """A firmware that matches and is never used: its header is the one of a ukify not yet fixed."""
+    return uki(
+        [
+            *system(),
+            hwids_section(of_host("example-qemu-vmfwupdate", (9,), fwid="example.ovmf")),
+            old_ukify_firmware("example.ovmf", ovmf_image("old", 65536, tdx=False)),
+        ]
+    )
+
+
+def plain() -> bytes:
+    """Only sections that systemd-measure of systemd 252 knows, and every one of them."""
+    return uki(
+        [
+            SectionSpec(".osrel", OS_RELEASE),
+            SectionSpec(".cmdline", CMDLINE),
+            SectionSpec(".splash", bitmap()),
+            SectionSpec(".dtb", fdt.build(["example,fixture"])),
+            SectionSpec(".pcrpkey", PUBLIC_KEY),
+            SectionSpec(".initrd", initrd()),
+            SectionSpec(".linux", kernel(X64)),
+        ],
+        sbat=False,
+    )
+
+
+def stub257() -> bytes:
+    """A devicetree that the firmware entry beside it costs: 257 refuses the whole table."""
+    name = "example-qemu-vmfwupdate"
+    return uki(
+        [
+            *system(),
+            hwids_section(
+                of_host(name, (9,), compatible="example,fixture"), of_host(name, (9,), fwid="example.ovmf-sev")
+            ),
+            SectionSpec(".dtbauto", fdt.build(["example,fixture"])),
+            firmware("example.ovmf-sev", ovmf_image("sev", 65536, tdx=False)),
+        ],
+        stub="257.13-1~deb13u1",
+    )
+
+
+FIXTURES: dict[str, Callable[[], bytes]] = {
+    "demo.efi": demo,
+    "payloads.efi": payloads,
+    "profiles.efi": profiles,
+    "devicetrees.efi": devicetrees,
+    "old-ukify.efi": old_ukify,
+    "plain.efi": plain,
+    "stub257.efi": stub257,
+}
+
+
+def build(target: Path) -> None:
+    """Write every fixture; a file with the right bytes already in it is left alone."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name, make in FIXTURES.items():
+        path, data = target / name, make()
+        if not path.exists() or path.read_bytes() != data:
+            temporary = path.with_suffix(".tmp")
+            temporary.write_bytes(data)
+            temporary.replace(path)
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET)
