@@ -247,7 +247,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "inspect": {
         "schema": "stubsim/inspect/1",
-        "uki": UKI,
+        "uki": {**UKI, "authenticode": SHA256},
         "model": MODEL,
         "sections": [
             {
@@ -262,16 +262,22 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             }
         ],
         "profiles": [{**PROFILE, "sections": [1]}],
-        "hwids": {
-            "entries": [
-                {"index": 0, "type": "uefi-fw", "chid": GUID, "name": None, "fwid": "fw"},
-                {"index": 1, "type": "devicetree", "chid": GUID, "name": "n", "compatible": None},
-            ],
-            "error": None,
-        },
+        "hwids": [
+            {
+                "section": 1,
+                "profile": 0,
+                "entries": [
+                    {"index": 0, "type": "uefi-fw", "chid": GUID, "name": None, "fwid": "fw"},
+                    {"index": 1, "type": "devicetree", "chid": GUID, "name": "n", "compatible": None},
+                ],
+                "error": None,
+                "refused_by": ["257"],
+            }
+        ],
         "efifw": [
             {
                 "section": 1,
+                "profile": None,
                 "fwid": None,
                 "header_size": None,
                 "payload": None,
@@ -279,7 +285,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "error": "bad magic",
             }
         ],
-        "dtbauto": [{"section": 2, "compatible": ["a,b"], "error": None}],
+        "dtbauto": [{"section": 2, "profile": None, "compatible": ["a,b"], "error": None}],
         "warnings": [],
     },
     "chids": {
@@ -290,8 +296,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             {
                 "type": 0,
                 "chid": None,
+                "absent": "manufacturer missing",
                 "parts": [{"field": "manufacturer", "value": None}],
                 "matched_by_stub": False,
+                "priority": None,
             }
         ],
     },
@@ -313,8 +321,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "host": None,
         "log": "binary_bios_measurements",
         "equal": False,
-        "events": [{"status": "missing", "index": None, "predicted": EVENT, "logged": None, "why": "not there"}],
+        "banks": ["sha256"],
+        "matched": 1,
+        "skipped": {"0": 4},
+        "hints": [],
+        "first": None,
+        "differences": [
+            {"kind": "missing", "pcr": 11, "index": None, "predicted": EVENT, "logged": None, "cause": "not there"}
+        ],
         "pcrs": {"predicted": {"sha256": {"11": SHA256}}, "logged": {}},
+        "assumed": [],
         "unknown": [],
     },
 }

@@ -1,0 +1,28 @@
+"""`stubsim chids --smbios HOST`."""
+
+from __future__ import annotations
+
+import argparse
+
+from stubsim import chid, hosts
+from stubsim.cli import output
+from stubsim.views.chids import chids_json, render_chids
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
+    parser.add_argument("--view", choices=chid.VIEWS, default="stub", help="by whose rules (default: stub)")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    report = chids_json(hosts.load(arguments.smbios), arguments.view)
+    if arguments.format == "json":
+        from stubsim.views.json import dumps
+
+        output.write(arguments.output, dumps(report))
+    else:
+        from stubsim.views.terminal import screen
+
+        output.write(arguments.output, render_chids(report, screen(to_file=arguments.output != "-")))
+    return 0

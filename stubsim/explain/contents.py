@@ -1,0 +1,175 @@
+"""A UKI's tables and blobs, decoded part by part as a stub would meet them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.formats import efifw, fdt, hwids, pe
+from stubsim.stub.chid_match import refusal
+from stubsim.stub.models import MODELS, StubModel
+from stubsim.uki import Uki
+
+# Sections of a real UKI do not overlap, so all of them together hold about as many bytes as the file does.
+_ZEROS_MAX = 64 << 20
+_NEVER_USED = "no stub accepts it: the UKI boots, and this firmware is silently never used"
+
+
+class Table(NamedTuple):
+    """A `.hwids`; ``error`` is what the newest stub would say, ``refused`` what each stub that refuses it would."""
+
+    section: pe.Section
+    entries: tuple[hwids.Entry, ...]
+    error: StubsimError | None
+    refused: dict[str, StubsimError]
+
+
+class Firmware(NamedTuple):
+    """A `.efifw`; the blob is None where no stub accepts it."""
+
+    section: pe.Section
+    blob: efifw.Efifw | None
+    error: StubsimError | None
+
+    @property
+    def fwid(self) -> str | None:
+        return None if self.blob is None else self.blob.fwid.decode(errors="surrogateescape")
+
+
+class Tree(NamedTuple):
+    """A `.dtbauto`; no compatible where a stub calls it bad."""
+
+    section: pe.Section
+    compatible: tuple[str, ...]
+    error: StubsimError | None
+
+
+class Part(NamedTuple):
+    """The base (profile None) or one profile: a stub matches a part's sections by that part's own `.hwids`."""
+
+    profile: int | None
+    sections: tuple[pe.Section, ...]
+    tables: tuple[Table, ...]
+    firmwares: tuple[Firmware, ...]
+    trees: tuple[Tree, ...]
+
+    @property
+    def title(self) -> str:
+        return "the base" if self.profile is None else f"profile {self.profile}"
+
+    @property
+    def table(self) -> Table | None:
+        """The one a stub reads: the first of the name, which counts as missing when it is empty."""
+        return self.tables[0] if self.tables and self.tables[0].section.virtual_size else None
+
+
+class Budget:
+    """How many bytes may still be looked at: a hostile file can name the same ones again and again."""
+
+    def __init__(self, uki: Uki) -> None:
+        self._uki = uki
+        self._left = 4 * uki.size + _ZEROS_MAX
+
+    def spend(self, size: int) -> bool:
+        self._left -= size
+        return self._left >= 0
+
+    def data(self, section: pe.Section) -> memoryview:
+        """A section's bytes; StubsimError when the sections add up to far more than the file holds."""
+        if not self.spend(section.virtual_size):
+            raise StubsimError("not looked at: the sections add up to far more than the file holds")
+        return self._uki.data(section)
+
+
+def read(uki: Uki, budget: Budget) -> tuple[Part, ...]:
+    """The base and every profile."""
+    parts = [(None, uki.base), *((profile.index, profile.sections) for profile in uki.profiles)]
+    return tuple(_part(profile, sections, budget) for profile, sections in parts)
+
+
+def _part(profile: int | None, sections: tuple[pe.Section, ...], budget: Budget) -> Part:
+    def named(name: str) -> list[pe.Section]:
+        return [section for section in sections if section.name == name]
+
+    return Part(
+        profile,
+        sections,
+        tuple(_table(section, budget) for section in named(hwids.SECTION)),
+        tuple(_firmware(section, budget) for section in named(efifw.SECTION)),
+        tuple(_tree(section, budget) for section in named(".dtbauto")),
+    )
+
+
+def _table(section: pe.Section, budget: Budget) -> Table:
+    try:
+        data = budget.data(section)
+    except StubsimError as error:
+        return Table(section, (), placed(error, section), {})
+    entries = hwids.walk(data)
+    found: StubsimError | None = None
+    try:
+        hwids.parse(data)
+    except StubsimError as error:
+        found = placed(error, section)
+    refused = {
+        name: reason
+        for name, model in MODELS.items()
+        if hwids.SECTION in model.sections and (reason := refused_table(model, section, data))
+    }
+    return Table(section, entries, found, refused)
+
+
+def refused_table(model: StubModel, section: pe.Section, data: memoryview) -> StubsimError | None:
+    """Why a stub refuses a `.hwids` as a whole, with the place; None: it does not."""
+    found = refusal(model, data, hwids.walk(data))
+    if found is None:
+        return None
+    entry, status = found
+    if status == "EFI_UNSUPPORTED":
+        exact = model.refuses_inexact_descriptors
+        return StubsimError(
+            f"entry {entry.index} has descriptor {entry.type << 28 | entry.size:#010x}",
+            section=label(section),
+            offset=entry.offset,
+            expected="0x1000001c, a devicetree" if exact else "type 1 (devicetree) or 2 (uefi-fw) in the highest digit",
+        )
+    try:
+        hwids.parse(data)
+    except StubsimError as error:
+        return placed(error, section)
+    return StubsimError(f"entry {entry.index} is refused", section=label(section), offset=entry.offset)
+
+
+def _firmware(section: pe.Section, budget: Budget) -> Firmware:
+    try:
+        return Firmware(section, accepted_firmware(section, budget.data(section)), None)
+    except StubsimError as error:
+        error.hint = error.hint or _NEVER_USED
+        return Firmware(section, None, placed(error, section))
+
+
+def accepted_firmware(section: pe.Section, data: memoryview) -> efifw.Efifw:
+    """The blob; StubsimError for one that no stub accepts, be it for its place in memory."""
+    if section.virtual_address % 4:
+        at = section.virtual_address
+        raise StubsimError(f"firmware blob at address {at:#x}", section=label(section), expected="a multiple of 4")
+    return efifw.parse(data)
+
+
+def _tree(section: pe.Section, budget: Budget) -> Tree:
+    try:
+        return Tree(section, fdt.root_compatible(budget.data(section)), None)
+    except StubsimError as error:
+        return Tree(section, (), placed(error, section))
+
+
+def label(section: pe.Section) -> str:
+    """How a section is called where there may be several of the name."""
+    return f"{section.name} (section {section.index})"
+
+
+def placed(error: StubsimError, section: pe.Section) -> StubsimError:
+    """The same error, saying which section it is about; the file is for the caller to name."""
+    return StubsimError(
+        error.message, section=label(section), offset=error.offset, expected=error.expected, hint=error.hint
+    )

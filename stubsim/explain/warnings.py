@@ -1,0 +1,229 @@
+"""What a person should know of a UKI that nobody will tell them at boot: one table of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from stubsim.boot import Boot
+from stubsim.errors import StubsimError
+from stubsim.explain.contents import Part, Table, accepted_firmware, label, placed, refused_table
+from stubsim.formats import fdt, hwids, pe
+from stubsim.stub.models import MODELS, StubModel
+from stubsim.trace import Log
+from stubsim.uki import Uki
+
+_NEWEST = MODELS["262"]
+_MANY = (".dtbauto", ".efifw", ".profile")
+_PANEL_TYPES = (15, 16, 17)
+
+
+class Subject(NamedTuple):
+    """What the rules look at."""
+
+    uki: Uki
+    model: StubModel
+    reason: str
+    parts: tuple[Part, ...]
+
+
+def warnings(subject: Subject) -> tuple[str, ...]:
+    """One line each, in the order of the rules."""
+    return tuple(" ".join(text.split()) for rule in RULES for text in rule(subject))
+
+
+def is_addon(uki: Uki) -> bool:
+    """Whether it has no kernel at all: then it is no UKI, and the stub takes it from its folder if it is an addon."""
+    return not any(section.name == ".linux" and section.virtual_size for section in uki.image.sections)
+
+
+def _stub(subject: Subject) -> Iterator[str]:
+    # An addon is not started, so nobody asks which stub is in it.
+    if subject.reason.endswith("assumed") and not is_addon(subject.uki):
+        yield f"unknown stub: {subject.reason}"
+
+
+def _kernel(subject: Subject) -> Iterator[str]:
+    if is_addon(subject.uki):
+        yield "no .linux: not a UKI, an addon?"
+        return
+    base, *profiles = (_first(part, ".linux") for part in subject.parts)
+    for index, own in enumerate(profiles):
+        section = own or base
+        if section is None or not section.virtual_size:
+            yield f"profile {index} has no .linux: it does not boot"
+    if not profiles and (base is None or not base.virtual_size):
+        yield "the first .linux is empty: the stub does not boot"
+
+
+def _ignored(subject: Subject) -> Iterator[str]:
+    for name in _NEWEST.sections:
+        if name not in subject.model.sections and any(s.name == name for s in subject.uki.image.sections):
+            yield f"{name}: stub {subject.model.id} does not know the section and ignores it"
+
+
+def _hidden(subject: Subject) -> Iterator[str]:
+    for part in subject.parts:
+        for name in _NEWEST.sections:
+            same = [section for section in part.sections if section.name == name]
+            if not same or name in _MANY:
+                continue
+            if not same[0].virtual_size:
+                yield f"{label(same[0])} has VirtualSize 0: it counts as missing, and hides any other of its name"
+            for section in same[1:]:
+                yield f"{label(section)} is ignored: section {same[0].index} is the first of that name"
+
+
+def _tables(subject: Subject) -> Iterator[str]:
+    model = subject.model
+    for part in subject.parts:
+        table = part.table
+        if table is None or hwids.SECTION not in model.sections:
+            continue
+        refused = table.refused.get(model.id)
+        if refused is not None:
+            yield f"{refused}: stub {model.id} refuses the whole table and selects nothing by it"
+        elif table.error is not None:
+            others = ", ".join(table.refused) or "none"
+            yield f"{table.error}: stub {model.id} does not notice; refused as a whole by: {others}"
+        if not table.entries and table.error is None:
+            yield f"{label(table.section)} has no entries: nothing is selected by it"
+        firmware = [entry for entry in table.entries if entry.type == hwids.UEFI_FW]
+        if firmware and not refused and not model.matches_firmware_entries:
+            yield (
+                f"{_entries(table, firmware)}: stub {model.id} never matches firmware entries "
+                "(fixed in 262 by systemd pull request 42570)"
+            )
+        zero = [entry for entry in table.entries if not entry.chid.int]
+        if zero and not refused and any(kind in model.chid_priority for kind in _PANEL_TYPES):
+            yield (
+                f"{_entries(table, zero)}: an all-zero CHID; stub {model.id} takes it before all others on a machine "
+                "without EDID"
+            )
+
+
+def _blobs(subject: Subject) -> Iterator[str]:
+    for part in subject.parts:
+        for firmware in part.firmwares:
+            if firmware.error is not None:
+                yield str(firmware.error)
+        for tree in part.trees:
+            if tree.error is not None:
+                yield f"{tree.error}: a stub skips it"
+
+
+def _without_table(subject: Subject) -> Iterator[str]:
+    for part in subject.parts:
+        if part.firmwares and part.table is None:
+            sections = ", ".join(label(firmware.section) for firmware in part.firmwares)
+            yield f"{sections}: no .hwids in {part.title} to choose by, so never selected"
+
+
+def _unnamed(subject: Subject) -> Iterator[str]:
+    """Blobs that no entry leads to, be it because an earlier one answers to the same name."""
+    for part in subject.parts:
+        named = (
+            {kind: {e.string for e in part.table.entries if e.type == kind} for kind in _KINDS} if part.table else {}
+        )
+        seen: dict[tuple[int, str], int] = {}
+        for kind, section, string in _named_blobs(part):
+            first = seen.setdefault((kind, string), section.index)
+            word, _ = _KINDS[kind]
+            if first != section.index:
+                yield f"{label(section)} has the {word} {string!r} of section {first}, which a stub takes instead"
+            elif kind in named and string not in named[kind]:
+                yield f"{label(section)}: no entry of .hwids names its {word} {string!r}{_ELSE[kind]}"
+            elif kind == hwids.DEVICETREE and kind not in named:
+                yield f"{label(section)}: no .hwids in {part.title}{_ELSE[kind]}"
+
+
+def _unfounded(subject: Subject) -> Iterator[str]:
+    """Entries that lead to no blob."""
+    for part in subject.parts:
+        if part.table is None:
+            continue
+        there = {(kind, string) for kind, _, string in _named_blobs(part)}
+        missing: dict[tuple[int, str | None], list[hwids.Entry]] = {}
+        for entry in part.table.entries:
+            # An offset that leads nowhere is told by the rule for tables.
+            told = entry.string is None and entry.string_offset
+            if entry.type in _KINDS and not told and (entry.type, entry.string) not in there:
+                missing.setdefault((entry.type, entry.string), []).append(entry)
+        for (kind, string), entries in missing.items():
+            word, section = _KINDS[kind]
+            if string is None:
+                yield f"{_entries(part.table, entries)}: no {word}; who matches it gets nothing"
+            else:
+                yield f"{_entries(part.table, entries)}: {word} {string!r}, and no {section} in {part.title} has it"
+
+
+# Rules in the order in which they are told.
+RULES: tuple[Callable[[Subject], Iterable[str]], ...] = (
+    _stub, _kernel, _ignored, _hidden, _tables, _blobs, _without_table, _unfounded, _unnamed,
+)  # fmt: skip
+
+_KINDS = {hwids.DEVICETREE: ("compatible", ".dtbauto"), hwids.UEFI_FW: ("fwid", ".efifw")}
+_ELSE = {
+    hwids.DEVICETREE: "; used only where the firmware brings a devicetree with that compatible",
+    hwids.UEFI_FW: "; never selected",
+}
+
+
+def _named_blobs(part: Part) -> Iterator[tuple[int, pe.Section, str]]:
+    for tree in part.trees:
+        if tree.compatible:
+            yield hwids.DEVICETREE, tree.section, tree.compatible[0]
+    for firmware in part.firmwares:
+        if firmware.fwid is not None:
+            yield hwids.UEFI_FW, firmware.section, firmware.fwid
+
+
+def _first(part: Part, name: str) -> pe.Section | None:
+    return next((section for section in part.sections if section.name == name), None)
+
+
+def _entries(table: Table, entries: list[hwids.Entry]) -> str:
+    more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
+    return f"{label(table.section)}: entry {entries[0].index}{more}"
+
+
+def of_boot(boot: Boot) -> tuple[str, ...]:
+    """What the stub complained of, once each; of a table or blob it refused, which byte is to blame."""
+    messages = [event.message for event in boot.trace if isinstance(event, Log) and event.level in ("error", "warning")]
+    return tuple(dict.fromkeys(_explained(boot, message) for message in messages))
+
+
+# How the stub's messages about a section begin; what follows is a status or the section's number in its part.
+_REFUSED_TABLE = ("HWID matching failed, no DT blob will be selected: ", "No UEFI FW will be selected: ")
+_BAD_BLOB = {"Found bad efifw blob in PE section ": ".efifw", "Found bad DT blob in PE section ": ".dtbauto"}
+
+
+def _explained(boot: Boot, message: str) -> str:
+    tables = [boot.uki.base, *(profile.sections for profile in boot.uki.profiles)]
+    if boot.prepared is not None and boot.uki.profiles:
+        tables = [boot.uki.base, *(tables[boot.prepared.profile + 1 :][:1])]
+    if message.startswith(_REFUSED_TABLE):
+        for table in tables:
+            section = next((section for section in table if section.name == hwids.SECTION), None)
+            error = section and refused_table(boot.model, section, boot.uki.data(section))
+            if error:
+                return f"{error}: the stub refuses the table and selects nothing by it"
+    for start, name in _BAD_BLOB.items():
+        number = int(message[len(start) :]) if message.startswith(start) else None
+        for table in tables if number is not None else ():
+            section = table[number] if number is not None and number < len(table) else None
+            error = section and _bad_blob(boot, section, name)
+            if error:
+                return f"{error}: the stub skips it"
+    return message
+
+
+def _bad_blob(boot: Boot, section: pe.Section, name: str) -> StubsimError | None:
+    if section.name != name:
+        return None
+    try:
+        data = boot.uki.data(section)
+        accepted_firmware(section, data) if name == ".efifw" else fdt.root_compatible(data)
+    except StubsimError as error:
+        return placed(error, section)
+    return None

@@ -1,0 +1,90 @@
+"""A machine's CHIDs, as JSON (`stubsim/chids/1`) and as text; the text is made from the JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stubsim import chid
+from stubsim.formats import edid
+from stubsim.hosts import Host
+from stubsim.views.terminal import Screen, clean, rendered
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = dict[str, Any]
+
+
+def chids_json(host: Host, view: str = "stub") -> Json:
+    """The contract of `stubsim chids --format json`; StubsimError for a view that is none of chid.VIEWS."""
+    panel = None if host.edid is None else edid.panel_id(host.edid)
+    return {
+        "schema": "stubsim/chids/1",
+        "host": host.name,
+        "view": view,
+        "chids": [_row(host, row) for row in chid.compute(host.fields, panel, view)],
+    }
+
+
+def _row(host: Host, row: chid.Chid) -> Json:
+    unknown = [field for field, _ in row.parts if _is_unknown(host, field)]
+    absent = None
+    if unknown:
+        absent = f"the host file says that it is not known: {', '.join(unknown)}"
+    elif row.chid is None:
+        why = [f"{field} {_why_missing(host, field)}" for field, text in row.parts if text is None]
+        absent = ", ".join(why) or "its text is empty"
+    return {
+        "type": row.type,
+        "chid": None if absent is not None else str(row.chid),
+        "absent": absent,
+        "parts": [{"field": field, "value": None if field in unknown else text} for field, text in row.parts],
+        "matched_by_stub": row.type in chid.PRIORITY,
+        "priority": chid.PRIORITY.index(row.type) + 1 if row.type in chid.PRIORITY else None,
+    }
+
+
+def _is_unknown(host: Host, field: str) -> bool:
+    names = ("edid",) if field == "edid_panel" else ("smbios", "smbios_table", f"smbios.{field}")
+    return any(name in host.unknown for name in names)
+
+
+def _why_missing(host: Host, field: str) -> str:
+    if field == "edid_panel":
+        return "missing (no EDID)" if host.edid is None else "missing (the EDID is too short or has a bad header)"
+    value = getattr(host.fields, field)
+    if value is None:
+        return "missing"
+    return "not UTF-8" if value else "empty"
+
+
+def render_chids(report: Json, target: Screen | None = None) -> str:
+    """The value of `chids_json` as text."""
+    return rendered(lambda console: _draw(console, report), target)
+
+
+def _draw(console: Console, report: Json) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    name = "the host" if report["host"] is None else clean(report["host"])
+    console.print(f"CHIDs of {name}, as {report['view']} computes them", style="bold", overflow="fold")
+    for row in report["chids"]:
+        console.print()
+        head = Text(f"{row['type']:>2}  ", "bold")
+        head.append(row["chid"] or "absent", "" if row["chid"] else "dim")
+        if row["priority"] is not None:
+            head.append(f"  matched, priority {row['priority']}", "green")
+        console.print(head)
+        if row["absent"] is not None:
+            console.print(Padding(Text(clean(row["absent"]), "dim", overflow="fold"), (0, 0, 0, 4)))
+        parts = ", ".join(_part(part) for part in row["parts"])
+        console.print(Padding(Text(parts, overflow="fold"), (0, 0, 0, 4)))
+    console.print()
+    order = ", ".join(str(kind) for kind in chid.PRIORITY)
+    note = f"A stub looks in .hwids for its own view of types {order}, in this order; 257 knows none above 11."
+    console.print(Text(note))
+
+
+def _part(part: Json) -> str:
+    return f"{part['field']}=" + ("(missing)" if part["value"] is None else repr(clean(part["value"])))

@@ -1,0 +1,269 @@
+"""What is in a UKI, as JSON (`stubsim/inspect/1`) and as text; the text is made from the JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stubsim.errors import StubsimError
+from stubsim.explain.contents import Budget, Firmware, Part, Table, Tree, read
+from stubsim.explain.warnings import Subject, warnings
+from stubsim.formats import authenticode, hwids, payload, pe
+from stubsim.stub.models import choose
+from stubsim.uki import Uki
+from stubsim.views.terminal import Screen, clean, rendered
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = dict[str, Any]
+
+# Sets for hundreds of machines are shown whole; only a hostile table has more.
+_MOST_ENTRIES = 4096
+_KINDS = {hwids.DEVICETREE: ("devicetree", "compatible"), hwids.UEFI_FW: ("uefi-fw", "fwid")}
+
+
+def inspect_json(uki: Uki) -> Json:
+    """The contract of `stubsim inspect --format json`; see the schema of the same name."""
+    model, reason = choose(uki.stub)
+    parts = read(uki, Budget(uki))
+    machine = pe.MACHINES.get(uki.image.machine, f"{uki.image.machine:#06x}")
+    digest, unhashed = _authenticode(uki)
+    found = warnings(Subject(uki, model, reason, parts))
+    hashes = Budget(uki)
+    return {
+        "schema": "stubsim/inspect/1",
+        "uki": {
+            "path": uki.path,
+            "size": uki.size,
+            "sha256": _sha256(uki.image.data),
+            "authenticode": digest,
+            "machine": machine,
+            "stub": None if uki.stub is None else uki.stub._asdict(),
+        },
+        "model": {
+            "id": model.id,
+            "reason": reason,
+            # Recorded on x86-64 only.
+            "verified": list(model.verified) if machine == "x64" else [],
+        },
+        "sections": [_section(uki, section, part, hashes) for part in parts for section in part.sections],
+        "profiles": [
+            {"index": p.index, "id": p.id, "title": p.title, "sections": [s.index for s in p.sections]}
+            for p in uki.profiles
+        ],
+        "hwids": [_table(table, part) for part in parts for table in part.tables],
+        "efifw": [_firmware(firmware, part, hashes) for part in parts for firmware in part.firmwares],
+        "dtbauto": [_tree(tree, part) for part in parts for tree in part.trees],
+        "warnings": [*found, *unhashed],
+    }
+
+
+def _sha256(data: memoryview) -> str:
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()
+
+
+def _authenticode(uki: Uki) -> tuple[str | None, list[str]]:
+    """The digest, or None and why."""
+    if sum(section.raw_size for section in uki.image.sections) > uki.size:
+        return None, ["no Authenticode digest: the sections overlap in the file"]
+    try:
+        return authenticode.digest(uki.image).hex(), []
+    except StubsimError as error:
+        return None, [f"no Authenticode digest: {error.message}"]
+
+
+def _section(uki: Uki, section: pe.Section, part: Part, hashes: Budget) -> Json:
+    try:
+        digest = _sha256(uki.data(section)) if hashes.spend(section.virtual_size) else None
+    except StubsimError:
+        digest = None
+    return {
+        "index": section.index,
+        "name": section.name,
+        "virtual_address": section.virtual_address,
+        "virtual_size": section.virtual_size,
+        "raw_offset": section.raw_offset,
+        "raw_size": section.raw_size,
+        "sha256": digest,
+        "profile": part.profile,
+    }
+
+
+def _table(table: Table, part: Part) -> Json:
+    return {
+        "section": table.section.index,
+        "profile": part.profile,
+        "entries": [_entry(entry) for entry in table.entries],
+        "error": _message(table.error),
+        "refused_by": list(table.refused),
+    }
+
+
+def _entry(entry: hwids.Entry) -> Json:
+    row: Json = {"index": entry.index, "type": str(entry.type), "chid": str(entry.chid), "name": entry.name}
+    if entry.type in _KINDS:
+        row["type"], word = _KINDS[entry.type]
+        row[word] = entry.string
+    return row
+
+
+def _firmware(firmware: Firmware, part: Part, hashes: Budget) -> Json:
+    blob = firmware.blob
+    content = None
+    if blob is not None:
+        kind = payload.kind(blob.payload)
+        size = len(blob.payload)
+        digest = _sha256(blob.payload) if hashes.spend(size) else None
+        content = {"size": size, "sha256": digest, "kind": kind.name, "description": kind.description}
+    return {
+        "section": firmware.section.index,
+        "profile": part.profile,
+        "fwid": firmware.fwid,
+        "header_size": blob and blob.header_size,
+        "payload": content,
+        "target_chid": None if blob is None or blob.target_chid is None else str(blob.target_chid),
+        "error": _message(firmware.error),
+    }
+
+
+def _tree(tree: Tree, part: Part) -> Json:
+    return {
+        "section": tree.section.index,
+        "profile": part.profile,
+        "compatible": list(tree.compatible),
+        "error": _message(tree.error),
+    }
+
+
+def _message(error: StubsimError | None) -> str | None:
+    """Without the section, which stands beside it."""
+    if error is None:
+        return None
+    return str(StubsimError(error.message, offset=error.offset, expected=error.expected, hint=error.hint))
+
+
+def render_inspect(report: Json, target: Screen | None = None) -> str:
+    """The value of `inspect_json` as text."""
+    return rendered(lambda console: _draw(console, report), target)
+
+
+def _draw(console: Console, report: Json) -> None:
+    _draw_file(console, report)
+    _draw_sections(console, report["sections"])
+    if report["profiles"]:
+        _heading(console, "profiles")
+        for row in report["profiles"]:
+            text = ", ".join(clean(text) for text in (row["id"], row["title"]) if text is not None)
+            sections = ", ".join(str(index) for index in row["sections"])
+            _line(console, f"{row['index']:>3}", f"{text or 'without id or title'}: sections {sections}")
+    for table in report["hwids"]:
+        _draw_table(console, table)
+    for row in report["efifw"]:
+        _draw_firmware(console, row)
+    for row in report["dtbauto"]:
+        _heading(console, f".dtbauto, {_place(row)}")
+        for text in row["compatible"]:
+            _line(console, "", clean(text))
+        _error(console, row["error"])
+    if report["warnings"]:
+        _heading(console, "warnings")
+        for text in report["warnings"]:
+            _line(console, "  -", clean(text), "yellow")
+
+
+def _draw_file(console: Console, report: Json) -> None:
+    uki, model = report["uki"], report["model"]
+    stub = uki["stub"]
+    console.print(clean(uki["path"]), style="bold", overflow="fold")
+    for key, value in (
+        ("size", f"{uki['size']} bytes"),
+        ("machine", uki["machine"]),
+        ("sha256", uki["sha256"]),
+        ("authenticode", uki["authenticode"] or "none, see the warnings"),
+        ("stub", f"{stub['name']} {stub['version']}" if stub else "not recognised"),
+        ("model", f"{model['id']} ({model['reason']})"),
+        ("verified", ", ".join(model["verified"]) or "nothing: no recording of this stub on this architecture"),
+    ):
+        _pair(console, key, clean(value))
+
+
+def _draw_sections(console: Console, sections: list[Json]) -> None:
+    from rich.table import Table as Grid
+
+    _heading(console, "sections, in file order")
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("  #", "name", "address", "size", "offset", "in file", "profile"):
+        grid.add_column(title, justify="left" if title == "name" else "right", overflow="fold", header_style="dim")
+    for row in sections:
+        grid.add_row(
+            f"{row['index']:>3}",
+            clean(row["name"]),
+            f"{row['virtual_address']:#x}",
+            str(row["virtual_size"]),
+            f"{row['raw_offset']:#x}",
+            str(row["raw_size"]),
+            "" if row["profile"] is None else str(row["profile"]),
+        )
+    console.print(grid)
+
+
+def _draw_table(console: Console, table: Json) -> None:
+    _heading(console, f".hwids, {_place(table)}: {len(table['entries'])} entries")
+    _error(console, table["error"])
+    if table["refused_by"]:
+        _pair(console, "refused by", "stub " + ", ".join(table["refused_by"]))
+    device = None
+    for row in table["entries"][:_MOST_ENTRIES]:
+        string = row.get("compatible", row.get("fwid"))
+        if device != (row["type"], row["name"], string):
+            device = (row["type"], row["name"], string)
+            shown = ", ".join("none" if text is None else clean(text) for text in (string, row["name"]))
+            _line(console, " ", f"{row['type']} {shown}")
+        console.print(f"{row['index']:>7} {row['chid']}")
+    if len(table["entries"]) > _MOST_ENTRIES:
+        _line(console, " ", f"and {len(table['entries']) - _MOST_ENTRIES} more, all of them with --format json")
+
+
+def _draw_firmware(console: Console, row: Json) -> None:
+    _heading(console, f".efifw, {_place(row)}")
+    content = row["payload"]
+    if content is not None:
+        _pair(console, "fwid", clean(row["fwid"]))
+        _pair(console, "header", f"{row['header_size']} bytes")
+        if row["target_chid"] is not None:
+            _pair(console, "target CHID", row["target_chid"])
+        _pair(console, "payload", clean(content["description"]))
+        _pair(console, "sha256", content["sha256"] or "not computed")
+    _error(console, row["error"])
+
+
+def _place(row: Json) -> str:
+    return f"section {row['section']}" + ("" if row["profile"] is None else f" of profile {row['profile']}")
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(text, style="bold")
+
+
+def _error(console: Console, text: str | None) -> None:
+    if text is not None:
+        _line(console, " !", clean(text), "red")
+
+
+def _pair(console: Console, key: str, value: str) -> None:
+    _line(console, f"  {key:<13}", value)
+
+
+def _line(console: Console, mark: str, text: str, style: str = "") -> None:
+    """A line whose continuations are indented below its text."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(mark), Text(text, style))
+    console.print(grid)

@@ -1,0 +1,367 @@
+"""`stubsim boot`: every option has its effect, every recording gives valid JSON, and no input gives a traceback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from stubsim import schemas
+from stubsim.formats import hwids, pe
+from stubsim.formats.efi_string import utf16z
+from stubsim.formats.pe import SectionSpec
+from tests.conftest import recordings
+from tests.samples import (
+    COMPATIBLE,
+    FIRMWARE,
+    FIRMWARE_UKI,
+    FULL_UKI,
+    INITRD,
+    KERNEL,
+    MACHINE,
+    Result,
+    devicetree,
+    execute,
+    firmware,
+    invoke,
+    table,
+    uki,
+    written,
+)
+from tests.strategies import mutated
+
+RECORDINGS = recordings()
+BOOT = Draft202012Validator(schemas.load("boot"))
+ERROR = Draft202012Validator(schemas.load("error"))
+# Firmware comes in multiples of 64 KiB, or the hypervisor aborts.
+BIOS = b"BIOS" * 0x4000
+DEVICE = {
+    "smbios": MACHINE,
+    "memory": "64M",
+    "fw_cfg": {"vmfwupdate": {"dialect": "qemu-v5", "bios_size": len(BIOS)}},
+}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    return written(tmp_path, "host.json", MACHINE)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return written(tmp_path, "uki.efi", FULL_UKI)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    return written(tmp_path, "device.json", DEVICE)
+
+
+@pytest.fixture
+def updating(tmp_path: Path) -> Path:
+    return written(tmp_path, "updating.efi", uki(table((hwids.UEFI_FW, "fw")), firmware(payload=BIOS)))
+
+
+def booted(*arguments: str | Path, status: int = 0) -> Any:
+    result = invoke("boot", *arguments, "--format", "json")
+    assert result.status == status, result.err
+    boot = result.json
+    BOOT.validate(boot)
+    return boot
+
+
+def addon(cmdline: bytes) -> bytes:
+    return pe.build([SectionSpec(".cmdline", cmdline)])
+
+
+def test_the_choice(image: Path, host: Path):
+    boot = booted(image, "--smbios", host)
+    assert boot["model"]["id"] == "262"
+    assert boot["selection"]["efifw"]["section"] == 8
+    assert boot["selection"]["dtbauto"] == {"section": 6, "compatible": COMPATIBLE}
+    assert boot["cmdline"] == "quiet"
+    nobody = booted(image, "--smbios", written(host.parent, "other.json", {"manufacturer": "Nobody"}))
+    assert nobody["selection"]["efifw"] is nobody["selection"]["dtbauto"] is None
+
+
+def test_esp_and_path(tmp_path: Path, image: Path, host: Path):
+    esp = tmp_path / "esp"
+    for folder, text in (
+        ("loader/addons", b"global"),
+        ("EFI/Linux/uki.efi.extra.d", b"own"),
+        ("a/b.efi.extra.d", b"b"),
+    ):
+        (esp / folder).mkdir(parents=True)
+        written(esp / folder, "x.addon.efi", addon(text))
+    assert booted(image, "--smbios", host)["cmdline"] == "quiet"
+    # Not on the partition: the usual place and the file's own name.
+    assert booted(image, "--smbios", host, "--esp", esp)["cmdline"] == "quiet global own"
+    assert booted(image, "--smbios", host, "--esp", esp, "--path", r"\a\b.efi")["cmdline"] == "quiet global b"
+    assert booted(image, "--smbios", host, "--esp", esp, "--path", r"\A\B.EFI")["cmdline"] == "quiet global b"
+    # Found by its content.
+    written(esp / "a", "b.efi", FULL_UKI)
+    assert booted(image, "--smbios", host, "--esp", esp)["cmdline"] == "quiet global b"
+
+
+def test_a_missing_esp_is_an_empty_one(tmp_path: Path, image: Path, host: Path):
+    result = invoke("boot", image, "--smbios", host, "--esp", tmp_path / "no", "--format", "json")
+    assert result.status == 0
+    assert len(result.lines) == 1
+    assert str(tmp_path / "no") in result.err
+    assert result.json["cmdline"] == "quiet"
+
+
+def test_load_options(tmp_path: Path, image: Path, host: Path):
+    raw = written(tmp_path, "options", utf16z("from a file"))
+    for arguments, cmdline in (
+        (["--load-options", raw], "from a file"),
+        (["--load-options", os.devnull], "quiet"),
+        (["--cmdline", "typed"], "typed"),
+        (["--cmdline", ""], "quiet"),
+        (["--shell", r"fs0:\uki.efi one  two"], "one two"),
+        (["--shell", "uki.efi"], "quiet"),
+        (["--cmdline=@1"], "rescue"),
+        (["--cmdline=@1 more"], "more"),
+        (["--shell", "uki.efi @1 more"], "more"),
+    ):
+        boot = booted(image, "--smbios", host, *arguments)
+        assert boot["cmdline"] == cmdline, arguments
+        assert boot["load_options"] == utf16z(cmdline).hex()
+
+
+def test_from_memory(tmp_path: Path, image: Path, host: Path):
+    known = {"LoaderImageIdentifier", "StubImageIdentifier"}
+
+    def names(boot: Any) -> set[str]:
+        return {variable["name"] for variable in boot["variables"]}
+
+    with_path, without = booted(image, "--smbios", host), booted(image, "--smbios", host, "--from-memory")
+    assert names(with_path) & known
+    assert not names(without) & known
+    assert without["outcome"]["status"] == "kernel-started"
+
+
+def test_profile(image: Path, host: Path):
+    for number, own, cmdline in (("0", "main", "quiet"), ("1", "rescue", "rescue")):
+        boot = booted(image, "--smbios", host, "--profile", number)
+        assert (boot["profile"]["index"], boot["profile"]["id"], boot["cmdline"]) == (int(number), own, cmdline)
+    assert booted(image, "--smbios", host, "--profile", "1", "--cmdline", "x")["cmdline"] == "x"
+    assert booted(image, "--smbios", host, "--profile", "1", "--shell", "a.efi x")["cmdline"] == "x"
+    failed = booted(image, "--smbios", host, "--profile", "2", status=1)
+    assert failed["outcome"]["efi_status"] == "EFI_NOT_FOUND"
+
+
+def test_stub(image: Path, host: Path):
+    chosen = {}
+    for name in ("256", "257", "258-261", "260", "262", "next", "fuki", "257.13"):
+        boot = booted(image, "--smbios", host, "--stub", name)
+        assert name in boot["model"]["reason"]
+        selection = boot["selection"]
+        chosen[name] = (boot["model"]["id"], bool(selection["efifw"]), bool(selection["dtbauto"]))
+    assert chosen == {
+        "256": ("256", False, False),
+        # Any firmware entry makes it refuse the table.
+        "257": ("257", False, False),
+        "257.13": ("257", False, False),
+        "258-261": ("258-261", False, True),
+        "260": ("258-261", False, True),
+        "262": ("262", True, True),
+        "next": ("next", True, True),
+        "fuki": ("fuki", False, False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("stub", "model", "assumed"),
+    [
+        ("systemd-stub 262.1-1", "262", False),
+        ("systemd-stub 257~rc1", "257", False),
+        ("systemd-stub 259.3-1.fc43", "258-261", False),
+        ("systemd-stub 250", "256", False),
+        ("systemd-stub 263~devel", "262", True),
+        ("systemd-stub 9999", "262", True),
+        ("systemd-stub git", "262", True),
+        ("stubble 5", "262", True),
+        ("other 257", "262", True),
+        ("", "262", True),
+    ],
+)
+def test_the_model_of_a_stub(tmp_path: Path, host: Path, stub: str, model: str, assumed: bool):
+    image = written(tmp_path, "uki.efi", uki(stub=stub))
+    boot = booted(image, "--smbios", host)
+    assert boot["model"]["id"] == model
+    assert boot["model"]["reason"].endswith("assumed") == assumed
+    inspected = invoke("inspect", image, "--format", "json")
+    assert inspected.json["model"] == boot["model"]
+    assert ("unknown stub" in inspected.err) == assumed
+
+
+def test_handover(updating: Path, device: Path, host: Path):
+    boot = booted(updating, "--smbios", device)
+    assert boot["outcome"]["status"] == "firmware-update"
+    assert boot["fw_cfg"]["dialect"] == "qemu-v5"
+    assert [write["file"].rpartition("/")[2] for write in boot["fw_cfg"]["writes"]] == ["opaque-blob", "fw-blob"]
+    none = booted(updating, "--smbios", device, "--handover", "none")
+    assert none["outcome"]["status"] == "kernel-started"
+    assert none["fw_cfg"]["dialect"] is None
+    assert none["fw_cfg"]["writes"] == []
+    # A machine without the device cannot be asked.
+    asked = booted(updating, "--smbios", host, "--handover", "qemu-v5")
+    assert asked["outcome"]["status"] == "kernel-started"
+    assert asked["fw_cfg"]["writes"] == []
+
+
+def test_a_firmware_that_the_hypervisor_cannot_take(image: Path, device: Path):
+    result = invoke("boot", image, "--smbios", device, "--format", "json")
+    assert result.status == 1
+    assert result.json["outcome"]["status"] == "hypervisor-abort"
+    assert result.lines[-1].startswith(f"stubsim: error: {image}: ")
+
+
+def test_follow_is_answered(updating: Path, device: Path):
+    boot = booted(updating, "--smbios", device, "--follow")
+    assert boot["next"] is not None or any("next" in unknown["affects"] for unknown in boot["unknown"])
+    assert booted(updating, "--smbios", device)["next"] is None
+
+
+def test_a_proposal_is_never_passed_off_as_a_release(updating: Path, device: Path):
+    text = invoke("boot", updating, "--smbios", device).out
+    assert "no released stub" in " ".join(text.split())
+
+
+def test_extract(tmp_path: Path, image: Path, host: Path):
+    folder = tmp_path / "new" / "folder"
+    boot = booted(image, "--smbios", host, "--extract", folder)
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert found["firmware"] == FIRMWARE
+    assert found["kernel"] == KERNEL
+    assert found["cmdline"] == b"quiet"
+    assert found["devicetree"] == devicetree().data
+    assert found["initrd"].startswith(INITRD)
+    assert hashlib.sha256(found["initrd"]).hexdigest() == boot["initrd"]["sha256"]
+    assert len(found["initrd"]) == boot["initrd"]["size"]
+    assert set(found) == {"firmware", "kernel", "cmdline", "devicetree", "initrd"}
+
+
+def test_extract_of_a_boot_that_fails(tmp_path: Path, host: Path):
+    folder = tmp_path / "out"
+    booted(written(tmp_path, "uki.efi", uki(linux=None)), "--smbios", host, "--extract", folder, status=1)
+    assert list(folder.iterdir()) == []
+
+
+def test_output(tmp_path: Path, image: Path, host: Path):
+    shown = invoke("boot", image, "--smbios", host, "--format", "json").out
+    target = tmp_path / "boot.json"
+    for _ in range(2):
+        result = invoke("boot", image, "--smbios", host, "--format", "json", "-o", target)
+        assert (result.status, result.out, result.err) == (0, "", "")
+        assert target.read_text() == shown
+    assert invoke("boot", image, "--smbios", host, "--format", "json", "-o", "-").out == shown
+    # A failed boot is a result, and written as well.
+    failed = invoke("boot", image, "--smbios", host, "--profile", "9", "--format", "json", "--output", target)
+    assert failed.status == 1
+    assert json.loads(target.read_text())["outcome"]["status"] == "failed"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["boot.json", "host.json", "uki.efi"]
+
+
+def test_the_order_of_the_options_does_not_matter(image: Path, host: Path):
+    one = invoke("boot", "--format", "json", "--smbios", host, "--profile", "1", image)
+    other = invoke("boot", image, "--profile", "1", "--smbios", host, "--format", "json")
+    assert one == other
+
+
+def test_as_a_program(image: Path, host: Path):
+    result = execute("boot", image, "--smbios", host, "--format", "json")
+    assert (result.status, result.err) == (0, "")
+    assert result == invoke("boot", image, "--smbios", host, "--format", "json")
+    text = execute("boot", image, "--smbios", host)
+    assert (text.status, text.err) == (0, "")
+    assert COMPATIBLE in text.out
+
+
+def test_an_addon_is_no_uki(tmp_path: Path, host: Path):
+    image = written(tmp_path, "x.addon.efi", addon(b"quiet"))
+    assert booted(image, "--smbios", host, status=1)["outcome"]["message"] == "Image lacks .linux section."
+
+
+def test_help_names_every_option():
+    text = execute("boot", "--help").out
+    for option in (
+        "--smbios", "--esp", "--path", "--load-options", "--cmdline", "--shell", "--from-memory", "--profile", "--stub",
+        "--handover", "--follow", "--format", "--output", "--extract", "--debug",
+    ):  # fmt: skip
+        assert option in text
+
+
+@pytest.mark.skipif(not RECORDINGS, reason="no recordings (STUBSIM_SHARED)")
+def test_the_json_of_every_recorded_boot_is_valid(monkeypatch: pytest.MonkeyPatch):
+    statuses = set()
+    for folder in RECORDINGS:
+        monkeypatch.chdir(folder)
+        arguments = json.loads((folder / "boot.json").read_text())["args"]
+        result = invoke("boot", "uki.efi", "--smbios", "host.json", "--format", "json", *arguments)
+        BOOT.validate(result.json)
+        assert result.status in (0, 1)
+        for line in result.lines:
+            level, _, text = line.removeprefix("stubsim: ").partition(": ")
+            assert level in ("warning", "error")
+            assert text.startswith(("uki.efi: ", "esp: no such folder")), line
+        assert len(set(result.lines)) == len(result.lines)
+        statuses.add(result.status)
+    assert statuses == {0, 1}
+
+
+# What is left of a UKI that somebody has edited: the headers, the tables and blobs are where it hurts.
+SMALL_UKI = uki(
+    table((hwids.DEVICETREE, COMPATIBLE), (hwids.UEFI_FW, "fw")),
+    devicetree(),
+    firmware(),
+    SectionSpec(".profile", b"ID=one\n"),
+    SectionSpec(".cmdline", b"one"),
+)
+IMAGE = pe.open_bytes(SMALL_UKI, "")
+SPOTS = [
+    *range(0x3C, IMAGE.sections[-1].header_offset + 40),
+    *(at for section in IMAGE.sections for at in range(section.raw_offset, section.raw_offset + 96, 4)),
+]
+KERNEL_AT = next(section.raw_offset for section in IMAGE.sections if section.name == ".linux")
+SPOTS += range(KERNEL_AT + 0x3C, KERNEL_AT + 0x200)
+
+
+def survives(result: Result) -> None:
+    assert result.status in (0, 1, 2), result.err
+    assert "Traceback" not in result.err
+    assert all(line.startswith(("stubsim: warning: ", "stubsim: error: ")) for line in result.lines)
+    if result.status == 2:
+        ERROR.validate(result.json)
+        assert len(result.lines) == 1
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=mutated(SMALL_UKI, places=SPOTS),
+    options=st.sampled_from([[], ["--profile", "0"], ["--stub", "257"], ["--stub", "260"], ["--from-memory"]]),
+)
+def test_a_mutated_uki_boots_or_does_not(tmp_path: Path, data: bytes, options: list[str]):
+    image, host = written(tmp_path, "mutated.efi", data), written(tmp_path, "device.json", DEVICE)
+    result = invoke("boot", image, "--smbios", host, "--format", "json", *options)
+    survives(result)
+    if result.status != 2:
+        BOOT.validate(result.json)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=mutated(FIRMWARE_UKI, places=SPOTS))
+def test_the_text_of_a_mutated_uki(tmp_path: Path, data: bytes):
+    image, host = written(tmp_path, "mutated.efi", data), written(tmp_path, "device.json", DEVICE)
+    result = invoke("boot", image, "--smbios", host)
+    assert result.status in (0, 1, 2)
+    assert (result.out == "") == (result.status == 2)
+    assert "\x1b" not in result.out

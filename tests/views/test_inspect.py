@@ -1,0 +1,147 @@
+"""The warnings of inspect, rule by rule, each with a UKI that calls for it; and its text."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from stubsim import uki as ukis
+from stubsim.formats import efifw, hwids
+from stubsim.formats.pe import SectionSpec
+from stubsim.views.inspect import inspect_json, render_inspect
+from stubsim.views.terminal import Screen
+from tests.samples import CHID, COMPATIBLE, FIRMWARE_UKI, FULL_UKI, KERNEL, devicetree, firmware, table, uki, written
+
+OLD_UKIFY = b"\0" + efifw.build("fw", b"payload")[4:]
+FW = (hwids.UEFI_FW, "fw")
+DT = (hwids.DEVICETREE, COMPATIBLE)
+
+
+def entries(*rows: tuple[int, str], descriptor: int | None = None, offset: int | None = None) -> SectionSpec:
+    data = bytearray(table(*rows).data)
+    if descriptor is not None:
+        struct.pack_into("<I", data, 0, descriptor)
+    if offset is not None:
+        struct.pack_into("<I", data, 24, offset)
+    return SectionSpec(".hwids", bytes(data))
+
+
+def warnings(tmp_path: Path, data: bytes) -> list[str]:
+    return inspect_json(ukis.load(str(written(tmp_path, "uki.efi", data))))["warnings"]
+
+
+CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "nothing": (FIRMWARE_UKI, ()),
+    "foreign stub": (uki(stub="stubble 5"), ("unknown stub: foreign stub stubble 5",)),
+    "newer stub": (uki(stub="systemd-stub 400"), ("unknown stub: systemd-stub 400 is newer",)),
+    "no kernel": (uki(linux=None), ("no .linux: not a UKI, an addon?",)),
+    "a kernel in one profile only": (
+        uki(
+            SectionSpec(".profile", b"ID=a\n"),
+            SectionSpec(".linux", KERNEL),
+            SectionSpec(".profile", b"ID=b\n"),
+            linux=None,
+        ),
+        ("profile 1 has no .linux",),
+    ),
+    "old stub": (
+        uki(table(DT), devicetree(), stub="systemd-stub 255"),
+        (".dtbauto: stub 256 does not know", ".hwids: stub 256 does not know"),
+    ),
+    "two of a name": (uki(SectionSpec(".cmdline", b"x")), (".cmdline (section 5) is ignored: section 2 is the first",)),
+    "one for each profile": (uki(SectionSpec(".profile", b"ID=a\n"), SectionSpec(".cmdline", b"x")), ()),
+    "empty": (uki(SectionSpec(".uname")), (".uname (section 5) has VirtualSize 0",)),
+    "refused by 257": (
+        uki(table(FW), firmware(), stub="systemd-stub 257.9"),
+        (".efifw: stub 257 does not know", "offset 0x0: entry 0 has descriptor 0x2000001c"),
+    ),
+    "bad type": (
+        uki(entries(DT, descriptor=0x7000001C), devicetree()),
+        ("entry 0 has descriptor 0x7000001c", "no entry of .hwids names its compatible"),
+    ),
+    "bad offset": (
+        uki(entries(FW, offset=0x4000), firmware()),
+        ("string of entry 0 at 0x4000 is outside", "no entry of .hwids names its fwid"),
+    ),
+    "bad offset that 257 does not notice": (
+        uki(entries(DT, DT, offset=0x4000), devicetree(), stub="systemd-stub 257"),
+        ("stub 257 does not notice; refused as a whole by: 262, next",),
+    ),
+    "no entries": (uki(SectionSpec(".hwids", bytes(28))), (".hwids (section 5) has no entries",)),
+    "firmware entries before 262": (
+        uki(table(FW, FW), firmware(), stub="systemd-stub 260"),
+        ("entry 0 and 1 more: stub 258-261 never matches firmware entries",),
+    ),
+    "all-zero CHID": (
+        uki(table(FW, chids=(UUID(int=0), CHID)), firmware()),
+        ("entry 0: an all-zero CHID; stub 262 takes it before all others on a machine without EDID",),
+    ),
+    "all-zero CHID on 257": (
+        uki(table(DT, chids=(UUID(int=0), CHID)), devicetree(), stub="systemd-stub 257"),
+        (),
+    ),
+    "bad magic": (uki(table(FW), firmware(), SectionSpec(".efifw", bytes(20))), ("bad magic 0x00000000",)),
+    "ukify's 13 bytes": (
+        uki(table(FW), firmware(), SectionSpec(".efifw", OLD_UKIFY)),
+        ("13-byte header: the UKI boots, but this firmware is silently never used",),
+    ),
+    "odd address": (
+        uki(table(FW), firmware(), SectionSpec(".efifw", efifw.build("x", b""), virtual_address=0x20001)),
+        ("firmware blob at address 0x20001 (expected a multiple of 4); no stub accepts it",),
+    ),
+    "bad devicetree": (uki(table(DT), devicetree(), SectionSpec(".dtbauto", b"x")), ("devicetree is cut off",)),
+    "no table": (uki(firmware()), ("no .hwids in the base to choose by, so never selected",)),
+    "no table in the profile": (
+        uki(table(FW), firmware(), SectionSpec(".profile", b"ID=a\n"), firmware()),
+        (".efifw (section 8): no .hwids in profile 0 to choose by",),
+    ),
+    "devicetrees without a table": (uki(devicetree()), ("used only where the firmware brings a devicetree",)),
+    "an entry without section": (uki(table(FW)), ("entry 0: fwid 'fw', and no .efifw in the base has it",)),
+    "an entry without string": (
+        uki(entries(FW, offset=0), firmware()),
+        ("entry 0: no fwid; who matches it gets nothing", "no entry of .hwids names its fwid"),
+    ),
+    "a section without entry": (uki(table(FW), firmware(), firmware("b")), ("names its fwid 'b'; never selected",)),
+    "the same id twice": (uki(table(FW), firmware(), firmware()), ("has the fwid 'fw' of section 6",)),
+    "the same compatible twice": (
+        uki(table(DT), devicetree(), devicetree()),
+        ("compatible 'example,board' of section 6",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "texts"), list(CASES.values()), ids=list(CASES))
+def test_a_rule(tmp_path: Path, data: bytes, texts: tuple[str, ...]):
+    found = warnings(tmp_path, data)
+    assert len(found) == len(texts), found
+    for text, line in zip(texts, found, strict=True):
+        assert text in line
+
+
+def test_the_model_of_another_architecture_is_not_verified(tmp_path: Path):
+    value = inspect_json(ukis.load(str(written(tmp_path, "uki.efi", uki(machine=0xAA64)))))
+    assert value["uki"]["machine"] == "aa64"
+    assert value["model"]["verified"] == []
+
+
+def test_the_text_says_all_of_it(tmp_path: Path):
+    value = inspect_json(ukis.load(str(written(tmp_path, "uki.efi", FULL_UKI))))
+    for width in (80, 140):
+        text = render_inspect(value, Screen(width, False))
+        assert all(len(line) <= width for line in text.splitlines() if "uki.efi" not in line)
+        assert "\x1b" not in text
+        words = [
+            value["uki"]["sha256"],
+            value["uki"]["authenticode"],
+            *(row["name"] for row in value["sections"]),
+            *(row["chid"] for row in value["hwids"][0]["entries"]),
+            *(row["fwid"] for row in value["efifw"]),
+            *(row["payload"]["sha256"] for row in value["efifw"]),
+            COMPATIBLE,
+            "rescue",
+        ]
+        assert [word for word in words if word not in text] == []
+    assert "\x1b[" in render_inspect(value, Screen(80, True))
