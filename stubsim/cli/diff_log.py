@@ -1,0 +1,55 @@
+"""`stubsim diff-log UKI --smbios HOST --eventlog FILE`."""
+
+from __future__ import annotations
+
+import argparse
+
+from stubsim import hosts, uki
+from stubsim.boot import boot
+from stubsim.cli import output, start
+from stubsim.errors import StubsimError
+from stubsim.explain.diff_log import compare
+from stubsim.formats import eventlog
+from stubsim.views.diff_log import diff_log_json, render_diff_log
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
+    parser.add_argument(
+        "--eventlog",
+        metavar="FILE",
+        required=True,
+        help="the machine's log, /sys/kernel/security/tpm0/binary_bios_measurements",
+    )
+    start.add_arguments(parser)
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    image, host = uki.load(arguments.uki), hosts.load(arguments.smbios)
+    started = start.start(arguments, host)
+    log = _read(arguments.eventlog)
+    result = boot(image, host, started)
+    try:
+        comparison = compare(result, log, started)
+    except StubsimError as error:
+        raise error.within(path=arguments.eventlog) from error
+    report = diff_log_json(result, comparison, arguments.eventlog)
+    if arguments.format == "json":
+        from stubsim.views.json import dumps
+
+        output.write(arguments.output, dumps(report))
+    else:
+        from stubsim.views.terminal import screen
+
+        output.write(arguments.output, render_diff_log(report, screen(to_file=arguments.output != "-")))
+    return 0 if report["equal"] else 1
+
+
+def _read(path: str) -> eventlog.Log:
+    data = start.read(path)
+    try:
+        return eventlog.parse_log(data)
+    except StubsimError as error:
+        raise error.within(path=path) from error

@@ -1,0 +1,345 @@
+"""Why an event of a real machine's log is not the predicted one: the likely cause in words, by one table of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from stubsim.boot import Boot, Start
+from stubsim.errors import StubsimError
+from stubsim.formats import efifw, eventlog, fdt, pe
+from stubsim.formats.efi_string import decode_utf8, from_utf16
+from stubsim.stub.arguments import mangle, split_shell_line
+from stubsim.stub.models import MODELS
+from stubsim.stub.sidecars import TABLE as SIDECARS
+from stubsim.trace import Measured
+
+# Event tags as recorded on systemd-stub 257.13 and 262.1.
+PROFILE_TAG = 0x13AED6DB
+_ADDONS = {0x6C46F751: "devicetree addon", 0xDAC08E1A: "microcode addon", 0x49DFFE0F: "initrd addon"}
+_SMBIOS = {
+    "smbios:type1": "the system information, with serial number and UUID,",
+    "smbios:type2": "the base board",
+    "smbios:type11": "the OEM strings",
+}
+_ARCHIVES = {row.description: row for row in SIDECARS}
+_CMDLINE_EXTRA = b"io.systemd.stub.kernel-cmdline-extra="
+
+
+class Item(NamedTuple):
+    """One event on either side; ``place`` counts from 0: the log's events behind the header, or the stub's own.
+
+    The description is "" where an event has none that can be read.
+    """
+
+    place: int
+    pcr: int
+    type: str
+    tag: int | None
+    description: str
+    digests: dict[str, bytes]
+
+    @classmethod
+    def predicted(cls, place: int, event: Measured) -> Item:
+        return cls(place, event.pcr, event.type, event.tag, event.description, event.digests)
+
+    @classmethod
+    def logged(cls, place: int, event: eventlog.Event) -> Item:
+        tag, text = eventlog.describe(event)
+        return cls(place, event.pcr, eventlog.type_name(event.type), tag, text or "", event.digests)
+
+
+class Pair(NamedTuple):
+    """An event on both sides or on one, and how they relate.
+
+    ``kind`` is differs (both have it), missing (predicted only), extra (logged only) or order; None: they agree.
+    """
+
+    kind: str | None
+    predicted: Item | None
+    logged: Item | None
+
+    @property
+    def item(self) -> Item:
+        item = self.predicted or self.logged
+        assert item is not None
+        return item
+
+
+class Case(NamedTuple):
+    """What the rules look at beside the two events; facts of the whole log, which may be long, are found once.
+
+    ``contents`` are the digests in PCR 11 by description, ``earlier`` the places of what a stub before this one left,
+    ``identified`` the sections of this UKI that were found by their digest in the log, as far as looked for.
+    """
+
+    boot: Boot
+    start: Start
+    bank: str
+    contents: dict[str, set[bytes]]
+    has_smbios: bool
+    first_command_line: int
+    earlier: frozenset[int]
+    identified: dict[str, pe.Section | None]
+
+    @classmethod
+    def of(cls, boot: Boot, start: Start, bank: str, log: Sequence[Item], earlier: Sequence[Item]) -> Case:
+        contents: dict[str, set[bytes]] = {}
+        for item in log:
+            if item.pcr == 11:
+                contents.setdefault(item.description, set()).add(item.digests.get(bank, b""))
+        return cls(
+            boot,
+            start,
+            bank,
+            contents,
+            any(is_smbios(item) for item in log),
+            min((item.place for item in log if is_command_line(item)), default=-1),
+            frozenset(item.place for item in earlier),
+            {},
+        )
+
+
+def is_smbios(item: Item) -> bool:
+    """One of the SMBIOS events of PCR 1; in a confidential guest they have no tag."""
+    return item.pcr == 1 and item.type in ("EV_EVENT_TAG", "EV_IPL") and item.description in _SMBIOS
+
+
+def is_command_line(item: Item) -> bool:
+    """Load options, the addons' or SMBIOS's command line: their event's text is what was measured."""
+    return item.pcr == 12 and item.type == "EV_IPL" and item.description not in _ARCHIVES
+
+
+def cause(case: Case, pair: Pair) -> str:
+    """The likely cause in one sentence; what comes out of the log is quoted with escapes."""
+    item = pair.item
+    for applies, explain in _RULES:
+        if applies(case, item):
+            text = explain(case, pair)
+            if text is not None:
+                return text
+    return _any(case, pair)
+
+
+Explain = Callable[[Case, Pair], str | None]
+
+
+def _no_stub(case: Case, pair: Pair) -> str | None:
+    if pair.kind == "missing" and not case.contents:
+        return "nothing is in PCR 11: no systemd-stub ran on this machine, or it found no TPM"
+    return None
+
+
+def _earlier(case: Case, pair: Pair) -> str | None:
+    if pair.logged is None or pair.logged.place not in case.earlier:
+        return None
+    return "measured before this UKI was started: by another UKI, which came back to the firmware or boot loader"
+
+
+def _order(case: Case, pair: Pair) -> str | None:
+    if pair.kind != "order" or pair.predicted is None:
+        return None
+    return f"both have it, but in another order, and the value of PCR {pair.predicted.pcr} depends on the order"
+
+
+def _profile(case: Case, pair: Pair) -> str | None:
+    if pair.kind == "missing" and pair.predicted is not None:
+        return f"the machine booted profile 0, predicted is profile {pair.predicted.description}"
+    if pair.logged is None:
+        return None
+    booted = pair.logged.description
+    if pair.kind == "extra":
+        return f"the machine booted profile {booted!r}, predicted is profile 0 (--profile)"
+    if pair.predicted is not None and pair.predicted.description != booted:
+        return f"the machine booted profile {booted!r}, predicted is profile {pair.predicted.description} (--profile)"
+    return None
+
+
+def _smbios(case: Case, pair: Pair) -> str | None:
+    item = pair.item
+    what = f"SMBIOS {item.description.removeprefix('smbios:')}"
+    if pair.kind == "differs":
+        return f"{what}: {_SMBIOS[item.description]} differs from the host file's table"
+    if pair.kind == "missing":
+        if not case.has_smbios:
+            return (
+                "SMBIOS was not measured: the stub that ran is older than 262, or LoaderPcrSMBIOS was set already, "
+                "which a host file can say in its variables"
+            )
+        return f"{what}: the machine has fewer structures of this type than the host file's table"
+    if not case.boot.model.measures_smbios:
+        return f"SMBIOS measured by the stub: 262 or later; predicted is stub {case.boot.model.id}"
+    if any(variable.name == "LoaderPcrSMBIOS" for variable in case.boot.host.variables):
+        return "SMBIOS measured by the stub: LoaderPcrSMBIOS, which the host file has, was not set on the machine"
+    return f"{what}: the machine has more structures of this type than the host file's table"
+
+
+def _choice(case: Case, pair: Pair) -> str | None:
+    """`.efifw` and `.dtbauto`: which one is measured depends on the machine."""
+    item = pair.item
+    name, boot = item.description, case.boot
+    word = "an" if name == ".efifw" else "a"
+    theirs = _section_in_log(case, name)
+    ours = boot.sections.section(name) if boot.sections is not None else None
+    if pair.kind == "missing":
+        older = "; stubs before 262 never select one" if name == ".efifw" else ""
+        return f"this host selects {_label(case, ours)}, but no {name} was measured on the machine{older}"
+    there = f"it is {_label(case, theirs)}" if theirs is not None else "none of this UKI's"
+    if pair.kind == "extra":
+        if name not in boot.model.sections:
+            return f"{word} {name} was measured, which stub {boot.model.id} does not know; {there}"
+        return f"{word} {name} was measured that this host does not select; {there}"
+    if theirs is not None and ours is not None and theirs.index != ours.index:
+        return f"another {name} was measured: {_label(case, theirs)}; this host selects {_label(case, ours)}"
+    return f"`{name}` differs: {_label(case, ours)} has other contents in the UKI that was booted"
+
+
+def _section(case: Case, pair: Pair) -> str | None:
+    item = pair.item
+    name, boot = item.description, case.boot
+    there = _section_in_log(case, name)
+    if pair.kind == "differs":
+        ours = boot.sections.section(name) if boot.sections is not None else None
+        if there is not None and there is not ours:
+            return f"`{name}` differs: the one measured is section {there.index} of this UKI, {_part(case, there)}"
+        if name == ".linux":
+            return "`.linux` differs: another kernel was booted, in another UKI"
+        also = ", and may select another .dtbauto or .efifw" if name == ".hwids" else ""
+        return f"`{name}` differs: the UKI that was booted has other contents in this section{also}"
+    if pair.kind == "missing":
+        stub = "" if name in MODELS["256"].sections else ", or its stub is too old to know it"
+        return f"`{name}` was not measured: the UKI that was booted has no such section{stub}"
+    if there is not None and name not in boot.model.sections:
+        return f"`{name}` was measured, which stub {boot.model.id} does not do: the stub that ran is newer (--stub)"
+    if there is not None:
+        return f"`{name}` was measured, section {there.index} of this UKI, {_part(case, there)}, which is not predicted"
+    return f"`{name}` was measured: the UKI that was booted has this section, this one has not"
+
+
+def _archive(case: Case, pair: Pair) -> str | None:
+    item = pair.item
+    row = _ARCHIVES[item.description]
+    where = f"*{row.suffix} in {row.folder or 'the folder .extra.d of the UKI'}"
+    if pair.kind == "differs":
+        return f"{item.description!r} differs: other files, names or contents ({where})"
+    if pair.kind == "missing":
+        return f"{item.description!r} is not in the log: the machine had no {where}"
+    if row.global_extension and not case.boot.model.packs_global_extensions:
+        return f"{item.description!r} is in the log: the stub that ran is 262 or later ({where})"
+    return f"{item.description!r} is in the log, but the prediction has no {where}{_no_esp(case)}"
+
+
+def _addon(case: Case, pair: Pair) -> str | None:
+    item = pair.item
+    assert item.tag is not None
+    what = f"the {_ADDONS[item.tag]} {item.description!r}"
+    if pair.kind == "differs":
+        return f"{what} differs: it has other contents on the machine"
+    if pair.kind == "missing":
+        return f"{what} is not in the log: the machine does not have it, or refused it (Secure Boot, .uname)"
+    return f"{what} was measured, but is not predicted{_no_esp(case)}"
+
+
+def _command_line(case: Case, pair: Pair) -> str | None:
+    given = _given(case)
+    if pair.kind == "differs" and pair.predicted is not None and pair.logged is not None:
+        what = _origin(case, pair.predicted.description)
+        return (
+            f"the {what} differ: the log has {pair.logged.description!r}, predicted is {pair.predicted.description!r}"
+        )
+    if pair.kind == "missing" and pair.predicted is not None:
+        text = repr(pair.predicted.description)
+        what = _origin(case, pair.predicted.description)
+        if what == "load options":
+            return f"the log lacks the load options that were given, {text}: Secure Boot drops them, or there were none"
+        if what == "SMBIOS arguments":
+            return f"the log lacks the arguments of the host's SMBIOS type 11, {text}"
+        return f"the log lacks the addons' arguments, {text}: the machine has no such addon, or refused it"
+    if pair.kind == "extra" and pair.logged is not None:
+        text = repr(pair.logged.description)
+        if given and pair.logged.description in given:
+            why = "Secure Boot is on" if case.boot.host.secure_boot else f"stub {case.boot.model.id}"
+            return f"the log has the load options, {text}, which are dropped in the prediction ({why})"
+        if pair.logged.place == case.first_command_line and not given:
+            return f"the log has load options that were not given: {text} (or arguments of addons or SMBIOS type 11)"
+        return f"the log has arguments of addons or SMBIOS type 11 that are not predicted: {text}{_no_esp(case)}"
+    return None
+
+
+def _any(case: Case, pair: Pair) -> str:
+    item = pair.item
+    what = f"{item.type} event {item.description!r} of PCR {item.pcr}"
+    if pair.kind == "extra":
+        return f"the {what} is nothing a systemd-stub measures"
+    return f"the {what} {'is not in the log' if pair.kind == 'missing' else 'has another digest in the log'}"
+
+
+_RULES: tuple[tuple[Callable[[Case, Item], bool], Explain], ...] = (
+    (lambda case, item: True, _no_stub),
+    (lambda case, item: True, _earlier),
+    (lambda case, item: True, _order),
+    (lambda case, item: item.pcr == 12 and item.tag == PROFILE_TAG, _profile),
+    (lambda case, item: is_smbios(item), _smbios),
+    (lambda case, item: item.pcr == 11 and item.description in (".efifw", ".dtbauto"), _choice),
+    (lambda case, item: item.pcr == 11 and item.description in MODELS["262"].sections, _section),
+    (lambda case, item: item.description in _ARCHIVES and item.pcr == _ARCHIVES[item.description].pcr, _archive),
+    (lambda case, item: item.pcr == 12 and item.tag in _ADDONS, _addon),
+    (lambda case, item: is_command_line(item), _command_line),
+)
+
+
+def _section_in_log(case: Case, name: str) -> pe.Section | None:
+    """The section of this UKI whose content the log has under this name."""
+    if name not in case.identified:
+        sections = (section for section in case.boot.uki.image.sections if section.name == name)
+        case.identified[name] = next((section for section in sections if _is_logged(case, section)), None)
+    return case.identified[name]
+
+
+def _is_logged(case: Case, section: pe.Section) -> bool:
+    try:
+        data = case.boot.uki.data(section)
+    except StubsimError:
+        return False
+    digest = case.boot.digests.of(data, (case.bank,))[case.bank]
+    return digest in case.contents.get(section.name, ())
+
+
+def _part(case: Case, section: pe.Section) -> str:
+    profiles = (profile.index for profile in case.boot.uki.profiles if section in profile.sections)
+    return next((f"of profile {index}" for index in profiles), "of no profile")
+
+
+def _label(case: Case, section: pe.Section | None) -> str:
+    """A `.efifw` or `.dtbauto` of this UKI by its place and what it is for."""
+    if section is None:
+        return "none"
+    try:
+        data = case.boot.uki.data(section)
+        if section.name == ".efifw":
+            text = efifw.parse(data).fwid.decode("utf-8", "replace")
+        else:
+            text = fdt.root_compatible(data)[0]
+    except StubsimError:
+        return f"section {section.index}"
+    return f"section {section.index} ({text!r})"
+
+
+def _given(case: Case) -> str:
+    """The load options as the stub would write them down, its profile prefix included."""
+    start = case.start
+    if start.shell is not None:
+        return " ".join(split_shell_line(start.shell)[1:])
+    return "" if start.load_options is None else mangle(from_utf16(start.load_options))
+
+
+def _origin(case: Case, text: str) -> str:
+    """Where a predicted command line event comes from."""
+    for string in case.boot.host.oem_strings:
+        if string.startswith(_CMDLINE_EXTRA) and mangle(decode_utf8(string[len(_CMDLINE_EXTRA) :])) == text:
+            return "SMBIOS arguments"
+    return "load options" if text in _given(case) else "addons' arguments"
+
+
+def _no_esp(case: Case) -> str:
+    return "" if case.start.esp is not None or case.start.from_memory else "; no --esp was given"

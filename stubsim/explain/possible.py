@@ -1,0 +1,321 @@
+"""Every PCR 11 that one UKI can lead to, with what a machine must be like for it.
+
+A machine is known to `.hwids` only by which of its GUIDs are among the machine's CHIDs, and in which order the stub
+comes to them. Which CHID type a GUID belongs to cannot be read from it, so any order counts as possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import permutations
+from typing import NamedTuple
+from uuid import UUID
+
+from stubsim.boot import Boot, Start
+from stubsim.digests import Bytes, Digests
+from stubsim.errors import StubsimError
+from stubsim.explain.quiet import quiet_context
+from stubsim.formats import fdt, hwids, pe
+from stubsim.machine.tpm import Tpm
+from stubsim.stub.arguments import UINT_MAX
+from stubsim.stub.chid_match import Match
+from stubsim.stub.context import Context
+from stubsim.stub.measure import PCR_KERNEL_IMAGE, Measured, measure_sections
+from stubsim.stub.sections import Sections, choose_devicetree, choose_firmware, locate_sections
+from stubsim.trace import Event
+
+COMBINATIONS_MAX = 4096
+
+# Comparisons of a string with a blob; each takes some microseconds.
+_LOOKS_MAX = 1 << 18
+# GUIDs and names that a condition lists; real machines have a dozen.
+_LISTED_MAX = 64
+_NULL = UUID(int=0)
+_PANEL_TYPES = (15, 16, 17)
+_WORDS = {hwids.DEVICETREE: ("devicetree", "compatible"), hwids.UEFI_FW: ("uefi-fw", "fwid")}
+
+# What one look-up found: None while no entry matched, else the section, or none that fits the entry.
+Found = tuple[pe.Section | None] | None
+State = tuple[Found, ...]
+
+
+class Possible(NamedTuple):
+    """A PCR 11 value by bank. Each condition alone leads to it; none at all: every machine gets it."""
+
+    conditions: tuple[str, ...]
+    dtbauto: pe.Section | None
+    efifw: pe.Section | None
+    values: dict[str, bytes]
+    events: tuple[Event, ...]
+
+
+class _Class(NamedTuple):
+    """GUIDs that make no difference to each other: each look-up finds the same by any of them."""
+
+    found: State
+    guids: tuple[UUID, ...]
+
+
+class _Part:
+    """The base, or the chosen profile's own sections: each is matched by its own `.hwids`."""
+
+    def __init__(self, context: Context, table: Sequence[pe.Section]) -> None:
+        self.context = context
+        self.table = table
+        located = locate_sections(context, context.uki, table)
+        self.plain = {name: s for name, s in located.found.items() if name not in (".dtbauto", ".efifw")}
+        data = located.data(".hwids")
+        refused = data is None or located.hwids_error is not None
+        self.entries = () if refused or data is None else hwids.walk(data)
+
+    def matches(self, kind: int) -> dict[UUID, Found]:
+        """What each GUID of an entry of this kind leads to; the first entry of a GUID counts."""
+        first: dict[UUID, hwids.Entry] = {}
+        for entry in self.entries:
+            if entry.type == kind:
+                first.setdefault(entry.chid, entry)
+        strings = {entry.string: entry for entry in first.values()}
+        _limit(len(strings) * len(self.table), _LOOKS_MAX, "entries and sections to compare")
+        chosen = {string: self._choose(kind, entry) for string, entry in strings.items()}
+        return {chid: (chosen[entry.string],) for chid, entry in first.items()}
+
+    def _choose(self, kind: int, entry: hwids.Entry) -> pe.Section | None:
+        string = None if entry.string is None else entry.string.encode(errors="surrogateescape")
+        found: dict[str, pe.Section] = {}
+        choose = choose_devicetree if kind == hwids.DEVICETREE else choose_firmware
+        choose(self.context, self.context.uki, self.table, found, Match(entry, 0, string))
+        return next(iter(found.values()), None)
+
+    def by_firmware_tree(self, compatible: str) -> pe.Section | None:
+        """The `.dtbauto` for a firmware devicetree of this first compatible."""
+        host = self.context.host._replace(devicetree=fdt.build([compatible]))
+        found: dict[str, pe.Section] = {}
+        choose_devicetree(self.context._replace(host=host), self.context.uki, self.table, found, None)
+        return found.get(".dtbauto")
+
+    def compatibles(self) -> list[str]:
+        """First compatibles of the `.dtbauto`, those of bad blobs left out."""
+        texts: dict[str, None] = {}
+        for section in self.table:
+            if section.name == ".dtbauto":
+                try:
+                    texts.update(dict.fromkeys(fdt.root_compatible(self.context.uki.data(section))[:1]))
+                except StubsimError:
+                    continue
+        _limit(len(texts) * len(self.table), _LOOKS_MAX, "devicetrees to compare")
+        return list(texts)
+
+
+def possible(boot: Boot, start: Start) -> tuple[Possible, ...]:
+    """The PCR 11 values of the boot's UKI and profile on whatever machine, in the boot's banks.
+
+    The boot must have come as far as the kernel. Raises StubsimError when there are more than COMBINATIONS_MAX ways.
+    """
+    assert boot.prepared is not None
+    context = quiet_context(boot, start)._replace(digests=_Remembered(boot.host.tpm or ()))
+    profile, profiles = boot.prepared.profile, boot.uki.profiles
+    tables = [boot.uki.base]
+    if boot.model.takes_profiles and profile != UINT_MAX and profile < len(profiles):
+        tables.append(profiles[profile].sections)
+    parts = [_Part(context, table) for table in tables]
+
+    values: dict[tuple[bytes, ...], Possible] = {}
+    for condition, trees, firmwares in _ways(boot, parts):
+        found: dict[str, pe.Section] = {}
+        for part, tree, firmware in zip(parts, trees, firmwares, strict=True):
+            found |= part.plain
+            if tree is not None:
+                found[".dtbauto"] = tree
+            if firmware is not None:
+                found[".efifw"] = firmware
+        row = _measured(context, found)
+        key = tuple(row.values.values())
+        row = values.get(key, row)
+        values[key] = row._replace(conditions=(*row.conditions, condition))
+    if len(values) == 1:
+        return tuple(row._replace(conditions=()) for row in values.values())
+    return tuple(values.values())
+
+
+Way = tuple[str, list[pe.Section | None], list[pe.Section | None]]
+
+
+def _ways(boot: Boot, parts: Sequence[_Part]) -> list[Way]:
+    """Condition, and the `.dtbauto` and `.efifw` of each part, for everything that can happen."""
+    model = boot.model
+    kinds = [
+        kind
+        for kind, used in (
+            (hwids.DEVICETREE, model.matches_devicetree_entries),
+            (hwids.UEFI_FW, model.matches_firmware_entries),
+        )
+        if used
+    ]
+    none: list[pe.Section | None] = [None] * len(parts)
+    ways: list[Way] = []
+
+    compatibles: list[str] = []
+    if model.matches_devicetree_entries:
+        compatibles = list(dict.fromkeys(text for part in parts for text in part.compatibles()))
+    own_tree = any(s.name == ".dtbauto" for part in parts for s in part.table) and model.matches_devicetree_entries
+
+    lead = ["the firmware brings no devicetree"] if own_tree else []
+    for words, found in _look_ups(boot, parts, kinds):
+        ways.append(("; ".join(lead + words), found.get(hwids.DEVICETREE, none), found.get(hwids.UEFI_FW, none)))
+    if own_tree:
+        trees = [(f"the firmware's devicetree is for {text!r}", [p.by_firmware_tree(text) for p in parts])
+                 for text in compatibles]  # fmt: skip
+        trees.append(("the firmware's devicetree fits no .dtbauto", none))
+        # It stops the look-up of devicetrees, not that of firmware.
+        without = _look_ups(boot, parts, [kind for kind in kinds if kind != hwids.DEVICETREE])
+        _limit(len(ways) + len(trees) * len(without), COMBINATIONS_MAX, "combinations of devicetree and firmware")
+        for text, chosen in trees:
+            for words, found in without:
+                ways.append(("; ".join([text, *words]), chosen, found.get(hwids.UEFI_FW, none)))
+    return ways
+
+
+LookedUp = tuple[list[str], dict[int, list[pe.Section | None]]]
+
+
+def _look_ups(boot: Boot, parts: Sequence[_Part], kinds: Sequence[int]) -> list[LookedUp]:
+    """Every joint result of the look-ups of these kinds: what it takes, and by kind the section found in each part."""
+    tables = [(kind, part.matches(kind)) for kind in kinds for part in parts]
+    classes = _classes([table for _, table in tables])
+    panels = any(kind in boot.model.chid_priority for kind in _PANEL_TYPES)
+    null = next((row for row in classes if _NULL in row.guids), None)
+    classes = [row for row in classes if row is not null]
+
+    starts: list[tuple[_Class, ...]] = [()]
+    if null is not None and panels:
+        starts.append((null,))
+    states = _reachable(tuple(None for _ in tables), classes, starts)
+    texts = _texts(parts, kinds, [*classes, *([null] if null else [])])
+    results = []
+    for state, path in states.items():
+        words = _condition(tables, state, [texts[row] for row in path], _ordered(state, path))
+        if null is not None and panels and null not in path:
+            words.insert(0, "the machine has an EDID")
+        found = {
+            kind: [row[0] if row else None for (k, _), row in zip(tables, state, strict=True) if k == kind]
+            for kind in kinds
+        }
+        results.append((words, found))
+    return results
+
+
+def _classes(tables: Sequence[dict[UUID, Found]]) -> list[_Class]:
+    """The GUIDs of all tables by what they lead to; the all-zero one by itself, as only absent CHIDs equal it."""
+    groups: dict[tuple[State, bool], list[UUID]] = {}
+    for guid in dict.fromkeys(guid for table in tables for guid in table):
+        found = tuple(table.get(guid) for table in tables)
+        groups.setdefault((found, guid == _NULL), []).append(guid)
+    return [_Class(found, tuple(guids)) for (found, _), guids in groups.items()]
+
+
+def _reachable(
+    nothing: State, classes: Sequence[_Class], starts: Sequence[tuple[_Class, ...]]
+) -> dict[State, tuple[_Class, ...]]:
+    """Every state the look-ups can end in, with the GUIDs of a machine that leads there, in the stub's order.
+
+    A GUID settles each look-up that has it in its table and is still open; so four of them at most are of interest.
+    """
+    states = {_settle(nothing, path): path for path in starts}
+    waiting = list(states)
+    while waiting:
+        state = waiting.pop(0)
+        if None not in state:
+            continue
+        for row in classes:
+            after = _settle(state, (row,))
+            if after not in states:
+                states[after] = (*states[state], row)
+                waiting.append(after)
+                _limit(len(states), COMBINATIONS_MAX, "combinations of devicetree and firmware")
+    return states
+
+
+def _settle(state: State, path: Sequence[_Class]) -> State:
+    for row in path:
+        state = tuple(old or new for old, new in zip(state, row.found, strict=True))
+    return state
+
+
+def _ordered(state: State, path: Sequence[_Class]) -> bool:
+    """Whether it matters which of the machine's CHIDs the stub comes to first."""
+    nothing: State = tuple(None for _ in state)
+    return any(_settle(nothing, other) != state for other in permutations(path))
+
+
+def _condition(
+    tables: Sequence[tuple[int, dict[UUID, Found]]], state: State, chids: Sequence[str], ordered: bool
+) -> list[str]:
+    """In words: the CHIDs a machine has, and the kinds of entries of which none matches."""
+    words = []
+    if chids:
+        joint = ", and by a CHID type of lower priority " if ordered else " and "
+        words.append("the machine has " + joint.join(chids))
+    for kind in dict.fromkeys(kind for kind, _ in tables):
+        rows = [(table, found) for (k, table), found in zip(tables, state, strict=True) if k == kind]
+        if any(table for table, _ in rows) and all(found is None for _, found in rows):
+            words.append(f"no {_WORDS[kind][0]} entry matches")
+    return words
+
+
+def _texts(parts: Sequence[_Part], kinds: Sequence[int], classes: Sequence[_Class]) -> dict[_Class, str]:
+    """Each class in words: its GUIDs, and the names and strings of their entries."""
+    entries: dict[UUID, list[hwids.Entry]] = {}
+    for part in parts:
+        for entry in part.entries:
+            if entry.type in kinds:
+                entries.setdefault(entry.chid, []).append(entry)
+    texts = {}
+    for row in classes:
+        mine = [entry for guid in row.guids for entry in entries[guid]]
+        names = dict.fromkeys(repr(entry.name) for entry in mine if entry.name is not None)
+        strings = dict.fromkeys(" ".join((*_WORDS[entry.type], _string(entry))) for entry in mine)
+        number = "CHID" if len(row.guids) == 1 else "one of the CHIDs"
+        guids = _listed([str(guid) for guid in row.guids])
+        texts[row] = f"{number} {guids} ({_listed([*names, *strings])})"
+        if row.guids == (_NULL,):
+            texts[row] = f"no EDID, which the all-zero CHID in .hwids matches ({_listed([*names, *strings])})"
+    return texts
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _LISTED_MAX} more" if len(texts) > _LISTED_MAX else ""
+    return ", ".join(texts[:_LISTED_MAX]) + more
+
+
+def _string(entry: hwids.Entry) -> str:
+    if entry.string is None:
+        return "missing" if entry.string_offset == 0 else "outside of .hwids, taken as no match"
+    return repr(entry.string)
+
+
+def _measured(context: Context, found: dict[str, pe.Section]) -> Possible:
+    tpm = Tpm(context.tpm.banks)
+    events: list[Event] = []
+    measure_sections(context._replace(tpm=tpm, emit=events.append), Sections(context.uki, found, {}, None), Measured())
+    values = {bank: pcrs[PCR_KERNEL_IMAGE] for bank, pcrs in tpm.pcrs().items()}
+    return Possible((), found.get(".dtbauto"), found.get(".efifw"), values, tuple(events))
+
+
+class _Remembered(Digests):
+    """Digests that keep those of the smaller sections too: each is measured many times over."""
+
+    def __init__(self, banks: Sequence[str]) -> None:
+        super().__init__(banks)
+        self._known: dict[int, tuple[Bytes, dict[str, bytes]]] = {}
+
+    def of(self, data: Bytes, banks: Iterable[str] | None = None) -> dict[str, bytes]:
+        if banks is not None or not isinstance(data, memoryview):
+            return super().of(data, banks)
+        if id(data) not in self._known:
+            self._known[id(data)] = data, super().of(data)
+        return self._known[id(data)][1]
+
+
+def _limit(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise StubsimError(f"more than {most} {what}", hint="name the machines with --smbios")

@@ -1,0 +1,93 @@
+"""PCR 4: the images the firmware starts, measured by itself (TCG PC Client Platform Firmware Profile, 3.3.4.5).
+
+Observed with OVMF: the boot attempt, the separator, then each image given to LoadImage() by its Authenticode digest.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.boot import Boot, Start
+from stubsim.errors import StubsimError
+from stubsim.explain.quiet import quiet_context
+from stubsim.formats import authenticode, pe
+from stubsim.machine.tpm import Tpm
+from stubsim.stub.addons import extra_folder, folder_files
+from stubsim.stub.context import Context
+from stubsim.stub.secure_boot import load_image
+from stubsim.uki import Uki
+
+PCR_BOOT_MANAGER = 4
+CONDITION = "PCR 4: the firmware starts the UKI directly from a boot option, and has started nothing before it"
+
+_BOOT_ATTEMPT = b"Calling EFI Application from Boot Option"
+_SEPARATOR = bytes(4)
+_GLOBAL_ADDONS = "\\loader\\addons"
+
+
+class Addons(NamedTuple):
+    """The addons the firmware loads for the stub, in order; ``doubt`` says why the list may not be right."""
+
+    images: tuple[Uki, ...]
+    doubt: str | None
+
+    @property
+    def choose_devicetrees(self) -> bool:
+        """Whether one of them has a devicetree that depends on the machine."""
+        return any(section.name == ".dtbauto" for addon in self.images for section in addon.image.sections)
+
+
+def loaded_addons(boot: Boot, start: Start) -> Addons:
+    """What goes through LoadImage() on behalf of the stub, whether the stub uses it afterwards or not."""
+    context = quiet_context(boot, start)
+    images: list[Uki] = []
+    doubt = None
+    for path in _addon_paths(context):
+        image = load_image(context, path)
+        if isinstance(image, Uki):
+            images.append(image)
+        elif image != "EFI_ACCESS_DENIED":
+            # An image without a trusted signature is refused before it is measured (recorded: sb-addons).
+            doubt = f"{path}: no image for this machine; whether the firmware measures it was never recorded"
+    return Addons(tuple(images), doubt)
+
+
+def _addon_paths(context: Context) -> list[str]:
+    folders = [folder for folder in (_GLOBAL_ADDONS, extra_folder(context)) if folder is not None]
+    return [f"{folder}\\{name}" for folder in folders for name in folder_files(context, folder, ".addon.efi") or ()]
+
+
+def boot_manager_pcr(boot: Boot, start: Start, addons: Addons) -> dict[str, bytes] | str:
+    """PCR 4 by bank when the kernel starts, under CONDITION; or why it is not known."""
+    if start.shell is not None:
+        return "the firmware has started a shell before the UKI, and measured that"
+    if start.from_memory:
+        return "an unknown program has started the UKI, and was measured before it"
+    if boot.outcome.status != "kernel-started":
+        return f"the kernel is not started: {boot.outcome.message or boot.outcome.status}"
+    if addons.doubt is not None:
+        return addons.doubt
+    tpm = Tpm(boot.host.tpm)
+    try:
+        images = [boot.uki.image, *(addon.image for addon in addons.images), *_kernel(boot)]
+        for data in (_BOOT_ATTEMPT, _SEPARATOR):
+            tpm.extend(PCR_BOOT_MANAGER, boot.digests.of(data))
+        for image in images:
+            tpm.extend(PCR_BOOT_MANAGER, {bank: authenticode.digest(image, bank) for bank in tpm.banks})
+    except StubsimError as error:
+        return f"no Authenticode digest: {error}"
+    return {bank: values[PCR_BOOT_MANAGER] for bank, values in tpm.pcrs().items()}
+
+
+def _kernel(boot: Boot) -> list[pe.Image]:
+    """The kernel where the stub has the firmware load it.
+
+    Under Secure Boot the stub takes the place of the firmware's check, which is also what measures (recorded:
+    sb-loadopt, sb-addons on 257.13); the EFI handover of kernels before 5.8 loads no image.
+    """
+    assert boot.prepared is not None
+    data = boot.prepared.sections.data(".linux")
+    if boot.model.loads_kernel_itself or boot.host.secure_boot or data is None:
+        return []
+    kernel = pe.open_bytes(data, f"{boot.uki.path}: .linux")
+    return [kernel] if kernel.major_image_version >= 1 else []

@@ -1,0 +1,177 @@
+"""A log beside the prediction, as JSON (`stubsim/diff-log/1`) and as text; the text is made from the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stubsim.boot import Boot
+from stubsim.explain.diff_log import Comparison, Difference
+from stubsim.explain.diff_log_causes import Item
+from stubsim.trace import Unknown
+from stubsim.views.json import hexed, of_kind, uki_json, verified
+from stubsim.views.terminal import Screen, clean, rendered
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = dict[str, Any]
+
+# Enough of a digest to tell two apart by eye; the JSON has them whole.
+_SHORT = 16
+_MOST_ROWS = 64
+_WORDS = {"differs": "differs", "missing": "only predicted", "extra": "only in the log", "order": "other order"}
+
+
+def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
+    """The contract of `stubsim diff-log --format json`; ``log`` is the path of the event log."""
+    banks = comparison.banks
+    differences = [_difference(row, banks) for row in comparison.differences]
+    unknown = [row for row in of_kind(boot, Unknown) if {"measurements", "pcrs"} & set(row.affects)]
+    return {
+        "schema": "stubsim/diff-log/1",
+        "uki": uki_json(boot),
+        "model": {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))},
+        "host": boot.host.name,
+        "log": log,
+        "equal": not differences,
+        "banks": list(banks),
+        "matched": comparison.matched,
+        "skipped": {str(pcr): count for pcr, count in comparison.skipped.items()},
+        "hints": list(comparison.hints),
+        "first": differences[0] if differences else None,
+        "differences": differences,
+        "pcrs": {"predicted": _pcrs(boot.pcrs, banks), "logged": _pcrs(comparison.pcrs, banks)},
+        "assumed": list(boot.assumed),
+        "unknown": [{"what": row.what, "why": row.why, "affects": list(row.affects)} for row in unknown],
+    }
+
+
+def _difference(row: Difference, banks: Sequence[str]) -> Json:
+    item = row.predicted or row.logged
+    return {
+        "kind": row.kind,
+        "pcr": item and item.pcr,
+        "index": row.logged and row.logged.place,
+        "predicted": row.predicted and _event(row.predicted, banks),
+        "logged": row.logged and _event(row.logged, banks),
+        "cause": row.cause,
+    }
+
+
+def _event(item: Item, banks: Sequence[str]) -> Json:
+    return {
+        "pcr": item.pcr,
+        "type": item.type,
+        "tag": None if item.tag is None else f"{item.tag:#010x}",
+        "description": item.description,
+        "digests": hexed({bank: item.digests[bank] for bank in banks if bank in item.digests}),
+    }
+
+
+def _pcrs(values: dict[str, dict[int, bytes]], banks: Sequence[str]) -> Json:
+    return {
+        bank: {str(pcr): values[bank][pcr].hex() for pcr in (11, 12, 13) if pcr in values[bank]}
+        for bank in banks
+        if bank in values
+    }
+
+
+def render_diff_log(report: Json, target: Screen | None = None) -> str:
+    """The value of `diff_log_json` as text."""
+    return rendered(lambda console: _draw(console, report), target)
+
+
+def _draw(console: Console, report: Json) -> None:
+    for text in report["hints"]:
+        console.print(f"note: {clean(text)}", style="yellow", overflow="fold")
+    events = "1 event" if report["matched"] == 1 else f"{report['matched']} events"
+    if report["equal"]:
+        console.print(f"equal: {events} of the stub as predicted", style="bold green")
+    else:
+        _draw_first(console, report["first"])
+    console.print()
+    for key, value in _facts(report, events):
+        console.print(f"{key:<14}{clean(value)}", overflow="fold")
+    if report["differences"]:
+        _draw_all(console, report["differences"])
+    _draw_pcrs(console, report)
+    for text in report["assumed"]:
+        console.print(f"- {clean(text)}", overflow="fold")
+    for row in report["unknown"]:
+        console.print(f"- unknown: {clean(row['what'])} ({clean(row['why'])})", overflow="fold")
+
+
+def _facts(report: Json, events: str) -> list[tuple[str, str]]:
+    stub = report["uki"]["stub"]
+    name = f"{stub['name']} {stub['version']}" if stub else "stub not recognised"
+    model = report["model"]
+    skipped = ", ".join(f"{count} of PCR {pcr}" for pcr, count in report["skipped"].items())
+    known = "" if model["verified"] else ", not verified by recordings"
+    return [
+        ("UKI", f"{report['uki']['path']} ({name}; model {model['id']}{known})"),
+        ("log", f"{report['log']} ({', '.join(report['banks'])})"),
+        ("as predicted", events),
+        ("not compared", f"{skipped or 'none'} (firmware, boot loader)"),
+    ]
+
+
+def _draw_first(console: Console, first: Json) -> None:
+    console.print(f"first difference: {clean(first['cause'])}", style="bold red", overflow="fold")
+    for key in ("predicted", "logged"):
+        event = first[key]
+        if event is None:
+            continue
+        place = f", event {first['index']} of the log" if key == "logged" else ""
+        console.print(f"  {key:<11}PCR {event['pcr']}{place}: {event['type']} {_what(event)}", overflow="fold")
+        for bank, digest in event["digests"].items():
+            console.print(f"    {bank} {digest}", overflow="fold")
+
+
+def _draw_all(console: Console, differences: list[Json]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print()
+    count = len(differences)
+    console.print("1 event differs" if count == 1 else f"all {count} differences", style="bold")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    table.add_row(*(Text(name, style="dim") for name in ("PCR", "event", "", "what", "likely cause")))
+    before = ""
+    for row in differences[:_MOST_ROWS]:
+        event = row["predicted"] or row["logged"]
+        # The two events of a section have one cause.
+        cause = "as above" if row["cause"] == before else row["cause"]
+        before = row["cause"]
+        cells: list[str] = [
+            "" if row["pcr"] is None else str(row["pcr"]),
+            "" if row["index"] is None else str(row["index"]),
+            _WORDS.get(row["kind"], ""),
+            "" if event is None else _what(event),
+            clean(cause),
+        ]
+        table.add_row(*(Text(cell) for cell in cells))
+    if count > _MOST_ROWS:
+        table.add_row(*[Text()] * 4, Text(f"and {count - _MOST_ROWS} more, all of them with --format json"))
+    console.print(table)
+
+
+def _draw_pcrs(console: Console, report: Json) -> None:
+    console.print()
+    for bank in report["banks"]:
+        predicted, logged = (report["pcrs"][key].get(bank, {}) for key in ("predicted", "logged"))
+        for pcr in sorted({*predicted, *logged}, key=int):
+            # A PCR that no event of the log extends is all zero.
+            ours, theirs = predicted.get(pcr, ""), logged.get(pcr, "0" * len(predicted.get(pcr, "")))
+            verdict = "as predicted" if ours == theirs else f"predicted {ours[:_SHORT]}..., not the log's"
+            console.print(f"PCR {pcr} {bank} {theirs[:_SHORT]}...  {verdict}", overflow="fold")
+    console.print()
+
+
+def _what(event: Json) -> str:
+    text = clean(event["description"])
+    return f"{text} ({event['tag']})" if event["tag"] else text

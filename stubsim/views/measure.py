@@ -1,0 +1,221 @@
+"""PCR values as JSON (`stubsim/measure/1`), as systemd-measure writes them, and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from stubsim.explain.measure import Case, Measurement, Value, in_every_case, pcrs_of, values_at
+from stubsim.stub.measure import PCR_KERNEL_IMAGE
+from stubsim.trace import Measured, Unknown
+from stubsim.views.json import Json, hexed, uki_json, verified
+
+# A long list of machines or conditions is cut in the text; the JSON has it whole.
+_MOST_LINES = 16
+
+
+def systemd_measure_json(measurement: Measurement, phases: Sequence[str]) -> Json:
+    """What `systemd-measure calculate --json` has: bank -> rows of PCR 11, without a phase right after the stub."""
+    return {
+        bank: [
+            {key: row[key] for key in ("phase", "pcr", "hash") if key in row}
+            for row in (_row(value, measurement) for value in values_at(measurement, PCR_KERNEL_IMAGE, phases))
+            if row["bank"] == bank
+        ]
+        for bank in measurement.banks
+    }
+
+
+def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: bool = False) -> Json:
+    """systemd-measure's banks with their rows of PCR 11, and beside them what it does not tell."""
+    boot, cases = measurement.boot, measurement.cases
+    hosts = [host for case in cases for host in case.hosts]
+    result: Json = {
+        "schema": "stubsim/measure/1",
+        "uki": uki_json(boot),
+        "model": {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))},
+        "host": hosts[0] if len(hosts) == 1 else None,
+        "profile": _profile(measurement),
+        "banks": list(measurement.banks),
+        "phases": [phase or ":" for phase in phases],
+    }
+    result |= _banks(measurement, values_at(measurement, PCR_KERNEL_IMAGE, phases))
+    result |= {
+        "pcrs": _pcrs(in_every_case(measurement)),
+        "cases": [_case(case) for case in cases],
+        "measurements": [_event(event) for event in _common_events(cases)],
+        "assumed": list(measurement.assumed),
+        "unknown": _unknown(cases),
+    }
+    if policy:
+        rows = [row for pcr in pcrs_of(measurement) for row in values_at(measurement, pcr, phases)]
+        result["policy"] = _banks(measurement, rows)
+    return result
+
+
+def _banks(measurement: Measurement, rows: Sequence[Value]) -> Json:
+    banks: Json = {bank: [] for bank in measurement.banks}
+    for row in rows:
+        banks[row.bank].append({key: value for key, value in _row(row, measurement).items() if key != "bank"})
+    return banks
+
+
+def _row(value: Value, measurement: Measurement) -> Json:
+    row: Json = {"bank": value.bank} | ({"phase": value.phase} if value.phase else {})
+    row |= {"pcr": value.pcr, "hash": value.value.hex()}
+    if len(measurement.cases) > 1 or len(value.hosts) > 1:
+        if value.hosts:
+            row["hosts"] = list(value.hosts)
+        if value.conditions:
+            row["conditions"] = list(value.conditions)
+    return row
+
+
+def _case(case: Case) -> Json:
+    return {
+        "hosts": list(case.hosts),
+        "conditions": list(case.conditions),
+        "outcome": case.outcome._asdict(),
+        "selection": {
+            "efifw": None if case.efifw is None else case.efifw.index,
+            "dtbauto": None if case.dtbauto is None else case.dtbauto.index,
+        },
+        "pcrs": _pcrs(case.pcrs),
+    }
+
+
+def _pcrs(values: dict[str, dict[int, bytes]]) -> Json:
+    return {bank: {str(pcr): value.hex() for pcr, value in sorted(pcrs.items())} for bank, pcrs in values.items()}
+
+
+def _common_events(cases: Sequence[Case]) -> list[Measured]:
+    def key(event: Measured) -> tuple[object, ...]:
+        return event.pcr, event.tag, event.data, tuple(event.digests.items())
+
+    others = [{key(event) for event in case.measurements} for case in cases[1:]]
+    return [event for event in cases[0].measurements if all(key(event) in other for other in others)]
+
+
+def _event(event: Measured) -> Json:
+    return {
+        "pcr": event.pcr,
+        "type": event.type,
+        "tag": None if event.tag is None else f"{event.tag:#010x}",
+        "description": event.description,
+        "digests": hexed(event.digests),
+    }
+
+
+def _unknown(cases: Sequence[Case]) -> list[Json]:
+    """What is not known, once, with the machines that it is about where there are several."""
+    rows: list[Json] = []
+    for row, hosts in _unknowns(cases).items():
+        about = {"hosts": hosts} if len(cases) > 1 and hosts else {}
+        rows.append({"what": row.what, "why": row.why, "affects": list(row.affects)} | about)
+    return rows
+
+
+def _unknowns(cases: Sequence[Case]) -> dict[Unknown, list[str]]:
+    found: dict[Unknown, list[str]] = {}
+    for case in cases:
+        for row in dict.fromkeys(case.unknown):
+            found.setdefault(row, []).extend(case.hosts)
+    return found
+
+
+def _profile(measurement: Measurement) -> Json | None:
+    boot = measurement.boot
+    if boot.prepared is None:
+        return None
+    index, profiles = boot.prepared.profile, boot.uki.profiles
+    own = profiles[index] if index < len(profiles) else None
+    return {"index": index, "id": own and own.id, "title": own and own.title}
+
+
+def render_measure(measurement: Measurement, phases: Sequence[str], *, policy: bool = False) -> str:
+    """The text, with a newline at its end; digests are never cut."""
+    return "".join(f"{line.rstrip()}\n" for line in _text(measurement, phases, policy))
+
+
+def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iterator[str]:
+    from stubsim.views.terminal import clean
+
+    boot, cases = measurement.boot, measurement.cases
+    yield clean(boot.uki.path)
+    yield clean(f"simulated as stub {boot.model.id}: {boot.model_reason}")
+    if "measurements" not in verified(boot):
+        yield "not verified: no recording of this stub, architecture or kind of guest"
+    yield ""
+    if policy:
+        yield from _policy(measurement, phases)
+    elif len(cases) == 1:
+        yield from (f"host: {clean(host)}" for host in cases[0].hosts)
+        yield from _table(measurement, pcrs_of(measurement), phases)
+    else:
+        yield from _cases(measurement, phases)
+    yield ""
+    for text in measurement.assumed:
+        yield f"assumed: {clean(text)}"
+    for row, hosts in _unknowns(cases).items():
+        about = f" ({_shortened(hosts)})" if len(cases) > 1 and hosts else ""
+        yield clean(f"not known: {row.what}: {row.why}{about}")
+
+
+def _cases(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
+    """First what all cases share, then each with the rest."""
+    from stubsim.views.terminal import clean
+
+    shared = {pcr for values in in_every_case(measurement).values() for pcr in values}
+    # A machine with other banks than the rest shares nothing: then each case has its whole table.
+    if any(set(case.pcrs) != set(measurement.banks) for case in measurement.cases):
+        shared = set()
+    if shared:
+        yield f"in all {len(measurement.cases)} cases"
+        yield from _table(measurement, sorted(shared), phases)
+    for case in measurement.cases:
+        yield ""
+        yield from (f"host: {clean(host)}" for host in case.hosts)
+        for number, condition in enumerate(case.conditions[:_MOST_LINES]):
+            yield f"{'or if' if number else 'if'} {clean(condition)}"
+        yield from _more(len(case.conditions), "conditions")
+        alone = measurement._replace(cases=(case,))
+        rest = [pcr for pcr in pcrs_of(alone) if pcr not in shared]
+        if rest:
+            yield from _table(alone, rest, phases)
+        elif not shared:
+            yield "  no values"
+
+
+def _policy(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
+    """Each distinct value with what leads to it."""
+    from stubsim.views.terminal import clean
+
+    for pcr in pcrs_of(measurement):
+        for value in values_at(measurement, pcr, phases):
+            yield _line(value, len(value.phase))
+            reasons = value.hosts or tuple(f"if {condition}" for condition in value.conditions)
+            yield from (f"      {clean(text)}" for text in reasons[:_MOST_LINES])
+            yield from _more(len(reasons), "hosts" if value.hosts else "conditions", "      ")
+
+
+def _table(measurement: Measurement, pcrs: Sequence[int], phases: Sequence[str]) -> Iterator[str]:
+    width = max((len(phase) for phase in (*phases, "(every phase)")), default=0)
+    for pcr in pcrs:
+        for value in values_at(measurement, pcr, phases):
+            yield _line(value, width)
+
+
+def _line(value: Value, width: int) -> str:
+    from stubsim.views.terminal import clean
+
+    phase = (value.phase or ":") if value.pcr == PCR_KERNEL_IMAGE else "(every phase)"
+    return f"  PCR {value.pcr:<2}  {value.bank:<6}  {clean(phase):<{width}}  {value.value.hex()}"
+
+
+def _more(count: int, what: str, indent: str = "") -> Iterator[str]:
+    if count > _MOST_LINES:
+        yield f"{indent}and {count - _MOST_LINES} more {what}, all of them with --format json"
+
+
+def _shortened(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - 4} more" if len(texts) > 4 else ""
+    return ", ".join(texts[:4]) + more
