@@ -346,7 +346,3 @@ def test_the_files_that_the_readme_names_are_there():
     assert "docs/boot.svg" in links
     for link in links:
         assert (ROOT / link).exists(), link
-
-
-def test_the_readme_is_short():
-    assert len(README.read_text().splitlines()) < 200
