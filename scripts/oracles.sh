@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Install the Debian tools that the tests marked "oracle" compare with. Where that is not possible, say so in one line:
-# the tests then skip, and under CI=true they fail.
+# the tests then skip, and under CI=true they fail. Debian 12 has no ukify, and its fwupdtool reads no event log, so
+# those two come from Debian testing, in a folder of their own (STUBSIM_ORACLES) that they are run in by chroot.
 set -euo pipefail
 
 # command, and the Debian package it comes from
@@ -13,6 +14,7 @@ fwupdtool       fwupd
 tpm2_eventlog   tpm2-tools
 sbsign          sbsigntool
 pesign          pesign
+debootstrap     debootstrap
 systemd-measure systemd
 '
 
@@ -24,15 +26,33 @@ missing() {
     done <<<"$tools" | sort -u
 }
 
-packages=$(missing | xargs)
-[ -n "$packages" ] || exit 0
+newer=${STUBSIM_ORACLES:-/var/cache/stubsim-oracles}/testing
+
+make_newer() {
+    [ ! -x "$newer/usr/bin/fwupdtool" ] || return 0
+    [ "$(id -u)" = 0 ] || give_up "chroot into Debian testing needs root" "fwupd 2.1.1 or newer, systemd-ukify"
+    echo "oracles: putting ukify and fwupdtool of Debian testing into $newer"
+    rm -rf "$newer.new"
+    mkdir -p "$(dirname "$newer")"
+    # It exits with an error because fwupd's service cannot be set up in there; what counts is that the tools run.
+    debootstrap --variant=minbase --include=fwupd,systemd-ukify testing "$newer.new" >"$newer.log" 2>&1 </dev/null || true
+    if ! { chroot "$newer.new" ukify --version && chroot "$newer.new" fwupdtool get-firmware-types; } >/dev/null 2>&1; then
+        give_up "debootstrap failed: $(tail -n 1 "$newer.log")" "fwupd 2.1.1 or newer, systemd-ukify"
+    fi
+    mv "$newer.new" "$newer"
+}
 
 give_up() {
-    echo "oracles: $1; install: $packages" >&2
+    echo "oracles: $1; install: ${2:-$packages}" >&2
     [ "${CI:-}" != true ] || exit 1
     exit 0
 }
 
+packages=$(missing | xargs)
+if [ -z "$packages" ]; then
+    make_newer
+    exit 0
+fi
 command -v apt-get >/dev/null || give_up "no apt-get here"
 root=()
 if [ "$(id -u)" != 0 ]; then
@@ -57,3 +77,4 @@ if ! apt_get install -y --no-install-recommends $packages >"$log" 2>&1; then
 fi
 packages=$(missing | xargs)
 [ -z "$packages" ] || give_up "apt-get did not install everything: $(tail -n 1 "$log")"
+make_newer

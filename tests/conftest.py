@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("STUBSIM_SHARED", ROOT.parent / "shared"))
 NO_ORACLE = "oracle not installed"
 NO_RECORDINGS = "no recordings"
+# Made by scripts/oracles.sh.
+NEWER = Path(os.environ.get("STUBSIM_ORACLES", "/var/cache/stubsim-oracles")) / "testing"
 # Where Debian keeps dmidecode and systemd-measure.
 ORACLE_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/lib/systemd", "/lib/systemd"])
 
@@ -50,6 +54,31 @@ def oracle() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def newer_oracle() -> Callable[..., str]:
+    """Run a tool of Debian testing on some bytes: ``newer_oracle("ukify", data, "inspect", "{}")`` is what it prints.
+
+    ``{}`` stands for the file with the data. Absent, or for anyone but root, it is as with ``oracle``.
+    """
+
+    def execute(name: str, data: bytes, *arguments: str) -> str:
+        if not (NEWER / "usr/bin" / name).exists() or os.geteuid() != 0:
+            reason = f"{NO_ORACLE}: {name} of Debian testing (make test-oracles as root)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+        with tempfile.NamedTemporaryFile(dir=NEWER / "tmp") as file:
+            file.write(data)
+            file.flush()
+            command = [argument.format(f"/tmp/{Path(file.name).name}") for argument in arguments]
+            done = subprocess.run(
+                ["chroot", str(NEWER), name, *command], capture_output=True, check=True, text=True, timeout=120
+            )
+        return done.stdout
+
+    return execute
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -256,16 +256,6 @@ def test_recorded_addons_open(shared: Path):
         assert pe.open_image(str(path)).sections
 
 
-def test_ukify_accepts_a_built_image(tmp_path: Path):
-    ukify = shutil.which("ukify") or shutil.which("ukify", path="/usr/lib/systemd")
-    if not ukify:
-        pytest.skip("no ukify")
-    data = pe.build([SectionSpec(".linux", b"K"), SectionSpec(".cmdline", b"quiet")])
-    command = [ukify, "--json=short", "inspect", write(tmp_path, data)]
-    output = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
-    assert json.loads(output)[".cmdline"]["text"] == "quiet"
-
-
 def test_objdump_accepts_a_built_image(tmp_path: Path):
     objdump = shutil.which("objdump")
     if not objdump:
