@@ -8,7 +8,7 @@ from uuid import UUID
 
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
-from stubsim.formats import efifw, pe
+from stubsim.formats import efifw
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.machine.esp import Esp
@@ -23,7 +23,7 @@ from stubsim.stub.models import StubModel, choose
 from stubsim.stub.run import Prepared, prepare
 from stubsim.stub.sections import Sections
 from stubsim.stub.secure_boot import is_allowed
-from stubsim.trace import Event, Log, Staged
+from stubsim.trace import Emit, Event, Log, Staged
 from stubsim.uki import Uki
 
 if TYPE_CHECKING:
@@ -113,7 +113,6 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     the stub or the firmware refuses is an outcome.
     """
     model, reason = choose(uki.stub, start.stub)
-    machine = pe.MACHINES.get(uki.image.machine, f"{uki.image.machine:#06x}")
     trace: list[Event] = []
     tpm = Tpm(host.tpm, host.confidential)
     digests = Digests(tpm.algorithms or ("sha256",))
@@ -122,13 +121,13 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         image=loaded_image(uki, start),
         host=host,
         model=model,
-        machine=machine,
-        memory=Memory(host.memory, machine),
+        machine=uki.machine,
+        memory=Memory(host.memory, uki.machine),
         tpm=tpm,
         variables=Variables(host.variables),
         digests=digests,
         trusted=start.trusted,
-        log_level=_log_level(host, model),
+        log_level=_log_level(host, model, trace.append),
         emit=trace.append,
     )
     _hash_ahead(context)
@@ -285,20 +284,20 @@ def _find_path(uki: Uki, esp: Esp) -> str:
     return f"\\EFI\\Linux\\{basename(uki.path)}"
 
 
-def _log_level(host: Host, model: StubModel) -> str:
+def _log_level(host: Host, model: StubModel, emit: Emit) -> str:
     """262 takes its log level from SMBIOS type 11, outside of confidential guests; the default lets info through."""
-    if model.takes_log_level and host.confidential is None:
-        for text in host.oem_strings:
-            if text.startswith(_LOG_LEVEL):
-                level = text[len(_LOG_LEVEL) :].decode("ascii", "replace")
-                if level in _LEVEL_NAMES:
-                    return _LEVEL_NAMES[level]
-    return "info"
+    given = next((text for text in host.oem_strings if text.startswith(_LOG_LEVEL)), None)
+    if given is None or not model.takes_log_level or host.confidential is not None:
+        return "info"
+    name = given[len(_LOG_LEVEL) :].decode("ascii", "replace")
+    if name not in _LEVEL_NAMES:
+        emit(Log("warning", f"Failed to parse log level '{name}', ignoring."))
+    return _LEVEL_NAMES.get(name, "info")
 
 
 _LEVEL_NAMES = {
-    "emerg": "error", "alert": "error", "crit": "error", "err": "error", "error": "error", "warning": "warning",
-    "notice": "info", "info": "info", "debug": "debug",
+    "emerg": "crit", "alert": "crit", "crit": "crit", "err": "error", "warning": "warning", "notice": "info",
+    "info": "info", "debug": "debug",
 }  # fmt: skip
 
 

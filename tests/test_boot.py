@@ -264,3 +264,28 @@ def test_two_boots_are_the_same():
     uki = make_uki((".cmdline", b"x"), (".dtb", devicetree("a")))
     host = Host(variables=(Variable("LoaderEntrySelected", LOADER, 6, b"x\0\0\0"),))
     assert boot(uki, host).trace == boot(uki, host).trace
+
+
+LEVEL = b"io.systemd.boot.loglevel="
+NO_SECRET = ("debug", "No random seed available, not creating a boot secret.")
+NO_LEVEL = ("warning", "Failed to parse log level 'error', ignoring.")
+BAD_KERNEL = ("error", "Bad kernel image: Load error")
+
+
+@pytest.mark.parametrize(
+    ("strings", "messages"),
+    [
+        # launch-prev-initrd-debug.
+        ((LEVEL + b"debug",), [NO_SECRET, BAD_KERNEL]),
+        ((LEVEL + b"err",), [BAD_KERNEL]),
+        # Nothing of the stub is more than an error.
+        ((LEVEL + b"crit",), []),
+        # The first string counts, even one that cannot be read (systemd-stub, log_set_max_level_from_smbios).
+        ((LEVEL + b"error", LEVEL + b"debug"), [NO_LEVEL, BAD_KERNEL]),
+    ],
+)
+def test_log_level(strings: tuple[bytes, ...], messages: list[tuple[str, str]]):
+    result = boot(make_uki(linux=b"no kernel"), HOST._replace(oem_strings=strings))
+    found = [(event.level, event.message) for event in result.trace if isinstance(event, Log)]
+    assert [row for row in found if row in (NO_SECRET, NO_LEVEL, BAD_KERNEL)] == messages
+    assert result.outcome.message == BAD_KERNEL[1]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.machine.esp import same_name
-from stubsim.stub.arguments import mangle
+from stubsim.stub.arguments import mangle, parse_number
 from stubsim.stub.context import STATUS, Context
 from stubsim.stub.sections import Sections, locate_sections
 from stubsim.stub.secure_boot import load_image
@@ -42,12 +42,7 @@ def extra_folder(context: Context) -> str | None:
     """The UKI's own folder, its name without the boot counter ``+N`` or ``+N-M``; None without a path."""
     if context.image.path is None:
         return None
-    folder, _, name = context.image.path.rpartition("\\")
-    stem, dot, suffix = name.rpartition(".")
-    base, plus, counter = stem.rpartition("+")
-    if dot and plus and _is_counter(counter):
-        name = f"{base}.{suffix}"
-    return f"{folder}\\{name}.extra.d"
+    return f"{_without_counter(context.image.path)}.extra.d"
 
 
 def folder_files(context: Context, folder: str, suffix: str, excluded: str | None = None) -> list[str] | None:
@@ -73,9 +68,13 @@ def _ends_with(name: str, suffix: str) -> bool:
     return same_name(name[-len(suffix) :], suffix)
 
 
-def _is_counter(text: str) -> bool:
-    left, dash, done = text.partition("-")
-    return all(part.isascii() and part.isdigit() for part in ((left, done) if dash else (left,)))
+def _without_counter(path: str) -> str:
+    """The first plus sign of the whole path begins the counter, or there is none (systemd-stub, remove_boot_count)."""
+    base, _, rest = path.partition("+")
+    number, tail = parse_number(rest)
+    if number is not None and tail.startswith("-"):
+        number, tail = parse_number(tail[1:])
+    return path if number is None or tail[:1] not in ("", ".") else base + tail
 
 
 def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Addons) -> Addons:
@@ -111,7 +110,11 @@ def _open(context: Context, folder: str, name: str) -> Sections | None:
 
 def _applies(context: Context, name: str, sections: Sections, uname: bytes | None) -> bool:
     if all(sections.section(payload) is None for payload in _PAYLOADS):
-        context.log("debug", f"No applicable {'/'.join(_PAYLOADS)} sections found in {name}, ignoring.")
+        names = "/".join(_PAYLOADS)
+        if context.model.reports_no_match_as_error:
+            context.log("error", f"Unable to locate embedded {names} sections in {name}, ignoring: Not found")
+        else:
+            context.log("debug", f"No applicable {names} sections found in {name}, ignoring.")
         return False
     if sections.section(".linux") is not None:
         context.log("error", f"{name} is a UKI, not an addon, ignoring.")

@@ -77,8 +77,16 @@ def _profile_prefix(text: str) -> tuple[int, str]:
 
 
 def _number(text: str) -> tuple[int | None, str]:
-    digits = len(text) - 1 - len(text[1:].lstrip(_DIGITS))
-    if text[:1] != "@" or digits == 0:
+    number, tail = parse_number(text[1:]) if text.startswith("@") else (None, text)
+    return (None, text) if number is None or number > UINT_MAX else (number, tail)
+
+
+def parse_number(text: str) -> tuple[int | None, str]:
+    """The decimal digits at the start, None without any or above 64 bits, and what follows (parse_number16)."""
+    tail = text.lstrip(_DIGITS)
+    digits = text[: len(text) - len(tail)]
+    significant = digits.lstrip("0")
+    # int() gives up on thousands of digits.
+    if not digits or len(significant) > 20 or int(significant or "0") > _UINT64_MAX:
         return None, text
-    number = int(text[1 : 1 + digits]) if digits <= 4300 else _UINT64_MAX
-    return (None, text) if number > UINT_MAX else (number, text[1 + digits :])
+    return int(significant or "0"), tail

@@ -14,29 +14,36 @@ SIZE = 32
 _LABEL = b"systemd-stub derive secret label v1"
 _MIXIN = "\\loader\\boot-secret-mixin"
 _SEED = "\\loader\\random-seed"
+_SEED_MAX = 32 * 1024
 # EFI_LOADER_FEATURE_RANDOM_SEED of the boot loader interface.
-_LOADER_HANDLES_SEED = 1 << 7
+_LOADER_HANDLES_SEED = 1 << 6
 
 
 def refresh_random_seed(context: Context) -> bool:
     """Rewrite the seed file where the machine has entropy of its own; True when a seed is handed to the system.
 
-    257 only rewrites a file that is there, 262 makes one (recorded: seed, seed-rng-token, rng). A boot loader that
-    says it has done this keeps the stub from it (recorded: launch-loaderfeatures).
+    257 only rewrites a file that is there, 262 makes one where there is a generator (recorded: seed, seed-rng-token,
+    rng). A boot loader that says it has done this keeps the stub from it (recorded: launch-loaderfeatures); it needs
+    the same as the stub and leaves its seed for the boot secret.
     """
     esp = context.image.esp
-    if esp is None or _loader_features(context) & _LOADER_HANDLES_SEED:
+    if esp is None or not (context.host.rng or _has_token(context)):
         return False
-    token = context.variables.get("LoaderSystemToken") is not None
-    existing = esp.read(_SEED) or None
-    if existing is not None and len(existing) < SIZE:
+    existing = esp.read(_SEED)
+    size = 0 if existing is None else len(existing)
+    if existing is None and not (context.host.rng and context.model.creates_random_seed):
+        return False
+    if _loader_features(context) & _LOADER_HANDLES_SEED:
+        return True
+    if size > _SEED_MAX:
+        context.log("error", "Random seed file is too large.")
+        return False
+    # Where a file can be created, one that is too short is taken as just created.
+    if size < SIZE and not context.model.creates_random_seed:
         context.log("error", "Random seed file is too short.")
         return False
-    if context.host.rng or (token and existing is not None):
-        if existing is not None or context.model.creates_random_seed:
-            context.emit(EspWritten(_SEED, SIZE if existing is None else max(SIZE, len(existing))))
-        return True
-    return False
+    context.emit(EspWritten(_SEED, max(SIZE, size)))
+    return True
 
 
 def prepare_boot_secret(context: Context, sections: Sections, seeded: bool) -> bytes | None:
@@ -93,12 +100,18 @@ def os_id(sections: Sections) -> bytes:
         value = value.lstrip(b"=")
         if value[:1] in (b'"', b"'") and value[-1:] == value[:1]:
             value = value[1:-1]
-        if equals and value and not key.startswith(b"#"):
+        if equals and not key.startswith(b"#"):
             if key == b"IMAGE_ID":
                 return value
             if key == b"ID":
                 identity = value
     return identity
+
+
+def _has_token(context: Context) -> bool:
+    """Whether the system token stands in for a generator: not under Secure Boot (systemd-stub, random-seed.c)."""
+    token = context.variables.get("LoaderSystemToken")
+    return token is not None and len(token.data) >= SIZE and not context.host.secure_boot
 
 
 def _loader_features(context: Context) -> int:

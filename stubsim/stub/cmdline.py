@@ -8,7 +8,7 @@ from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_load_options
 from stubsim.stub.sections import Sections
 
-_SMBIOS_EXTRA = b"io.systemd.stub.kernel-cmdline-extra="
+CMDLINE_EXTRA = b"io.systemd.stub.kernel-cmdline-extra="
 
 
 def settle_command_line(context: Context, given: str | None, sections: Sections, parameters: Measured) -> str | None:
@@ -34,8 +34,8 @@ def append_smbios(context: Context, cmdline: str | None, parameters: Measured) -
     if context.host.confidential is not None:
         return cmdline
     for text in context.host.oem_strings:
-        if text.startswith(_SMBIOS_EXTRA):
-            return _append_measured(context, cmdline, mangle(decode_utf8(text[len(_SMBIOS_EXTRA) :])), parameters)
+        if text.startswith(CMDLINE_EXTRA):
+            return _append_measured(context, cmdline, mangle(decode_utf8(text[len(CMDLINE_EXTRA) :])), parameters)
     return cmdline
 
 

@@ -11,7 +11,10 @@ _ISA_PORTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
 
 def append_console(context: Context, cmdline: str | None) -> str | None:
     """Exactly one serial port, exactly one virtio console, and the screen behind either; nothing for a screen alone."""
-    if not context.model.appends_console or _names_console(cmdline or ""):
+    if not context.model.appends_console:
+        return cmdline
+    if _names_console(cmdline or ""):
+        context.log("debug", "Kernel command line already contains console=, not adding one.")
         return cmdline
     console = context.host.console
     arguments = []

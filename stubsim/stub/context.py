@@ -27,7 +27,8 @@ STATUS = {
     "EFI_ALREADY_STARTED": "Already started",
 }
 
-_LEVELS = ("error", "warning", "info", "debug")
+# "crit" stands for all that lets no message of the stub through.
+_LEVELS = ("crit", "error", "warning", "info", "debug")
 
 
 class StubFailed(Exception):  # noqa: N818 - the outcome it stands for

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stubsim.stub.addons import NamedAddon
     from stubsim.stub.sections import Sections
 
-_ADDON_EVENT_TAG = 0x6C46F751
+DEVICETREE_ADDON_EVENT_TAG = 0x6C46F751
 
 
 class Devicetree(NamedTuple):
@@ -59,7 +59,7 @@ def install_addon_devicetrees(
     for addon in addons:
         installed = Devicetree(addon.filename, None, _tree(addon.data))
         digests = context.digests.of(addon.data)
-        parameters.combine(log_event(context, PCR_KERNEL_CONFIG, addon.filename, digests, _ADDON_EVENT_TAG))
+        parameters.combine(log_event(context, PCR_KERNEL_CONFIG, addon.filename, digests, DEVICETREE_ADDON_EVENT_TAG))
     return installed
 
 

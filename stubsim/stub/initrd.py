@@ -11,8 +11,8 @@ from stubsim.stub.measure import PCR_KERNEL_CONFIG, Measured, log_event
 
 Parts = Sequence[bytes | memoryview]
 
-_UCODE_ADDON_EVENT_TAG = 0xDAC08E1A
-_INITRD_ADDON_EVENT_TAG = 0x49DFFE0F
+UCODE_ADDON_EVENT_TAG = 0xDAC08E1A
+INITRD_ADDON_EVENT_TAG = 0x49DFFE0F
 
 # Later ones overwrite files of earlier ones, but for microcode, where the kernel takes the first it finds.
 _ORDER = (
@@ -58,12 +58,12 @@ def combine_initrds(
     ordered: list[tuple[str, str, Parts]] = []
     for addon in reversed(addons.ucodes):
         digests = context.digests.of(addon.data)
-        parameters.combine(log_event(context, PCR_KERNEL_CONFIG, addon.filename, digests, _UCODE_ADDON_EVENT_TAG))
+        parameters.combine(log_event(context, PCR_KERNEL_CONFIG, addon.filename, digests, UCODE_ADDON_EVENT_TAG))
         ordered.append(("ucode-addon", addon.filename, (addon.data,)))
     ordered.extend((kind, kind, own[kind]) for kind in _ORDER if own.get(kind))
     for addon in addons.initrds:
         digests = context.digests.of(addon.data)
-        parameters.combine(log_event(context, PCR_KERNEL_CONFIG, addon.filename, digests, _INITRD_ADDON_EVENT_TAG))
+        parameters.combine(log_event(context, PCR_KERNEL_CONFIG, addon.filename, digests, INITRD_ADDON_EVENT_TAG))
         ordered.append(("initrd-addon", addon.filename, (addon.data,)))
     previous = context.host.previous_initrd
     by_stub = bool(ordered)

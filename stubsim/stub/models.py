@@ -40,6 +40,7 @@ class StubModel(NamedTuple):
     matches_firmware_entries: bool = True
     refuses_inexact_descriptors: bool = False
     checks_hwids_offsets: bool = True
+    # also an addon with nothing to apply
     reports_no_match_as_error: bool = False
     # arguments and command line
     takes_profiles: bool = True

@@ -6,7 +6,7 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.stub.context import Context
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, Measured, log_event
 
-_EVENT_TAG = 0x13AED6DB
+PROFILE_EVENT_TAG = 0x13AED6DB
 
 
 def measure_profile(context: Context, profile: int, parameters: Measured) -> None:
@@ -14,4 +14,4 @@ def measure_profile(context: Context, profile: int, parameters: Measured) -> Non
     if profile != 0:
         text = str(profile)
         digests = context.digests.of(utf16z(text))
-        parameters.combine(log_event(context, PCR_KERNEL_CONFIG, text, digests, _EVENT_TAG))
+        parameters.combine(log_event(context, PCR_KERNEL_CONFIG, text, digests, PROFILE_EVENT_TAG))

@@ -10,6 +10,7 @@ from stubsim.chid import PRIORITY
 from stubsim.formats import hwids
 from stubsim.hosts import Host
 from stubsim.stub.addons import Addons, extra_folder, folder_files, load_all_addons
+from stubsim.trace import Log
 from tests.stub.harness import CHIDS, FIELDS, KERNEL, Row, Run, devicetree, make_pe, make_uki, run, table
 
 OWN = "EFI/Linux/lab.efi.extra.d"
@@ -35,7 +36,12 @@ def load(one: Run) -> Addons:
         # extra-bootcount, extra-subdir: the counter goes, here only.
         ("\\lab+3.efi", "\\lab.efi.extra.d"),
         ("\\lab+3-1.efi", "\\lab.efi.extra.d"),
-        ("\\a+1-b+3-0.efi", "\\a+1-b.efi.extra.d"),
+        ("\\lab+3", "\\lab.extra.d"),
+        ("\\lab+3.x+4.efi", "\\lab.x+4.efi.extra.d"),
+        # The first plus sign of the whole path decides (util.c of the public source).
+        ("\\a+1-b+3-0.efi", "\\a+1-b+3-0.efi.extra.d"),
+        ("\\a+b\\lab+3.efi", "\\a+b\\lab+3.efi.extra.d"),
+        ("\\lab+18446744073709551616.efi", "\\lab+18446744073709551616.efi.extra.d"),
         ("\\lab+.efi", "\\lab+.efi.extra.d"),
         ("\\lab+3-.efi", "\\lab+3-.efi.extra.d"),
         ("\\lab+-1.efi", "\\lab+-1.efi.extra.d"),
@@ -141,6 +147,19 @@ def test_what_is_no_addon(tmp_path: Path):
         f"Failed to read 'c.addon.efi' from '{folder}\\c.addon.efi', ignoring: Unsupported",
         f"Failed to read 'd.addon.efi' from '{folder}\\d.addon.efi', ignoring: Unsupported",
     ]
+
+
+def test_nothing_to_apply(tmp_path: Path):
+    """addon-efifw; by its public source, and the line numbers of its messages, 257 complains."""
+    put(tmp_path, f"{OWN}/a.addon.efi", (".efifw", b"x"), (".osrel", b"y"))
+    texts = [
+        "Unable to locate embedded .cmdline/.dtb/.dtbauto/.initrd/.ucode sections in a.addon.efi, ignoring: Not found",
+        "No applicable .cmdline/.dtb/.dtbauto/.initrd/.ucode sections found in a.addon.efi, ignoring.",
+    ]
+    for stub, level, text in zip(("257", "262"), ("error", "debug"), texts, strict=True):
+        one = run(esp=tmp_path, stub=stub, debug=True)
+        assert load(one) == Addons("", [], [], [])
+        assert one.trace == [Log(level, text)]
 
 
 def test_unsigned_ones_under_secure_boot(tmp_path: Path):

@@ -126,6 +126,9 @@ def test_where_there_is_none_at_all(stub: str, from_memory: bool):
         (b"ID==a\n", b"a"),
         (b'ID="a\n', b'"a'),
         (b"ID=a\0\nID=b\n", b"a"),
+        # An empty one is one.
+        (b"ID=\n", b""),
+        (b'IMAGE_ID=""\nID=b\n', b""),
     ],
 )
 def test_which_system(release: bytes, expected: bytes):
@@ -139,7 +142,7 @@ def test_the_selected_profiles_system_counts():
 
 
 TOKEN = variable("LoaderSystemToken", b"x" * 32, 7)
-FEATURES = variable("LoaderFeatures", (1 << 7).to_bytes(8, "little"), 6)
+FEATURES = variable("LoaderFeatures", (1 << 6).to_bytes(8, "little"), 6)
 RNG, WITH_TOKEN = Host(rng=True), Host(variables=(TOKEN,))
 
 
@@ -153,8 +156,12 @@ RNG, WITH_TOKEN = Host(rng=True), Host(variables=(TOKEN,))
         (WITH_TOKEN, 64, True, ({SEED: 64}, {SEED: 64})),
         (WITH_TOKEN, None, False, ({}, {})),
         (RNG, 512, True, ({SEED: 512}, {SEED: 512})),
-        # rng: 262 creates it.
-        (RNG, None, True, ({}, {SEED: 32})),
+        # As random-seed.c of the public source has it from here on. A token counts from 32 bytes up.
+        (Host(variables=(TOKEN._replace(data=b"x" * 31),)), 64, False, ({}, {})),
+        # The partition is not trusted alone under Secure Boot.
+        (WITH_TOKEN._replace(secure_boot=True), 64, False, ({}, {})),
+        (RNG._replace(secure_boot=True), 64, True, ({SEED: 64}, {SEED: 64})),
+        (RNG, 32 * 1024, True, ({SEED: 32 * 1024}, {SEED: 32 * 1024})),
     ],
 )
 def test_seed(tmp_path: Path, host: Host, file: int | None, seeded: bool, written: tuple[dict[str, int], ...]):
@@ -164,15 +171,48 @@ def test_seed(tmp_path: Path, host: Host, file: int | None, seeded: bool, writte
         one = run(host=host, esp=tmp_path, stub=stub)
         assert refresh_random_seed(one.context) is seeded
         assert one.written() == changes
+        assert one.log() == []
+
+
+def test_a_machine_with_a_generator_and_no_seed_file():
+    """rng: 262 creates it."""
+    old, new = run(host=RNG, stub="257"), run(host=RNG)
+    assert (refresh_random_seed(old.context), refresh_random_seed(new.context)) == (False, True)
+    assert (old.written(), new.written()) == ({}, {SEED: 32})
+
+
+@pytest.mark.parametrize("size", [0, 31])
+def test_a_seed_file_that_is_too_short(tmp_path: Path, size: int):
+    """Public source: 257 complains, 262 takes it as one just created."""
+    put(tmp_path, "random-seed", bytes(size))
+    old, new = run(host=RNG, esp=tmp_path, stub="257"), run(host=WITH_TOKEN, esp=tmp_path)
+    assert (refresh_random_seed(old.context), refresh_random_seed(new.context)) == (False, True)
+    assert (old.written(), new.written()) == ({}, {SEED: 32})
+    assert (old.log(), new.log()) == (["Random seed file is too short."], [])
+    # It is not even looked at where there is no entropy.
+    one = run(esp=tmp_path, stub="257")
+    assert not refresh_random_seed(one.context)
+    assert one.trace == []
+
+
+def test_a_seed_file_that_is_too_large(tmp_path: Path):
+    put(tmp_path, "random-seed", bytes(32 * 1024 + 1))
+    one = run(host=RNG, esp=tmp_path)
+    assert not refresh_random_seed(one.context)
+    assert one.log() == ["Random seed file is too large."]
+    assert one.written() == {}
 
 
 def test_a_boot_loader_that_does_it():
-    """launch-loaderfeatures: LoaderFeatures with the random seed bit."""
-    one = run(host=Host(rng=True, variables=(FEATURES,)))
-    assert not refresh_random_seed(one.context)
-    assert one.trace == []
-    short = variable("LoaderFeatures", b"\x80", 6)
-    assert refresh_random_seed(run(host=Host(rng=True, variables=(short,))).context)
+    """launch-loaderfeatures: LoaderFeatures with the random seed bit; the loader's own seed counts, if it made one."""
+    for host, seeded in ((Host(rng=True), True), (Host(), False)):
+        one = run(host=host._replace(variables=(FEATURES,)))
+        assert refresh_random_seed(one.context) is seeded
+        assert one.trace == []
+    for other in (b"\x40", (0xFFBF).to_bytes(8, "little")):
+        one = run(host=Host(rng=True, variables=(variable("LoaderFeatures", other, 6),)))
+        assert refresh_random_seed(one.context)
+        assert one.written() == {SEED: 32}
 
 
 def test_no_partition_no_seed():
