@@ -1,4 +1,4 @@
-"""Digests of byte ranges, each range hashed once per bank, the large ones side by side.
+"""Digests of byte ranges, each view and each large range hashed once per bank, the large ones side by side.
 
 hashlib releases the interpreter lock while it hashes, so a thread for each large range uses the machine's cores.
 """
@@ -22,11 +22,14 @@ _CHUNK = 16 << 20
 
 
 class Digests:
-    """Digests by range; a large range is known by its view object, which is kept alive for that."""
+    """Digests by range; views and large ranges are known by their object, which is kept alive for that.
+
+    Views are of files, and so of bytes that stay as they are. Small `bytes` come and go, and are hashed each time.
+    """
 
     def __init__(self, banks: Sequence[str] = ("sha256",)) -> None:
         self._banks = tuple(banks)
-        self._states: dict[tuple[int, str], tuple[Bytes, Hash, Thread]] = {}
+        self._states: dict[tuple[int, str], tuple[Bytes, Hash, Thread | None]] = {}
 
     def start(self, data: Bytes, banks: Iterable[str] | None = None) -> None:
         """Begin to hash a large range in the background; whoever asks for its digest waits for it."""
@@ -49,24 +52,34 @@ class Digests:
         return state.digest()
 
     def _hash(self, data: Bytes, bank: str) -> Hash:
-        if len(data) < _LARGE:
+        if len(data) < _LARGE and isinstance(data, bytes):
             return hashlib.new(bank, data, usedforsecurity=False)
-        _, state, thread = self._begin(data, bank)
-        thread.join()
+        state, thread = self._begin(data, bank)
+        if thread is not None:
+            thread.join()
         return state
 
-    def _begin(self, data: Bytes, bank: str) -> tuple[Bytes, Hash, Thread]:
+    def _begin(self, data: Bytes, bank: str) -> tuple[Hash, Thread | None]:
         key = (id(data), bank)
         if key not in self._states:
-            from threading import Thread, stack_size
-
-            # The default stack of 8 MiB would count against a data limit; hashing needs next to none.
-            stack_size(256 << 10)
             state = hashlib.new(bank, usedforsecurity=False)
-            thread = Thread(target=_update, args=(state, data))
-            self._states[key] = data, state, thread
-            thread.start()
-        return self._states[key]
+            self._states[key] = data, state, _hashing(state, data)
+        _, state, thread = self._states[key]
+        return state, thread
+
+
+def _hashing(state: Hash, data: Bytes) -> Thread | None:
+    """Hash a small range now, a large one in a thread that has been started."""
+    if len(data) < _LARGE:
+        state.update(data)
+        return None
+    from threading import Thread, stack_size
+
+    # The default stack of 8 MiB would count against a data limit; hashing needs next to none.
+    stack_size(256 << 10)
+    thread = Thread(target=_update, args=(state, data))
+    thread.start()
+    return thread
 
 
 def _update(state: Hash, data: Bytes) -> None:

@@ -37,6 +37,8 @@ class Uki:
         self.path = image.path
         self.image = image
         self.size = len(image.data)
+        # As in host files; a number where there is no name for it.
+        self.machine = pe.MACHINES.get(image.machine, f"{image.machine:#06x}")
         self._data: dict[int, memoryview] = {}
         # Every .profile counts, whatever its size (systemd-stub, pe_section_table_find_profile_start).
         starts = [section.index for section in image.sections if section.name == ".profile"]

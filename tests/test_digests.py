@@ -65,6 +65,17 @@ def test_a_large_range_is_hashed_once(monkeypatch: pytest.MonkeyPatch):
     assert calls == [LARGE]
 
 
+def test_a_small_view_is_hashed_once(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    hashing = digests._hashing
+    monkeypatch.setattr(digests, "_hashing", lambda state, data: (calls.append(state.name), hashing(state, data))[1])
+    own, data = Digests(BANKS), b"a section"
+    view = memoryview(data)
+    for _ in range(3):
+        assert own.of(view) == expected(data)
+    assert calls == list(BANKS)
+
+
 @pytest.mark.parametrize("sizes", [[], [0], [5], [5, 0, 7], [LARGE, 3], [3, LARGE], [LARGE, LARGE]])
 def test_parts(sizes: list[int]):
     parts = [content(size) for size in sizes]

@@ -8,6 +8,7 @@ import os
 from stubsim import hosts, uki
 from stubsim.boot import Boot, boot
 from stubsim.cli import output, start
+from stubsim.errors import StubsimError
 from stubsim.trace import Log
 
 
@@ -38,9 +39,9 @@ def _tell(result: Boot, good: bool) -> None:
 
         for text in of_boot(result):
             if good or text != last:
-                start.warn(f"{result.uki.path}: {text}")
+                output.warn(f"{result.uki.path}: {text}")
     if not good:
-        start.tell("error", f"{result.uki.path}: {last}")
+        output.tell("error", f"{result.uki.path}: {last}")
 
 
 def _rendered(result: Boot, arguments: argparse.Namespace) -> str | bytes:
@@ -58,13 +59,16 @@ def _rendered(result: Boot, arguments: argparse.Namespace) -> str | bytes:
 
 
 def _extract(result: Boot, folder: str) -> None:
-    from stubsim.views.files import handed_over
+    from stubsim.views.files import NAMES, handed_over
 
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        from stubsim.errors import StubsimError
-
-        raise StubsimError(error.strerror or str(error), path=folder) from error
-    for name, parts in handed_over(result).items():
-        output.write_file(os.path.join(folder, name), parts)
+        raise StubsimError(f"cannot be made a folder: {error.strerror or error}", path=folder) from error
+    files = handed_over(result)
+    for name in NAMES:
+        path = os.path.join(folder, name)
+        if name in files:
+            output.write_file(path, files[name])
+        elif os.path.lexists(path):
+            output.warn(f"{path}: was there before and is left as it is; this boot gives no {name}")

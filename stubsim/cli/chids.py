@@ -17,12 +17,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     report = chids_json(hosts.load(arguments.smbios), arguments.view)
-    if arguments.format == "json":
-        from stubsim.views.json import dumps
-
-        output.write(arguments.output, dumps(report))
-    else:
-        from stubsim.views.terminal import screen
-
-        output.write(arguments.output, render_chids(report, screen(to_file=arguments.output != "-")))
+    output.write_report(arguments, report, render_chids)
     return 0

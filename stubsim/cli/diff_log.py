@@ -36,14 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     except StubsimError as error:
         raise error.within(path=arguments.eventlog) from error
     report = diff_log_json(result, comparison, arguments.eventlog)
-    if arguments.format == "json":
-        from stubsim.views.json import dumps
-
-        output.write(arguments.output, dumps(report))
-    else:
-        from stubsim.views.terminal import screen
-
-        output.write(arguments.output, render_diff_log(report, screen(to_file=arguments.output != "-")))
+    output.write_report(arguments, report, render_diff_log)
     return 0 if report["equal"] else 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from stubsim import uki
-from stubsim.cli import output, start
+from stubsim.cli import output
 from stubsim.views.inspect import inspect_json, render_inspect
 
 
@@ -17,13 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     report = inspect_json(uki.load(arguments.uki))
     for text in report["warnings"]:
-        start.warn(f"{arguments.uki}: {text}")
-    if arguments.format == "json":
-        from stubsim.views.json import dumps
-
-        output.write(arguments.output, dumps(report))
-    else:
-        from stubsim.views.terminal import screen
-
-        output.write(arguments.output, render_inspect(report, screen(to_file=arguments.output != "-")))
+        output.warn(f"{arguments.uki}: {text}")
+    output.write_report(arguments, report, render_inspect)
     return 0

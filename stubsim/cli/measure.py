@@ -7,6 +7,7 @@ from collections import Counter
 
 from stubsim import hosts, uki
 from stubsim.cli import output, start
+from stubsim.errors import StubsimError
 from stubsim.explain.measure import PHASES, Measurement, measure_any, measure_hosts, phase_path, policy
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS
@@ -51,7 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.smbios:
         result = measure_hosts(image, _hosts(arguments.smbios), how, arguments.bank)
     else:
-        result = measure_any(image, how, arguments.bank)
+        try:
+            result = measure_any(image, how, arguments.bank)
+        except StubsimError as error:
+            raise error.within(path=arguments.uki) from error
     _warn(arguments.uki, result)
     if arguments.policy:
         result = policy(result)
@@ -61,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _hosts(paths: list[str]) -> list[tuple[str, Host]]:
     """Each machine by its name, or by its file where the name is missing or not its own."""
-    loaded = [(path, hosts.load(path)) for path in paths]
+    loaded = [(path, hosts.load(path)) for path in dict.fromkeys(paths)]
     names = Counter(host.name for _, host in loaded)
     return [(host.name if host.name and names[host.name] == 1 else path, host) for path, host in loaded]
 
@@ -70,7 +74,10 @@ def _warn(path: str, result: Measurement) -> None:
     for case in result.cases:
         if case.outcome.status != "kernel-started":
             where = f" on {case.hosts[0]}" if case.hosts else ""
-            start.warn(f"{path}: the kernel is not started{where}: {case.outcome.message or case.outcome.status}")
+            why = case.outcome.message or case.outcome.status
+            if case.outcome.status == "firmware-update":
+                why = "a firmware update is handed over first (--handover none: as released stubs do)"
+            output.warn(f"{path}: the kernel is not started{where}: {why}")
 
 
 def _status(result: Measurement, on_machines: bool) -> int:

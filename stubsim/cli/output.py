@@ -1,11 +1,33 @@
-"""Where a command's result goes: standard output, or a file that is there whole or not at all."""
+"""Where a command's result goes: standard output, or a file that is there whole or not at all; and its complaints."""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
+from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import TextIO
+
+    from stubsim.views.json import Json
+    from stubsim.views.terminal import Screen
+
+
+def write_report(arguments: argparse.Namespace, report: Json, render: Callable[[Json, Screen], str]) -> None:
+    """Write a report in the --format asked for: as JSON, or as the text that is made from the JSON."""
+    if arguments.format == "json":
+        from stubsim.views.json import dumps
+
+        write(arguments.output, dumps(report))
+    else:
+        from stubsim.views.terminal import screen
+
+        write(arguments.output, render(report, screen(to_file=arguments.output != "-")))
 
 
 def write(path: str, content: str | bytes) -> None:
@@ -23,22 +45,39 @@ def write(path: str, content: str | bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        discard()
+        discard(sys.stdout)
         raise StubsimError(f"cannot be written: {error.strerror or error}", path="standard output") from error
 
 
-def discard() -> None:
-    """Lose what is still to be written to standard output, or the interpreter complains of it at its end."""
+def warn(text: str) -> None:
+    tell("warning", text)
+
+
+def tell(level: str, text: str) -> None:
+    """One line on standard error; the result does not depend on somebody reading it."""
+    from stubsim.views.terminal import clean
+
+    try:
+        print(f"stubsim: {level}: {clean(text)}", file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Lose what is still to be written to a standard stream, or the interpreter complains of it at its end."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, stream.fileno())
     os.close(null)
 
 
 def write_file(path: str, parts: list[bytes | memoryview]) -> None:
     """Write the parts to a temporary file beside the target and rename it.
 
-    A link stays one, and what is no regular file (a device, a pipe) is written to: renaming would take its place.
+    A link stays one, a file that is there keeps its mode, and what is no regular file (a device, a pipe) is written
+    to: renaming would take its place.
     """
+    if not path:
+        raise StubsimError("the name of the file to write is empty")
     target = os.path.realpath(path)
     temporary = f"{target}.{os.getpid()}.tmp"
     try:
@@ -49,6 +88,8 @@ def write_file(path: str, parts: list[bytes | memoryview]) -> None:
         try:
             with open(temporary, "wb") as file:
                 file.writelines(parts)
+            if os.path.exists(target):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
             os.replace(temporary, target)
         except BaseException:
             if os.path.exists(temporary):

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from typing import NoReturn
@@ -13,6 +14,7 @@ from typing import NoReturn
 from stubsim.cli import output
 from stubsim.cli.commands import COMMANDS, DESCRIPTION
 from stubsim.errors import StubsimError
+from stubsim.version import __version__
 
 _PROGRAM = "stubsim"
 
@@ -22,6 +24,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise StubsimError(message, hint=f"see {self.prog} --help")
+
+    def print_help(self, file: object = None) -> None:
+        output.write("-", self.format_help())
 
 
 def run(argv: list[str]) -> int:
@@ -43,7 +48,7 @@ def run(argv: list[str]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough.
-        output.discard()
+        output.discard(sys.stdout)
     except KeyboardInterrupt:
         return 130
     return status
@@ -51,8 +56,11 @@ def run(argv: list[str]) -> int:
 
 def _command(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        print(_overview())
+        output.write("-", _overview())
         return 0 if argv else 2
+    if argv[0] == "--version":
+        output.write("-", f"{_PROGRAM} {__version__}\n")
+        return 0
     name = argv[0]
     if name not in COMMANDS:
         from difflib import get_close_matches
@@ -72,18 +80,18 @@ def _command(argv: Sequence[str]) -> int:
 def _overview() -> str:
     lines = [f"usage: {_PROGRAM} COMMAND ...", "", DESCRIPTION, "", "commands:"]
     lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
-    lines += ["", f"{_PROGRAM} COMMAND --help shows a command's options; every command takes --format json"]
+    lines += ["", f"{_PROGRAM} COMMAND --help shows a command's options; every command takes --format json", ""]
     return "\n".join(lines)
 
 
 def _complain(error: StubsimError, argv: Sequence[str]) -> None:
-    from stubsim.cli.start import tell
-
-    tell("error", str(error))
+    output.tell("error", str(error))
     if _wants_json(argv):
         from stubsim.views.json import dumps, error_json
 
-        sys.stdout.write(dumps(error_json(error)))
+        # Where that cannot be written either, the line above has to do.
+        with suppress(StubsimError):
+            output.write("-", dumps(error_json(error)))
 
 
 def _wants_json(argv: Sequence[str]) -> bool:

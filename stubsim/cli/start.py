@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 
 from stubsim.boot import Start
+from stubsim.cli.output import warn
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
@@ -17,7 +17,9 @@ from stubsim.uki import Uki
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the UKI was started")
     group.add_argument("--esp", metavar="DIR", help="the tree of the partition it was started from")
-    group.add_argument("--path", metavar="PATH", help=r"its path there, such as \EFI\Linux\x.efi (default: found)")
+    group.add_argument(
+        "--path", metavar="PATH", help=r"its path there, such as \EFI\Linux\x.efi (default: found in --esp by content)"
+    )
     options = group.add_mutually_exclusive_group()
     options.add_argument("--load-options", metavar="FILE", help="load options, the raw bytes")
     options.add_argument("--cmdline", metavar="TEXT", help="load options, as text")
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--profile", metavar="N", type=_profile, help="ask for a profile, as @N in the load options")
     group.add_argument("--stub", metavar="MODEL", help="take another stub than the UKI's own: 257, 262, next, ...")
     group.add_argument("--handover", metavar="NAME", help="how a firmware is handed over: qemu-v5 or none")
-    group.add_argument("--follow", action="store_true", help="boot again after a firmware update")
+    group.add_argument("--follow", action="store_true", help="boot again after a firmware update (not simulated yet)")
     group.add_argument(
         "--db",
         metavar="CERT",
@@ -78,17 +80,6 @@ def read(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise StubsimError(error.strerror or str(error), path=path) from error
-
-
-def warn(text: str) -> None:
-    tell("warning", text)
-
-
-def tell(level: str, text: str) -> None:
-    """One line on standard error."""
-    from stubsim.views.terminal import clean
-
-    print(f"stubsim: {level}: {clean(text)}", file=sys.stderr)
 
 
 def _profile(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
@@ -105,23 +106,26 @@ def _table(section: pe.Section, budget: Budget) -> Table:
         data = budget.data(section)
     except StubsimError as error:
         return Table(section, (), placed(error, section), {})
-    entries = hwids.walk(data)
-    found: StubsimError | None = None
+    return read_table(section, data, MODELS.values())
+
+
+def read_table(section: pe.Section, data: memoryview, models: Iterable[StubModel]) -> Table:
+    """A `.hwids`, and which of these stubs refuse it, by their id."""
+    table = Table(section, hwids.walk(data), None, {})
     try:
         hwids.parse(data)
     except StubsimError as error:
-        found = placed(error, section)
-    refused = {
-        name: reason
-        for name, model in MODELS.items()
-        if hwids.SECTION in model.sections and (reason := refused_table(model, section, data))
-    }
-    return Table(section, entries, found, refused)
+        table = table._replace(error=placed(error, section))
+    for model in models:
+        reason = _refused(model, table, data) if hwids.SECTION in model.sections else None
+        if reason is not None:
+            table.refused[model.id] = reason
+    return table
 
 
-def refused_table(model: StubModel, section: pe.Section, data: memoryview) -> StubsimError | None:
+def _refused(model: StubModel, table: Table, data: memoryview) -> StubsimError | None:
     """Why a stub refuses a `.hwids` as a whole, with the place; None: it does not."""
-    found = refusal(model, data, hwids.walk(data))
+    found = refusal(model, data, table.entries)
     if found is None:
         return None
     entry, status = found
@@ -129,15 +133,13 @@ def refused_table(model: StubModel, section: pe.Section, data: memoryview) -> St
         exact = model.refuses_inexact_descriptors
         return StubsimError(
             f"entry {entry.index} has descriptor {entry.type << 28 | entry.size:#010x}",
-            section=label(section),
+            section=label(table.section),
             offset=entry.offset,
             expected="0x1000001c, a devicetree" if exact else "type 1 (devicetree) or 2 (uefi-fw) in the highest digit",
         )
-    try:
-        hwids.parse(data)
-    except StubsimError as error:
-        return placed(error, section)
-    return StubsimError(f"entry {entry.index} is refused", section=label(section), offset=entry.offset)
+    if table.error is not None:
+        return table.error
+    return StubsimError(f"entry {entry.index} is refused", section=label(table.section), offset=entry.offset)
 
 
 def _firmware(section: pe.Section, budget: Budget) -> Firmware:

@@ -16,15 +16,18 @@ from typing import NamedTuple
 
 from stubsim.boot import DEFAULT_START, Boot, Start
 from stubsim.errors import StubsimError
-from stubsim.explain.diff_log_causes import PROFILE_TAG, Case, Item, Pair, cause, is_command_line, is_smbios
+from stubsim.explain.diff_log_causes import Case, Item, Pair, cause, is_command_line, is_smbios, smbios_is_measured
+from stubsim.explain.started_images import PCR_BOOT_MANAGER
 from stubsim.formats import authenticode, eventlog
 from stubsim.machine.tpm import replay
+from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
+from stubsim.stub.profile import PROFILE_EVENT_TAG
+from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
 from stubsim.trace import Measured
-from stubsim.uki import Uki
 
 _APPLICATION = eventlog.EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"]
 _NO_ACTION = eventlog.EVENT_TYPES["EV_NO_ACTION"]
-_SMBIOS, _BOOT_LOADER, _IMAGE, _CONFIG, _EXTENSIONS = 1, 4, 11, 12, 13
+_STUB_PCRS = (PCR_KERNEL_IMAGE, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
 
 
 class Difference(NamedTuple):
@@ -70,7 +73,7 @@ def compare(boot: Boot, log: eventlog.Log, start: Start = DEFAULT_START) -> Comp
     real = _split(boot, log, predicted, banks)
     pairs = [
         pair
-        for pcr in (_IMAGE, _CONFIG, _EXTENSIONS, _SMBIOS)
+        for pcr in (*_STUB_PCRS, PCR_PLATFORM_CONFIG)
         for pair in _aligned(_of(predicted, pcr), _of(real.items, pcr), banks)
     ]
     pairs += [Pair("extra", None, item) for item in real.earlier]
@@ -92,7 +95,7 @@ def compare(boot: Boot, log: eventlog.Log, start: Start = DEFAULT_START) -> Comp
         tuple(differences),
         dict(sorted(real.skipped.items())),
         tuple(real.hints),
-        {bank: {pcr: v for pcr, v in values.items() if _IMAGE <= pcr <= _EXTENSIONS} for bank, values in pcrs.items()},
+        {bank: {pcr: value for pcr, value in values.items() if pcr in _STUB_PCRS} for bank, values in pcrs.items()},
     )
 
 
@@ -121,29 +124,30 @@ def _split(boot: Boot, log: eventlog.Log, predicted: Sequence[Item], banks: Sequ
         hints.append(f"the boot is predicted to fail: {boot.outcome.message}")
     started, hint = _started(boot, log, banks)
     hints += hint
-    images = [item.place for item in items if item.pcr == _IMAGE]
+    images = [item.place for item in items if item.pcr == PCR_KERNEL_IMAGE]
     # Where the UKI was started, unless its stub measured nothing from there on.
     started = started if any(place > started for place in images) else -1
     first = min((place for place in images if place > started), default=len(log.events))
 
     found = _Log([], [], Counter(), hints)
-    smbios_unknown = boot.host.structures is None and boot.model.measures_smbios and not _has_pcr_smbios(boot)
-    expects_smbios = any(item.pcr == _SMBIOS for item in predicted)
+    smbios_unknown = boot.host.structures is None and boot.model.measures_smbios and not smbios_is_measured(boot.host)
+    expects_smbios = any(item.pcr == PCR_PLATFORM_CONFIG for item in predicted)
     for item in items:
         early = item.place < first
-        if item.pcr in (_IMAGE, _EXTENSIONS) and item.place < started:
+        # The profile is measured before PCR 11; all else there is the boot loader's.
+        is_profile = item.tag == PROFILE_EVENT_TAG and item.place > started
+        if item.pcr in (PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS) and item.place < started:
             found.earlier.append(item)
         elif (
-            item.pcr in (_IMAGE, _EXTENSIONS)
-            # The profile is measured before PCR 11; all else there is the boot loader's.
-            or (item.pcr == _CONFIG and (not early or (item.tag == PROFILE_TAG and item.place > started)))
+            item.pcr in (PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS)
+            or (item.pcr == PCR_KERNEL_CONFIG and (is_profile or not early))
             or (is_smbios(item) and not smbios_unknown and (expects_smbios or not early))
         ):
             found.items.append(item)
         else:
             found.skipped[item.pcr] += 1
 
-    if count := found.skipped[_CONFIG]:
+    if count := found.skipped[PCR_KERNEL_CONFIG]:
         events = "1 event" if count == 1 else f"{count} events"
         hints.append(f"PCR 12 has {events} from before the stub, by a boot loader: its value is not the stub's alone")
     smbios = [item.place for item in found.items if is_smbios(item)]
@@ -157,13 +161,13 @@ def _started(boot: Boot, log: eventlog.Log, banks: Sequence[str]) -> tuple[int, 
     applications = [
         (place, event)
         for place, event in enumerate(log.events)
-        if (event.pcr, event.type) == (_BOOT_LOADER, _APPLICATION)
+        if (event.pcr, event.type) == (PCR_BOOT_MANAGER, _APPLICATION)
     ]
     if not applications:
         return -1, ["the log does not say which images were started (no boot application in PCR 4)"]
     bank = "sha256" if "sha256" in banks else banks[0]
     try:
-        digest = _authenticode(boot.uki, bank)
+        digest = authenticode.digest(boot.uki.image, bank)
     except StubsimError as error:
         return -1, [f"whether this UKI was started is not known, it has no Authenticode digest: {error.message}"]
     places = [place for place, event in applications if event.digests.get(bank) == digest]
@@ -172,17 +176,6 @@ def _started(boot: Boot, log: eventlog.Log, banks: Sequence[str]) -> tuple[int, 
     many = "the image" if len(applications) == 1 else f"none of the {len(applications)} images"
     has = "does not have" if len(applications) == 1 else "has"
     return -1, [f"this log is of another UKI: {many} started (PCR 4) {has} this file's digest, {bank} {digest.hex()}"]
-
-
-def _authenticode(uki: Uki, bank: str) -> bytes:
-    # Sections that lie one over the other would be hashed again and again.
-    if sum(section.raw_size for section in uki.image.sections) > uki.size:
-        raise StubsimError("the sections overlap in the file", path=uki.path)
-    return authenticode.digest(uki.image, bank)
-
-
-def _has_pcr_smbios(boot: Boot) -> bool:
-    return any(variable.name == "LoaderPcrSMBIOS" for variable in boot.host.variables)
 
 
 def _of(items: Sequence[Item], pcr: int) -> list[Item]:
@@ -244,7 +237,7 @@ def _in_boot_order(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _key(item: Item, bank: str) -> tuple[object, ...]:
     """What an event says it is; of the two events of a section, which one."""
-    is_name = item.pcr == _IMAGE and item.digests.get(bank) == _name_digest(item.description, bank)
+    is_name = item.pcr == PCR_KERNEL_IMAGE and item.digests.get(bank) == _name_digest(item.description, bank)
     return item.type, item.tag, item.description, is_name
 
 
@@ -254,7 +247,7 @@ def _name_digest(name: str, bank: str) -> bytes:
 
 def _slot(item: Item) -> str | None:
     """Events whose text is their content stand for each other: another profile, another command line."""
-    if item.tag == PROFILE_TAG:
+    if item.tag == PROFILE_EVENT_TAG:
         return "profile"
     return "command line" if is_command_line(item) else None
 

@@ -9,21 +9,29 @@ from stubsim.boot import Boot, Start
 from stubsim.errors import StubsimError
 from stubsim.formats import efifw, eventlog, fdt, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16
+from stubsim.hosts import Host
 from stubsim.stub.arguments import mangle, split_shell_line
+from stubsim.stub.cmdline import CMDLINE_EXTRA
+from stubsim.stub.devicetree import DEVICETREE_ADDON_EVENT_TAG
+from stubsim.stub.initrd import INITRD_ADDON_EVENT_TAG, UCODE_ADDON_EVENT_TAG
+from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE
 from stubsim.stub.models import MODELS
+from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.stub.sidecars import TABLE as SIDECARS
+from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
 from stubsim.trace import Measured
 
-# Event tags as recorded on systemd-stub 257.13 and 262.1.
-PROFILE_TAG = 0x13AED6DB
-_ADDONS = {0x6C46F751: "devicetree addon", 0xDAC08E1A: "microcode addon", 0x49DFFE0F: "initrd addon"}
+_ADDONS = {
+    DEVICETREE_ADDON_EVENT_TAG: "devicetree addon",
+    UCODE_ADDON_EVENT_TAG: "microcode addon",
+    INITRD_ADDON_EVENT_TAG: "initrd addon",
+}
 _SMBIOS = {
     "smbios:type1": "the system information, with serial number and UUID,",
     "smbios:type2": "the base board",
     "smbios:type11": "the OEM strings",
 }
 _ARCHIVES = {row.description: row for row in SIDECARS}
-_CMDLINE_EXTRA = b"io.systemd.stub.kernel-cmdline-extra="
 
 
 class Item(NamedTuple):
@@ -86,7 +94,7 @@ class Case(NamedTuple):
     def of(cls, boot: Boot, start: Start, bank: str, log: Sequence[Item], earlier: Sequence[Item]) -> Case:
         contents: dict[str, set[bytes]] = {}
         for item in log:
-            if item.pcr == 11:
+            if item.pcr == PCR_KERNEL_IMAGE:
                 contents.setdefault(item.description, set()).add(item.digests.get(bank, b""))
         return cls(
             boot,
@@ -102,23 +110,27 @@ class Case(NamedTuple):
 
 def is_smbios(item: Item) -> bool:
     """One of the SMBIOS events of PCR 1; in a confidential guest they have no tag."""
-    return item.pcr == 1 and item.type in ("EV_EVENT_TAG", "EV_IPL") and item.description in _SMBIOS
+    return item.pcr == PCR_PLATFORM_CONFIG and item.type in ("EV_EVENT_TAG", "EV_IPL") and item.description in _SMBIOS
+
+
+def smbios_is_measured(host: Host) -> bool:
+    """Whether a boot loader says that it has measured SMBIOS already."""
+    return any(variable.name == "LoaderPcrSMBIOS" for variable in host.variables)
 
 
 def is_command_line(item: Item) -> bool:
     """Load options, the addons' or SMBIOS's command line: their event's text is what was measured."""
-    return item.pcr == 12 and item.type == "EV_IPL" and item.description not in _ARCHIVES
+    return item.pcr == PCR_KERNEL_CONFIG and item.type == "EV_IPL" and item.description not in _ARCHIVES
 
 
 def cause(case: Case, pair: Pair) -> str:
     """The likely cause in one sentence; what comes out of the log is quoted with escapes."""
-    item = pair.item
     for applies, explain in _RULES:
-        if applies(case, item):
+        if applies(pair.item):
             text = explain(case, pair)
             if text is not None:
                 return text
-    return _any(case, pair)
+    return _any(pair)
 
 
 Explain = Callable[[Case, Pair], str | None]
@@ -143,16 +155,13 @@ def _order(case: Case, pair: Pair) -> str | None:
 
 
 def _profile(case: Case, pair: Pair) -> str | None:
-    if pair.kind == "missing" and pair.predicted is not None:
-        return f"the machine booted profile 0, predicted is profile {pair.predicted.description}"
+    predicted = "0" if pair.predicted is None else pair.predicted.description
     if pair.logged is None:
-        return None
+        return f"the machine booted profile 0, predicted is profile {predicted}"
     booted = pair.logged.description
-    if pair.kind == "extra":
-        return f"the machine booted profile {booted!r}, predicted is profile 0 (--profile)"
-    if pair.predicted is not None and pair.predicted.description != booted:
-        return f"the machine booted profile {booted!r}, predicted is profile {pair.predicted.description} (--profile)"
-    return None
+    if pair.predicted is not None and booted == predicted:
+        return None
+    return f"the machine booted profile {booted!r}, predicted is profile {predicted} (--profile)"
 
 
 def _smbios(case: Case, pair: Pair) -> str | None:
@@ -169,7 +178,7 @@ def _smbios(case: Case, pair: Pair) -> str | None:
         return f"{what}: the machine has fewer structures of this type than the host file's table"
     if not case.boot.model.measures_smbios:
         return f"SMBIOS measured by the stub: 262 or later; predicted is stub {case.boot.model.id}"
-    if any(variable.name == "LoaderPcrSMBIOS" for variable in case.boot.host.variables):
+    if smbios_is_measured(case.boot.host):
         return "SMBIOS measured by the stub: LoaderPcrSMBIOS, which the host file has, was not set on the machine"
     return f"{what}: the machine has more structures of this type than the host file's table"
 
@@ -240,33 +249,27 @@ def _addon(case: Case, pair: Pair) -> str | None:
     return f"{what} was measured, but is not predicted{_no_esp(case)}"
 
 
-def _command_line(case: Case, pair: Pair) -> str | None:
-    given = _given(case)
-    if pair.kind == "differs" and pair.predicted is not None and pair.logged is not None:
+def _command_line(case: Case, pair: Pair) -> str:
+    text = repr(pair.item.description)
+    if pair.predicted is not None:
         what = _origin(case, pair.predicted.description)
-        return (
-            f"the {what} differ: the log has {pair.logged.description!r}, predicted is {pair.predicted.description!r}"
-        )
-    if pair.kind == "missing" and pair.predicted is not None:
-        text = repr(pair.predicted.description)
-        what = _origin(case, pair.predicted.description)
+        if pair.logged is not None:
+            return f"the {what} differ: the log has {pair.logged.description!r}, predicted is {text}"
         if what == "load options":
             return f"the log lacks the load options that were given, {text}: Secure Boot drops them, or there were none"
         if what == "SMBIOS arguments":
             return f"the log lacks the arguments of the host's SMBIOS type 11, {text}"
         return f"the log lacks the addons' arguments, {text}: the machine has no such addon, or refused it"
-    if pair.kind == "extra" and pair.logged is not None:
-        text = repr(pair.logged.description)
-        if given and pair.logged.description in given:
-            why = "Secure Boot is on" if case.boot.host.secure_boot else f"stub {case.boot.model.id}"
-            return f"the log has the load options, {text}, which are dropped in the prediction ({why})"
-        if pair.logged.place == case.first_command_line and not given:
-            return f"the log has load options that were not given: {text} (or arguments of addons or SMBIOS type 11)"
-        return f"the log has arguments of addons or SMBIOS type 11 that are not predicted: {text}{_no_esp(case)}"
-    return None
+    given = _given(case)
+    if given and pair.item.description in given:
+        why = "Secure Boot is on" if case.boot.host.secure_boot else f"stub {case.boot.model.id}"
+        return f"the log has the load options, {text}, which are dropped in the prediction ({why})"
+    if pair.item.place == case.first_command_line and not given:
+        return f"the log has load options that were not given: {text} (or arguments of addons or SMBIOS type 11)"
+    return f"the log has arguments of addons or SMBIOS type 11 that are not predicted: {text}{_no_esp(case)}"
 
 
-def _any(case: Case, pair: Pair) -> str:
+def _any(pair: Pair) -> str:
     item = pair.item
     what = f"{item.type} event {item.description!r} of PCR {item.pcr}"
     if pair.kind == "extra":
@@ -274,17 +277,17 @@ def _any(case: Case, pair: Pair) -> str:
     return f"the {what} {'is not in the log' if pair.kind == 'missing' else 'has another digest in the log'}"
 
 
-_RULES: tuple[tuple[Callable[[Case, Item], bool], Explain], ...] = (
-    (lambda case, item: True, _no_stub),
-    (lambda case, item: True, _earlier),
-    (lambda case, item: True, _order),
-    (lambda case, item: item.pcr == 12 and item.tag == PROFILE_TAG, _profile),
-    (lambda case, item: is_smbios(item), _smbios),
-    (lambda case, item: item.pcr == 11 and item.description in (".efifw", ".dtbauto"), _choice),
-    (lambda case, item: item.pcr == 11 and item.description in MODELS["262"].sections, _section),
-    (lambda case, item: item.description in _ARCHIVES and item.pcr == _ARCHIVES[item.description].pcr, _archive),
-    (lambda case, item: item.pcr == 12 and item.tag in _ADDONS, _addon),
-    (lambda case, item: is_command_line(item), _command_line),
+_RULES: tuple[tuple[Callable[[Item], bool], Explain], ...] = (
+    (lambda item: True, _no_stub),
+    (lambda item: True, _earlier),
+    (lambda item: True, _order),
+    (lambda item: item.pcr == PCR_KERNEL_CONFIG and item.tag == PROFILE_EVENT_TAG, _profile),
+    (is_smbios, _smbios),
+    (lambda item: item.pcr == PCR_KERNEL_IMAGE and item.description in (".efifw", ".dtbauto"), _choice),
+    (lambda item: item.pcr == PCR_KERNEL_IMAGE and item.description in MODELS["262"].sections, _section),
+    (lambda item: item.description in _ARCHIVES and item.pcr == _ARCHIVES[item.description].pcr, _archive),
+    (lambda item: item.pcr == PCR_KERNEL_CONFIG and item.tag in _ADDONS, _addon),
+    (is_command_line, _command_line),
 )
 
 
@@ -336,7 +339,7 @@ def _given(case: Case) -> str:
 def _origin(case: Case, text: str) -> str:
     """Where a predicted command line event comes from."""
     for string in case.boot.host.oem_strings:
-        if string.startswith(_CMDLINE_EXTRA) and mangle(decode_utf8(string[len(_CMDLINE_EXTRA) :])) == text:
+        if string.startswith(CMDLINE_EXTRA) and mangle(decode_utf8(string[len(CMDLINE_EXTRA) :])) == text:
             return "SMBIOS arguments"
     return "load options" if text in _given(case) else "addons' arguments"
 

@@ -164,9 +164,10 @@ def in_every_case(measurement: Measurement) -> Values:
     common: Values = {}
     for bank, values in first.pcrs.items():
         common[bank] = {
-            pcr: value for pcr, value in values.items()
+            pcr: value
+            for pcr, value in values.items()
             if all(case.pcrs.get(bank, {}).get(pcr) == value for case in others)
-        }  # fmt: skip
+        }
     return common
 
 

@@ -6,15 +6,15 @@ comes to them. Which CHID type a GUID belongs to cannot be read from it, so any 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import permutations
 from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.boot import Boot, Start
-from stubsim.digests import Bytes, Digests
 from stubsim.errors import StubsimError
 from stubsim.explain.quiet import quiet_context
+from stubsim.explain.selection import KINDS
 from stubsim.formats import fdt, hwids, pe
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.arguments import UINT_MAX
@@ -32,7 +32,6 @@ _LOOKS_MAX = 1 << 18
 _LISTED_MAX = 64
 _NULL = UUID(int=0)
 _PANEL_TYPES = (15, 16, 17)
-_WORDS = {hwids.DEVICETREE: ("devicetree", "compatible"), hwids.UEFI_FW: ("uefi-fw", "fwid")}
 
 # What one look-up found: None while no entry matched, else the section, or none that fits the entry.
 Found = tuple[pe.Section | None] | None
@@ -112,7 +111,7 @@ def possible(boot: Boot, start: Start) -> tuple[Possible, ...]:
     The boot must have come as far as the kernel. Raises StubsimError when there are more than COMBINATIONS_MAX ways.
     """
     assert boot.prepared is not None
-    context = quiet_context(boot, start)._replace(digests=_Remembered(boot.host.tpm or ()))
+    context = quiet_context(boot, start)
     profile, profiles = boot.prepared.profile, boot.uki.profiles
     tables = [boot.uki.base]
     if boot.model.takes_profiles and profile != UINT_MAX and profile < len(profiles):
@@ -143,28 +142,22 @@ Way = tuple[str, list[pe.Section | None], list[pe.Section | None]]
 def _ways(boot: Boot, parts: Sequence[_Part]) -> list[Way]:
     """Condition, and the `.dtbauto` and `.efifw` of each part, for everything that can happen."""
     model = boot.model
-    kinds = [
-        kind
-        for kind, used in (
-            (hwids.DEVICETREE, model.matches_devicetree_entries),
-            (hwids.UEFI_FW, model.matches_firmware_entries),
-        )
-        if used
-    ]
+    kinds = [hwids.DEVICETREE] if model.matches_devicetree_entries else []
+    kinds += [hwids.UEFI_FW] if model.matches_firmware_entries else []
     none: list[pe.Section | None] = [None] * len(parts)
     ways: list[Way] = []
 
-    compatibles: list[str] = []
-    if model.matches_devicetree_entries:
-        compatibles = list(dict.fromkeys(text for part in parts for text in part.compatibles()))
-    own_tree = any(s.name == ".dtbauto" for part in parts for s in part.table) and model.matches_devicetree_entries
+    own_tree = hwids.DEVICETREE in kinds and any(s.name == ".dtbauto" for part in parts for s in part.table)
 
     lead = ["the firmware brings no devicetree"] if own_tree else []
     for words, found in _look_ups(boot, parts, kinds):
         ways.append(("; ".join(lead + words), found.get(hwids.DEVICETREE, none), found.get(hwids.UEFI_FW, none)))
     if own_tree:
-        trees = [(f"the firmware's devicetree is for {text!r}", [p.by_firmware_tree(text) for p in parts])
-                 for text in compatibles]  # fmt: skip
+        compatibles = dict.fromkeys(text for part in parts for text in part.compatibles())
+        trees = [
+            (f"the firmware's devicetree is for {text!r}", [part.by_firmware_tree(text) for part in parts])
+            for text in compatibles
+        ]
         trees.append(("the firmware's devicetree fits no .dtbauto", none))
         # It stops the look-up of devicetrees, not that of firmware.
         without = _look_ups(boot, parts, [kind for kind in kinds if kind != hwids.DEVICETREE])
@@ -258,7 +251,7 @@ def _condition(
     for kind in dict.fromkeys(kind for kind, _ in tables):
         rows = [(table, found) for (k, table), found in zip(tables, state, strict=True) if k == kind]
         if any(table for table, _ in rows) and all(found is None for _, found in rows):
-            words.append(f"no {_WORDS[kind][0]} entry matches")
+            words.append(f"no {KINDS[kind].word} entry matches")
     return words
 
 
@@ -273,7 +266,7 @@ def _texts(parts: Sequence[_Part], kinds: Sequence[int], classes: Sequence[_Clas
     for row in classes:
         mine = [entry for guid in row.guids for entry in entries[guid]]
         names = dict.fromkeys(repr(entry.name) for entry in mine if entry.name is not None)
-        strings = dict.fromkeys(" ".join((*_WORDS[entry.type], _string(entry))) for entry in mine)
+        strings = dict.fromkeys(_entry(entry) for entry in mine)
         number = "CHID" if len(row.guids) == 1 else "one of the CHIDs"
         guids = _listed([str(guid) for guid in row.guids])
         texts[row] = f"{number} {guids} ({_listed([*names, *strings])})"
@@ -287,10 +280,11 @@ def _listed(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_LISTED_MAX]) + more
 
 
-def _string(entry: hwids.Entry) -> str:
+def _entry(entry: hwids.Entry) -> str:
+    kind, string = KINDS[entry.type], repr(entry.string)
     if entry.string is None:
-        return "missing" if entry.string_offset == 0 else "outside of .hwids, taken as no match"
-    return repr(entry.string)
+        string = "missing" if entry.string_offset == 0 else "outside of .hwids, taken as no match"
+    return f"{kind.word} {kind.string} {string}"
 
 
 def _measured(context: Context, found: dict[str, pe.Section]) -> Possible:
@@ -299,21 +293,6 @@ def _measured(context: Context, found: dict[str, pe.Section]) -> Possible:
     measure_sections(context._replace(tpm=tpm, emit=events.append), Sections(context.uki, found, {}, None), Measured())
     values = {bank: pcrs[PCR_KERNEL_IMAGE] for bank, pcrs in tpm.pcrs().items()}
     return Possible((), found.get(".dtbauto"), found.get(".efifw"), values, tuple(events))
-
-
-class _Remembered(Digests):
-    """Digests that keep those of the smaller sections too: each is measured many times over."""
-
-    def __init__(self, banks: Sequence[str]) -> None:
-        super().__init__(banks)
-        self._known: dict[int, tuple[Bytes, dict[str, bytes]]] = {}
-
-    def of(self, data: Bytes, banks: Iterable[str] | None = None) -> dict[str, bytes]:
-        if banks is not None or not isinstance(data, memoryview):
-            return super().of(data, banks)
-        if id(data) not in self._known:
-            self._known[id(data)] = data, super().of(data)
-        return self._known[id(data)][1]
 
 
 def _limit(count: int, most: int, what: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stubsim.boot import Boot, Start, loaded_image
-from stubsim.formats import pe
 from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import Variables
@@ -12,14 +11,13 @@ from stubsim.stub.context import Context
 
 def quiet_context(boot: Boot, start: Start) -> Context:
     """The context of a boot with a fresh TPM; its events and messages go nowhere."""
-    machine = pe.MACHINES.get(boot.uki.image.machine, f"{boot.uki.image.machine:#06x}")
     return Context(
         uki=boot.uki,
         image=loaded_image(boot.uki, start),
         host=boot.host,
         model=boot.model,
-        machine=machine,
-        memory=Memory(boot.host.memory, machine),
+        machine=boot.uki.machine,
+        memory=Memory(boot.host.memory, boot.uki.machine),
         tpm=Tpm(boot.host.tpm),
         variables=Variables(boot.host.variables),
         digests=boot.digests,

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from stubsim.boot import Boot
 from stubsim.formats import hwids
 from stubsim.stub.chid_match import Match
 
-_KINDS = ((hwids.DEVICETREE, ".dtbauto", "devicetree"), (hwids.UEFI_FW, ".efifw", "uefi-fw"))
+
+class Kind(NamedTuple):
+    """A type of `.hwids` entry: ukify's words for it and for its string, and the section the string leads to."""
+
+    word: str
+    string: str
+    section: str
+
+
+KINDS = {
+    hwids.DEVICETREE: Kind("devicetree", "compatible", ".dtbauto"),
+    hwids.UEFI_FW: Kind("uefi-fw", "fwid", ".efifw"),
+}
 
 
 def reasons(boot: Boot) -> tuple[str, ...]:
@@ -15,11 +29,12 @@ def reasons(boot: Boot) -> tuple[str, ...]:
     if sections is None:
         return ()
     present = {section.name for section in boot.uki.image.sections}
-    return tuple(_reason(boot, kind, section, word) for kind, section, word in _KINDS if section in present)
+    return tuple(_reason(boot, kind) for kind, words in KINDS.items() if words.section in present)
 
 
-def _reason(boot: Boot, kind: int, name: str, word: str) -> str:
+def _reason(boot: Boot, kind: int) -> str:
     assert boot.sections is not None
+    word, _, name = KINDS[kind]
     section = boot.sections.section(name)
     match = boot.sections.matches.get(kind)
     if kind == hwids.DEVICETREE and boot.host.devicetree is not None:
@@ -28,12 +43,13 @@ def _reason(boot: Boot, kind: int, name: str, word: str) -> str:
         return f"{name}: the firmware's devicetree decides alone, and no section has its first compatible"
     if match is not None and section is not None:
         return f"{name}: section {section.index} is the first for {_matched(match, word)}"
-    return f"{name}: {_why_none(boot, kind, name, word, match)}"
+    return f"{name}: {_why_none(boot, kind, match)}"
 
 
-def _why_none(boot: Boot, kind: int, name: str, word: str, match: Match | None) -> str:
+def _why_none(boot: Boot, kind: int, match: Match | None) -> str:
     assert boot.sections is not None
     model = boot.model
+    word, _, name = KINDS[kind]
     if name not in model.sections:
         return f"stub {model.id} does not know the section"
     if kind == hwids.UEFI_FW and not model.matches_firmware_entries:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
-from stubsim.explain.contents import Part, Table, accepted_firmware, label, placed, refused_table
+from stubsim.explain.contents import Part, Table, accepted_firmware, label, placed, read_table
+from stubsim.explain.selection import KINDS
 from stubsim.formats import fdt, hwids, pe
 from stubsim.stub.models import MODELS, StubModel
 from stubsim.trace import Log
@@ -122,13 +123,11 @@ def _without_table(subject: Subject) -> Iterator[str]:
 def _unnamed(subject: Subject) -> Iterator[str]:
     """Blobs that no entry leads to, be it because an earlier one answers to the same name."""
     for part in subject.parts:
-        named = (
-            {kind: {e.string for e in part.table.entries if e.type == kind} for kind in _KINDS} if part.table else {}
-        )
+        named = {kind: {e.string for e in part.table.entries if e.type == kind} for kind in KINDS} if part.table else {}
         seen: dict[tuple[int, str], int] = {}
         for kind, section, string in _named_blobs(part):
             first = seen.setdefault((kind, string), section.index)
-            word, _ = _KINDS[kind]
+            word = KINDS[kind].string
             if first != section.index:
                 yield f"{label(section)} has the {word} {string!r} of section {first}, which a stub takes instead"
             elif kind in named and string not in named[kind]:
@@ -147,10 +146,10 @@ def _unfounded(subject: Subject) -> Iterator[str]:
         for entry in part.table.entries:
             # An offset that leads nowhere is told by the rule for tables.
             told = entry.string is None and entry.string_offset
-            if entry.type in _KINDS and not told and (entry.type, entry.string) not in there:
+            if entry.type in KINDS and not told and (entry.type, entry.string) not in there:
                 missing.setdefault((entry.type, entry.string), []).append(entry)
         for (kind, string), entries in missing.items():
-            word, section = _KINDS[kind]
+            _, word, section = KINDS[kind]
             if string is None:
                 yield f"{_entries(part.table, entries)}: no {word}; who matches it gets nothing"
             else:
@@ -162,7 +161,6 @@ RULES: tuple[Callable[[Subject], Iterable[str]], ...] = (
     _stub, _kernel, _ignored, _hidden, _tables, _blobs, _without_table, _unfounded, _unnamed,
 )  # fmt: skip
 
-_KINDS = {hwids.DEVICETREE: ("compatible", ".dtbauto"), hwids.UEFI_FW: ("fwid", ".efifw")}
 _ELSE = {
     hwids.DEVICETREE: "; used only where the firmware brings a devicetree with that compatible",
     hwids.UEFI_FW: "; never selected",
@@ -199,28 +197,30 @@ _BAD_BLOB = {"Found bad efifw blob in PE section ": ".efifw", "Found bad DT blob
 
 
 def _explained(boot: Boot, message: str) -> str:
-    tables = [boot.uki.base, *(profile.sections for profile in boot.uki.profiles)]
-    if boot.prepared is not None and boot.uki.profiles:
-        tables = [boot.uki.base, *(tables[boot.prepared.profile + 1 :][:1])]
-    if message.startswith(_REFUSED_TABLE):
-        for table in tables:
-            section = next((section for section in table if section.name == hwids.SECTION), None)
-            error = section and refused_table(boot.model, section, boot.uki.data(section))
+    profiles = boot.uki.profiles
+    if boot.prepared is not None:
+        profiles = profiles[boot.prepared.profile :][:1]
+    for sections in (boot.uki.base, *(profile.sections for profile in profiles)):
+        if message.startswith(_REFUSED_TABLE):
+            table = next((section for section in sections if section.name == hwids.SECTION), None)
+            read = table and read_table(table, boot.uki.data(table), [boot.model])
+            error = read and read.refused.get(boot.model.id)
             if error:
                 return f"{error}: the stub refuses the table and selects nothing by it"
-    for start, name in _BAD_BLOB.items():
-        number = int(message[len(start) :]) if message.startswith(start) else None
-        for table in tables if number is not None else ():
-            section = table[number] if number is not None and number < len(table) else None
-            error = section and _bad_blob(boot, section, name)
-            if error:
-                return f"{error}: the stub skips it"
+        for start, name in _BAD_BLOB.items():
+            if message.startswith(start):
+                number = int(message.removeprefix(start))
+                error = _bad_blob(boot, sections[number : number + 1], name)
+                if error:
+                    return f"{error}: the stub skips it"
     return message
 
 
-def _bad_blob(boot: Boot, section: pe.Section, name: str) -> StubsimError | None:
-    if section.name != name:
+def _bad_blob(boot: Boot, sections: tuple[pe.Section, ...], name: str) -> StubsimError | None:
+    """What is wrong with the section, if there is one and it has that name."""
+    if not sections or sections[0].name != name:
         return None
+    (section,) = sections
     try:
         data = boot.uki.data(section)
         accepted_firmware(section, data) if name == ".efifw" else fdt.root_compatible(data)

@@ -21,6 +21,9 @@ def digest(image: pe.Image | memoryview | bytes, algorithm: str = "sha256") -> b
     """The PE hash by a hashlib algorithm; StubsimError where the bytes are no PE image that can be hashed."""
     if not isinstance(image, pe.Image):
         image = pe.open_bytes(image, "PE image")
+    # Sections that lie one over the other would be hashed again and again.
+    if sum(section.raw_size for section in image.sections) > len(image.data):
+        raise StubsimError("the sections overlap in the file", path=image.path)
     state = hashlib.new(algorithm, usedforsecurity=False)
     for start, end in _ranges(image):
         for at in range(start, end, _CHUNK):

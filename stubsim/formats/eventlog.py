@@ -115,13 +115,11 @@ def type_name(number: int) -> str:
     return _EVENT_NAMES.get(number) or f"{number:#x}"
 
 
-def ipl(text: str) -> bytes:
-    """The data of an EV_IPL event as systemd-stub writes it: the description in UTF-16 with its NUL."""
-    return utf16z(text)
-
-
 def tagged(tag: int, text: str) -> bytes:
-    """The data of an EV_EVENT_TAG event as systemd-stub writes it: tag, size in bytes, UTF-16 text with its NUL."""
+    """The data of an EV_EVENT_TAG event as systemd-stub writes it: tag, size in bytes, UTF-16 text with its NUL.
+
+    That of an EV_IPL event is the text alone.
+    """
     description = utf16z(text)
     return _U32_U32.pack(tag, len(description)) + description
 

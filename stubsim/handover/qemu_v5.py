@@ -10,7 +10,6 @@ from stubsim.machine.fwcfg import FwCfg, FwCfgError
 from stubsim.machine.memory import Memory
 from stubsim.trace import Emit, FwCfgWritten, Staged
 
-DIALECT = "qemu-v5"
 PROPOSAL = (
     'qemu-v5 is a proposed protocol, the QEMU patch "hw/misc/vmfwupdate" v5 of 29 January 2025 (quoted in systemd '
     "pull request 35091): no released stub performs this hand-over and no released QEMU has the device"

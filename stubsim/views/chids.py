@@ -73,7 +73,7 @@ def _draw(console: Console, report: Json) -> None:
         console.print()
         head = Text(f"{row['type']:>2}  ", "bold")
         head.append(row["chid"] or "absent", "" if row["chid"] else "dim")
-        if row["priority"] is not None:
+        if row["chid"] and row["priority"] is not None:
             head.append(f"  matched, priority {row['priority']}", "green")
         console.print(head)
         if row["absent"] is not None:

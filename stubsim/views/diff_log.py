@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stubsim.boot import Boot
 from stubsim.explain.diff_log import Comparison, Difference
 from stubsim.explain.diff_log_causes import Item
 from stubsim.trace import Unknown
-from stubsim.views.json import hexed, of_kind, uki_json, verified
+from stubsim.views.json import Json, hexed, model_json, of_kind, uki_json, unknown_json
 from stubsim.views.terminal import Screen, clean, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Json = dict[str, Any]
 
 # Enough of a digest to tell two apart by eye; the JSON has them whole.
 _SHORT = 16
@@ -31,7 +29,7 @@ def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
     return {
         "schema": "stubsim/diff-log/1",
         "uki": uki_json(boot),
-        "model": {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))},
+        "model": model_json(boot),
         "host": boot.host.name,
         "log": log,
         "equal": not differences,
@@ -43,7 +41,7 @@ def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
         "differences": differences,
         "pcrs": {"predicted": _pcrs(boot.pcrs, banks), "logged": _pcrs(comparison.pcrs, banks)},
         "assumed": list(boot.assumed),
-        "unknown": [{"what": row.what, "why": row.why, "affects": list(row.affects)} for row in unknown],
+        "unknown": [unknown_json(row) for row in unknown],
     }
 
 
@@ -92,14 +90,26 @@ def _draw(console: Console, report: Json) -> None:
         _draw_first(console, report["first"])
     console.print()
     for key, value in _facts(report, events):
-        console.print(f"{key:<14}{clean(value)}", overflow="fold")
+        _line(console, f"{key:<14}", clean(value))
     if report["differences"]:
         _draw_all(console, report["differences"])
     _draw_pcrs(console, report)
     for text in report["assumed"]:
-        console.print(f"- {clean(text)}", overflow="fold")
+        _line(console, "- ", clean(text))
     for row in report["unknown"]:
-        console.print(f"- unknown: {clean(row['what'])} ({clean(row['why'])})", overflow="fold")
+        _line(console, "- ", f"unknown: {clean(row['what'])} ({clean(row['why'])})")
+
+
+def _line(console: Console, mark: str, text: str) -> None:
+    """A line whose continuations are indented below its text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(mark), Text(text))
+    console.print(grid)
 
 
 def _facts(report: Json, events: str) -> list[tuple[str, str]]:

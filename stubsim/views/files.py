@@ -7,6 +7,8 @@ from stubsim.formats import efifw
 
 Parts = list[bytes | memoryview]
 
+NAMES = ("firmware", "kernel", "initrd", "cmdline", "devicetree")
+
 
 def handed_over(boot: Boot) -> dict[str, Parts]:
     """File name -> content: firmware, kernel, initrd, cmdline (UTF-8, no newline), devicetree; what there is of them.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import Budget, Firmware, Part, Table, Tree, read
+from stubsim.explain.selection import KINDS
 from stubsim.explain.warnings import Subject, warnings
 from stubsim.formats import authenticode, hwids, payload, pe
 from stubsim.stub.models import choose
@@ -19,14 +20,12 @@ Json = dict[str, Any]
 
 # Sets for hundreds of machines are shown whole; only a hostile table has more.
 _MOST_ENTRIES = 4096
-_KINDS = {hwids.DEVICETREE: ("devicetree", "compatible"), hwids.UEFI_FW: ("uefi-fw", "fwid")}
 
 
 def inspect_json(uki: Uki) -> Json:
     """The contract of `stubsim inspect --format json`; see the schema of the same name."""
     model, reason = choose(uki.stub)
     parts = read(uki, Budget(uki))
-    machine = pe.MACHINES.get(uki.image.machine, f"{uki.image.machine:#06x}")
     digest, unhashed = _authenticode(uki)
     found = warnings(Subject(uki, model, reason, parts))
     hashes = Budget(uki)
@@ -37,14 +36,14 @@ def inspect_json(uki: Uki) -> Json:
             "size": uki.size,
             "sha256": _sha256(uki.image.data),
             "authenticode": digest,
-            "machine": machine,
+            "machine": uki.machine,
             "stub": None if uki.stub is None else uki.stub._asdict(),
         },
         "model": {
             "id": model.id,
             "reason": reason,
             # Recorded on x86-64 only.
-            "verified": list(model.verified) if machine == "x64" else [],
+            "verified": list(model.verified) if uki.machine == "x64" else [],
         },
         "sections": [_section(uki, section, part, hashes) for part in parts for section in part.sections],
         "profiles": [
@@ -66,8 +65,6 @@ def _sha256(data: memoryview) -> str:
 
 def _authenticode(uki: Uki) -> tuple[str | None, list[str]]:
     """The digest, or None and why."""
-    if sum(section.raw_size for section in uki.image.sections) > uki.size:
-        return None, ["no Authenticode digest: the sections overlap in the file"]
     try:
         return authenticode.digest(uki.image).hex(), []
     except StubsimError as error:
@@ -103,9 +100,10 @@ def _table(table: Table, part: Part) -> Json:
 
 def _entry(entry: hwids.Entry) -> Json:
     row: Json = {"index": entry.index, "type": str(entry.type), "chid": str(entry.chid), "name": entry.name}
-    if entry.type in _KINDS:
-        row["type"], word = _KINDS[entry.type]
-        row[word] = entry.string
+    if entry.type in KINDS:
+        kind = KINDS[entry.type]
+        row["type"] = kind.word
+        row[kind.string] = entry.string
     return row
 
 
@@ -156,8 +154,9 @@ def _draw(console: Console, report: Json) -> None:
         _heading(console, "profiles")
         for row in report["profiles"]:
             text = ", ".join(clean(text) for text in (row["id"], row["title"]) if text is not None)
-            sections = ", ".join(str(index) for index in row["sections"])
-            _line(console, f"{row['index']:>3}", f"{text or 'without id or title'}: sections {sections}")
+            sections = "section" if len(row["sections"]) == 1 else "sections"
+            numbers = ", ".join(str(index) for index in row["sections"])
+            _line(console, f"{row['index']:>3}", f"{text or 'without id or title'}: {sections} {numbers}")
     for table in report["hwids"]:
         _draw_table(console, table)
     for row in report["efifw"]:
@@ -210,7 +209,8 @@ def _draw_sections(console: Console, sections: list[Json]) -> None:
 
 
 def _draw_table(console: Console, table: Json) -> None:
-    _heading(console, f".hwids, {_place(table)}: {len(table['entries'])} entries")
+    count = len(table["entries"])
+    _heading(console, f".hwids, {_place(table)}: {count} {'entry' if count == 1 else 'entries'}")
     _error(console, table["error"])
     if table["refused_by"]:
         _pair(console, "refused by", "stub " + ", ".join(table["refused_by"]))
@@ -222,8 +222,8 @@ def _draw_table(console: Console, table: Json) -> None:
             shown = ", ".join("none" if text is None else clean(text) for text in (string, row["name"]))
             _line(console, " ", f"{row['type']} {shown}")
         console.print(f"{row['index']:>7} {row['chid']}")
-    if len(table["entries"]) > _MOST_ENTRIES:
-        _line(console, " ", f"and {len(table['entries']) - _MOST_ENTRIES} more, all of them with --format json")
+    if count > _MOST_ENTRIES:
+        _line(console, " ", f"and {count - _MOST_ENTRIES} more, all of them with --format json")
 
 
 def _draw_firmware(console: Console, row: Json) -> None:

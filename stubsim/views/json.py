@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
-from stubsim.formats import efifw, fdt, hwids, pe
+from stubsim.formats import efifw, fdt, hwids
 from stubsim.stub.chid_match import Match
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined
@@ -27,13 +26,12 @@ def dumps(value: Json) -> str:
 
 def boot_json(boot: Boot) -> Json:
     """The contract of `stubsim boot --format json`; see the schema of the same name."""
-    unknown = of_kind(boot, Unknown)
     return {
         "schema": "stubsim/boot/1",
         "uki": uki_json(boot),
-        "model": {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))},
+        "model": model_json(boot),
         "outcome": boot.outcome._asdict(),
-        "profile": _profile(boot),
+        "profile": profile_json(boot),
         "chids": {str(kind): _guid(boot.chids.get(kind)) for kind in chid.PARTS},
         "hwids": _hwids(boot),
         "sections": _sections(boot),
@@ -49,14 +47,14 @@ def boot_json(boot: Boot) -> Json:
             "writes": [write._asdict() | {"data": write.data.hex()} for write in of_kind(boot, FwCfgWritten)],
             "io": [],
         },
-        "measurements": [_measurement(event) for event in of_kind(boot, Measured)],
+        "measurements": [measurement_json(event) for event in of_kind(boot, Measured)],
         "pcrs": {bank: {str(pcr): value.hex() for pcr, value in values.items()} for bank, values in boot.pcrs.items()},
         "rtmrs": {str(register): value.hex() for register, value in boot.rtmrs.items()},
         "variables": _variables(boot),
         "esp_changes": [event._asdict() for event in of_kind(boot, EspWritten)],
         "log": [event._asdict() for event in of_kind(boot, Log)],
         "assumed": list(boot.assumed),
-        "unknown": [{"what": row.what, "why": row.why, "affects": list(row.affects)} for row in unknown],
+        "unknown": [unknown_json(row) for row in of_kind(boot, Unknown)],
         "next": None,
     }
 
@@ -68,7 +66,7 @@ def of_kind(boot: Boot, kind: type[Any]) -> list[Any]:
 
 def verified(boot: Boot) -> tuple[str, ...]:
     """The areas proven by recordings: none on another architecture or in a confidential guest so far."""
-    recorded = boot.host.confidential is None and pe.MACHINES.get(boot.uki.image.machine) == "x64"
+    recorded = boot.host.confidential is None and boot.uki.machine == "x64"
     return boot.model.verified if recorded else ()
 
 
@@ -78,9 +76,36 @@ def uki_json(boot: Boot) -> Json:
         "path": uki.path,
         "size": uki.size,
         "sha256": boot.digests.sha256(uki.image.data).hex(),
-        "machine": pe.MACHINES.get(uki.image.machine, f"{uki.image.machine:#06x}"),
+        "machine": uki.machine,
         "stub": None if uki.stub is None else uki.stub._asdict(),
     }
+
+
+def model_json(boot: Boot) -> Json:
+    return {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))}
+
+
+def profile_json(boot: Boot) -> Json | None:
+    """The profile that was booted; None where the stub gave up before it knew."""
+    if boot.prepared is None:
+        return None
+    index, profiles = boot.prepared.profile, boot.uki.profiles
+    own = profiles[index] if index < len(profiles) else None
+    return {"index": index, "id": own and own.id, "title": own and own.title}
+
+
+def measurement_json(event: Measured) -> Json:
+    return {
+        "pcr": event.pcr,
+        "type": event.type,
+        "tag": None if event.tag is None else f"{event.tag:#010x}",
+        "description": event.description,
+        "digests": hexed(event.digests),
+    }
+
+
+def unknown_json(row: Unknown) -> Json:
+    return {"what": row.what, "why": row.why, "affects": list(row.affects)}
 
 
 def hexed(digests: dict[str, bytes]) -> dict[str, str]:
@@ -90,15 +115,6 @@ def hexed(digests: dict[str, bytes]) -> dict[str, str]:
 def _guid(value: UUID | None) -> str | None:
     """None stands for an absent CHID, and for one that a gap in the host file leaves unknown."""
     return None if value is None else str(value)
-
-
-def _profile(boot: Boot) -> Json | None:
-    if boot.prepared is None:
-        return None
-    index = boot.prepared.profile
-    profiles = boot.uki.profiles
-    own = profiles[index] if index < len(profiles) else None
-    return {"index": index, "id": own and own.id, "title": own and own.title}
 
 
 def _hwids(boot: Boot) -> Json:
@@ -155,7 +171,7 @@ def _selection(boot: Boot) -> Json:
             chosen["efifw"] = {
                 "section": section.index,
                 "fwid": blob.fwid.decode("utf-8", "replace"),
-                "payload": payload_json(boot, blob.payload),
+                "payload": _payload(boot, blob.payload),
             }
         section, data = boot.sections.section(".dtbauto"), boot.sections.data(".dtbauto")
         if section is not None and data is not None:
@@ -163,7 +179,7 @@ def _selection(boot: Boot) -> Json:
     return chosen | {"reasons": list(reasons(boot))}
 
 
-def payload_json(boot: Boot, data: memoryview) -> Json:
+def _payload(boot: Boot, data: memoryview) -> Json:
     from stubsim.formats import payload
 
     return {"size": len(data), "sha256": boot.digests.sha256(data).hex(), "kind": payload.kind(data).name}
@@ -192,22 +208,10 @@ def _initrd(boot: Boot, initrd: Combined | None) -> Json | None:
 def _devicetree(boot: Boot, tree: Devicetree | None) -> Json | None:
     if tree is None:
         return None
-    known = tree.data is not None
-    return {
-        "size": len(tree.data) if tree.data is not None else None,
-        "sha256": boot.digests.sha256(tree.data).hex() if tree.data is not None else None,
-        "source": tree.source if tree.section is None else f"{tree.source} (section {tree.section})",
-    } | ({} if known else {"note": "the blob does not tell its length"})
-
-
-def _measurement(event: Measured) -> Json:
-    return {
-        "pcr": event.pcr,
-        "type": event.type,
-        "tag": None if event.tag is None else f"{event.tag:#010x}",
-        "description": event.description,
-        "digests": hexed(event.digests),
-    }
+    source = tree.source if tree.section is None else f"{tree.source} (section {tree.section})"
+    if tree.data is None:
+        return {"size": None, "sha256": None, "source": source, "note": "the blob does not tell its length"}
+    return {"size": len(tree.data), "sha256": boot.digests.sha256(tree.data).hex(), "source": source}
 
 
 def _variables(boot: Boot) -> list[Json]:
@@ -226,5 +230,5 @@ def _variables(boot: Boot) -> list[Json]:
 
 def error_json(error: StubsimError) -> Json:
     """`stubsim/error/1`."""
-    keys: Iterable[str] = ("message", "path", "section", "offset", "expected", "hint")
+    keys = ("message", "path", "section", "offset", "expected", "hint")
     return {"schema": "stubsim/error/1"} | {key: getattr(error, key) for key in keys}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from stubsim.explain.measure import Case, Measurement, Value, in_every_case, pcrs_of, values_at
 from stubsim.stub.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Measured, Unknown
-from stubsim.views.json import Json, hexed, uki_json, verified
+from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json, unknown_json, verified
 
 # A long list of machines or conditions is cut in the text; the JSON has it whole.
 _MOST_LINES = 16
@@ -15,13 +15,10 @@ _MOST_LINES = 16
 
 def systemd_measure_json(measurement: Measurement, phases: Sequence[str]) -> Json:
     """What `systemd-measure calculate --json` has: bank -> rows of PCR 11, without a phase right after the stub."""
+    banks = _banks(measurement, values_at(measurement, PCR_KERNEL_IMAGE, phases))
     return {
-        bank: [
-            {key: row[key] for key in ("phase", "pcr", "hash") if key in row}
-            for row in (_row(value, measurement) for value in values_at(measurement, PCR_KERNEL_IMAGE, phases))
-            if row["bank"] == bank
-        ]
-        for bank in measurement.banks
+        bank: [{key: row[key] for key in ("phase", "pcr", "hash") if key in row} for row in rows]
+        for bank, rows in banks.items()
     }
 
 
@@ -32,9 +29,9 @@ def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: boo
     result: Json = {
         "schema": "stubsim/measure/1",
         "uki": uki_json(boot),
-        "model": {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))},
+        "model": model_json(boot),
         "host": hosts[0] if len(hosts) == 1 else None,
-        "profile": _profile(measurement),
+        "profile": profile_json(boot),
         "banks": list(measurement.banks),
         "phases": [phase or ":" for phase in phases],
     }
@@ -42,7 +39,7 @@ def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: boo
     result |= {
         "pcrs": _pcrs(in_every_case(measurement)),
         "cases": [_case(case) for case in cases],
-        "measurements": [_event(event) for event in _common_events(cases)],
+        "measurements": [measurement_json(event) for event in _common_events(cases)],
         "assumed": list(measurement.assumed),
         "unknown": _unknown(cases),
     }
@@ -55,12 +52,12 @@ def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: boo
 def _banks(measurement: Measurement, rows: Sequence[Value]) -> Json:
     banks: Json = {bank: [] for bank in measurement.banks}
     for row in rows:
-        banks[row.bank].append({key: value for key, value in _row(row, measurement).items() if key != "bank"})
+        banks[row.bank].append(_row(row, measurement))
     return banks
 
 
 def _row(value: Value, measurement: Measurement) -> Json:
-    row: Json = {"bank": value.bank} | ({"phase": value.phase} if value.phase else {})
+    row: Json = {"phase": value.phase} if value.phase else {}
     row |= {"pcr": value.pcr, "hash": value.value.hex()}
     if len(measurement.cases) > 1 or len(value.hosts) > 1:
         if value.hosts:
@@ -95,22 +92,12 @@ def _common_events(cases: Sequence[Case]) -> list[Measured]:
     return [event for event in cases[0].measurements if all(key(event) in other for other in others)]
 
 
-def _event(event: Measured) -> Json:
-    return {
-        "pcr": event.pcr,
-        "type": event.type,
-        "tag": None if event.tag is None else f"{event.tag:#010x}",
-        "description": event.description,
-        "digests": hexed(event.digests),
-    }
-
-
 def _unknown(cases: Sequence[Case]) -> list[Json]:
     """What is not known, once, with the machines that it is about where there are several."""
     rows: list[Json] = []
     for row, hosts in _unknowns(cases).items():
         about = {"hosts": hosts} if len(cases) > 1 and hosts else {}
-        rows.append({"what": row.what, "why": row.why, "affects": list(row.affects)} | about)
+        rows.append(unknown_json(row) | about)
     return rows
 
 
@@ -120,15 +107,6 @@ def _unknowns(cases: Sequence[Case]) -> dict[Unknown, list[str]]:
         for row in dict.fromkeys(case.unknown):
             found.setdefault(row, []).extend(case.hosts)
     return found
-
-
-def _profile(measurement: Measurement) -> Json | None:
-    boot = measurement.boot
-    if boot.prepared is None:
-        return None
-    index, profiles = boot.prepared.profile, boot.uki.profiles
-    own = profiles[index] if index < len(profiles) else None
-    return {"index": index, "id": own and own.id, "title": own and own.title}
 
 
 def render_measure(measurement: Measurement, phases: Sequence[str], *, policy: bool = False) -> str:

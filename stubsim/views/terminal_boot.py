@@ -9,7 +9,8 @@ from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
-from stubsim.formats import edid, efifw, fdt, hwids, payload, pe, vmfwupdate
+from stubsim.formats import edid, efifw, fdt, hwids, payload, vmfwupdate
+from stubsim.machine.tpm import rtmr
 from stubsim.machine.variables import NON_VOLATILE
 from stubsim.stub.devicetree import Devicetree
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
@@ -58,7 +59,7 @@ def headline(boot: Boot) -> str:
 def blocks(boot: Boot) -> Iterator[Block]:
     """Everything else, in the order of the boot; only blocks that have something to say."""
     yield Block(None, [*_facts(boot)], fixed=(0,))
-    for make in (_initrd, _memory, _writes, _opaque_page, _fw_blob, _pcrs, _variables):
+    for make in (_initrd, _memory, _writes, _opaque_page, _fw_blob, _pcrs, _rtmrs, _variables):
         block = make(boot)
         if block is not None:
             yield block
@@ -81,9 +82,8 @@ def blocks(boot: Boot) -> Iterator[Block]:
 def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
     """Label and text, an empty label where the text goes on."""
     uki, host, prepared = boot.uki, boot.host, boot.prepared
-    machine = pe.MACHINES.get(uki.image.machine, f"machine {uki.image.machine:#06x}")
     stub = "no stub named" if uki.stub is None else f"{uki.stub.name} {uki.stub.version}"
-    yield "UKI", f"{uki.path}: {_size(uki.size)}, {machine}, {stub}"
+    yield "UKI", f"{uki.path}: {_size(uki.size)}, {uki.machine}, {stub}"
     yield "stub model", f"{boot.model.id}: {boot.model_reason}; {_how_sure(boot)}"
     name = " ".join(_text(part) for part in (host.fields.manufacturer, host.fields.product_name) if part)
     described = f"{host.name}: {name}" if host.name and name else host.name or name
@@ -277,6 +277,16 @@ def _pcrs(boot: Boot) -> Block | None:
     title = f"PCR values after the stub's {count}, from zero" if rows else f"{count}; no TPM, so no PCR values"
     rows.sort(key=lambda row: int(row[0]))
     return Block(title + _doubt(boot, "pcrs"), rows, right=(0,), fixed=(1,))
+
+
+def _rtmrs(boot: Boot) -> Block | None:
+    """The registers of a TDX guest that a PCR the stub measures into is mapped to."""
+    touched = {rtmr(event.pcr) for event in of_kind(boot, Measured)}
+    rows = [(str(index), "sha384", value.hex()) for index, value in boot.rtmrs.items() if index in touched]
+    if not rows:
+        return None
+    title = "RTMR values after the same measurements, from zero" + _doubt(boot, "pcrs")
+    return Block(title, rows, right=(0,), fixed=(1,))
 
 
 def _variables(boot: Boot) -> Block | None:

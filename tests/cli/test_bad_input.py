@@ -39,11 +39,6 @@ ERROR = Draft202012Validator(schemas.load("error"))
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Path:
-    return written(tmp_path, "host.json", MACHINE)
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
     return written(tmp_path, "uki.efi", FIRMWARE_UKI)
 
@@ -396,7 +391,7 @@ def test_an_old_output_stays_when_the_input_is_bad(tmp_path: Path, host: Path):
 
 
 def test_extract_where_a_file_is(tmp_path: Path, host: Path, image: Path):
-    error(invoke("boot", image, "--smbios", host, "--extract", host), host)
+    error(invoke("boot", image, "--smbios", host, "--extract", host), host, "cannot be made a folder")
 
 
 COMMANDS = {
@@ -405,6 +400,8 @@ COMMANDS = {
     "inspect": ["inspect", "UKI"],
     "chids": ["chids", "--smbios", "HOST", "--format", "json"],
     "help": ["--help"],
+    "help of a command": ["boot", "--help"],
+    "version": ["--version"],
 }
 
 
@@ -438,10 +435,29 @@ def test_head_has_seen_enough(host: Path, image: Path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-def test_a_full_disk_is_told(host: Path):
+@pytest.mark.parametrize("arguments", list(COMMANDS.values()), ids=list(COMMANDS))
+def test_a_full_disk_is_told(host: Path, image: Path, arguments: list[str]):
     with open("/dev/full", "wb") as full:
-        result = execute("chids", "--smbios", host, stdout=full)
-    one_line(result, 2, "No space left on device")
+        result = execute(*filled(arguments, image, host), stdout=full)
+    one_line(result, 2, "standard output: cannot be written: No space left on device")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_an_error_onto_a_full_disk(tmp_path: Path):
+    with open("/dev/full", "wb") as full:
+        result = execute("inspect", tmp_path, "--format", "json", stdout=full)
+    one_line(result, 2, tmp_path)
+
+
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&1 >/dev/null | true"])
+def test_a_result_does_not_depend_on_a_reader_of_warnings(tmp_path: Path, stderr: str):
+    """Each warning of a hostile file is a chance to fail."""
+    image = written(tmp_path, "uki.efi", uki(*[firmware() for _ in range(2000)]))
+    target = tmp_path / "out.json"
+    command = f"'{sys.executable}' -m stubsim inspect '{image}' -o '{target}' {stderr}"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert target.stat().st_size
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])

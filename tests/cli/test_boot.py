@@ -50,11 +50,6 @@ DEVICE = {
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Path:
-    return written(tmp_path, "host.json", MACHINE)
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
     return written(tmp_path, "uki.efi", FULL_UKI)
 
@@ -250,6 +245,19 @@ def test_extract(tmp_path: Path, image: Path, host: Path):
     assert set(found) == {"firmware", "kernel", "cmdline", "devicetree", "initrd"}
 
 
+def test_extract_tells_of_files_that_another_boot_left(tmp_path: Path, host: Path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in ("devicetree", "notes"):
+        (folder / name).write_text("old")
+    plain = written(tmp_path, "plain.efi", uki())
+    result = invoke("boot", plain, "--smbios", host, "--extract", folder)
+    about = [line for line in result.lines if str(folder) in line]
+    assert (result.status, len(about)) == (0, 1)
+    assert about[0].startswith(f"stubsim: warning: {folder / 'devicetree'}: was there before ")
+    assert (folder / "devicetree").read_text() == "old"
+
+
 def test_extract_of_a_boot_that_fails(tmp_path: Path, host: Path):
     folder = tmp_path / "out"
     booted(written(tmp_path, "uki.efi", uki(linux=None)), "--smbios", host, "--extract", folder, status=1)
@@ -264,6 +272,11 @@ def test_output(tmp_path: Path, image: Path, host: Path):
         assert (result.status, result.out, result.err) == (0, "", "")
         assert target.read_text() == shown
     assert invoke("boot", image, "--smbios", host, "--format", "json", "-o", "-").out == shown
+    # A file that is there keeps its mode.
+    target.chmod(0o600)
+    assert invoke("boot", image, "--smbios", host, "-o", target).status == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert invoke("boot", image, "--smbios", host, "-o", "").status == 2
     # A failed boot is a result, and written as well.
     failed = invoke("boot", image, "--smbios", host, "--profile", "9", "--format", "json", "--output", target)
     assert failed.status == 1

@@ -100,6 +100,12 @@ def test_given_load_options_make_it_equal(files: Files):
     assert files.diff_log("--cmdline", "debug", log=path).status == 0
 
 
+def test_continued_lines_are_indented(files: Files):
+    lines = files.diff_log().out.splitlines()
+    unknown = next(number for number, line in enumerate(lines) if line.startswith("- unknown: the SMBIOS"))
+    assert lines[unknown + 1].startswith("  (smbios_table)")
+
+
 def test_a_note_comes_first(files: Files):
     started = Event(4, EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"], {"sha256": bytes(32)}, b"")
     result = files.diff_log(log=edited(files, started, LOAD_OPTIONS))

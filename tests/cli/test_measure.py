@@ -8,13 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import jsonschema
 import pytest
 
 from stubsim import schemas
 from stubsim.explain.measure import PHASES
-from stubsim.formats import eventlog, pe
+from stubsim.formats import eventlog, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from tests import samples
 from tests.conftest import recordings
@@ -22,6 +23,8 @@ from tests.samples import invoke, written
 
 RECORDINGS = recordings()
 BANKS = ("sha1", "sha256", "sha384", "sha512")
+# Firmware comes in multiples of 64 KiB, or the hypervisor aborts.
+BIOS = b"BIOS" * 0x4000
 
 
 def measured(*arguments: str | Path) -> Any:
@@ -176,6 +179,33 @@ def test_exit_status(tmp_path: Path, hosts: list[Path]):
     assert "kernel is not started" in result.err
 
 
+def test_a_firmware_update_keeps_the_kernel_from_starting(tmp_path: Path):
+    """The warning says how to get the values of a released stub."""
+    path = written(tmp_path, "x.efi", samples.uki(samples.table((hwids.UEFI_FW, "fw")), samples.firmware(payload=BIOS)))
+    device = {"vmfwupdate": {"dialect": "qemu-v5", "bios_size": len(BIOS)}}
+    host = written(tmp_path, "h.json", {"smbios": samples.MACHINE, "memory": "64M", "fw_cfg": device})
+    result = invoke("measure", path, "--smbios", host)
+    assert (result.status, len(result.lines)) == (0, 1)
+    assert "a firmware update is handed over first (--handover none" in result.err
+    assert "PCR 11" not in result.out
+    result = invoke("measure", path, "--smbios", host, "--handover=none")
+    assert (result.status, result.err) == (0, "")
+    assert "PCR 11" in result.out
+
+
+def test_a_machine_named_twice_is_one(firmware_uki: Path, hosts: list[Path]):
+    assert measured(firmware_uki, "--smbios", hosts[0], "--smbios", hosts[0])["host"] == "one"
+
+
+def test_too_many_ways_names_the_file(tmp_path: Path):
+    blobs = [samples.firmware(f"fw{number}") for number in range(520)]
+    table = hwids.build((hwids.UEFI_FW, UUID(int=number + 1), "m", f"fw{number}") for number in range(520))
+    path = written(tmp_path, "x.efi", samples.uki(SectionSpec(".hwids", table), *blobs))
+    result = invoke("measure", path)
+    assert (result.status, len(result.lines)) == (2, 1)
+    assert result.lines[0].startswith(f"stubsim: error: {path}: more than ")
+
+
 @pytest.mark.parametrize("options", [["--bank=md5"], ["--smbios=/none"], ["--stub=none"]])
 def test_wrong_calls(firmware_uki: Path, options: list[str]):
     result = invoke("measure", firmware_uki, *options, "--format=json")
@@ -185,6 +215,7 @@ def test_wrong_calls(firmware_uki: Path, options: list[str]):
 
 def test_text_is_safe_for_a_terminal(tmp_path: Path):
     host = written(tmp_path, "h.json", {"name": "\x1b[31mred"})
+    same = written(tmp_path, "same.json", {"name": "\x1b[31mred"})
     path = written(tmp_path, "x.efi", samples.FIRMWARE_UKI)
-    assert "\x1b" not in invoke("measure", path, "--smbios", host, "--smbios", host, "--phase=\x1b").out
+    assert "\x1b" not in invoke("measure", path, "--smbios", host, "--smbios", same, "--phase=\x1b").out
     assert "\x1b" not in invoke("measure", path, "--smbios", host, "--policy", "--phase=\x1b").out

@@ -58,6 +58,16 @@ def test_a_certificate_table_over_the_sections():
         authenticode.digest(bytes(data))
 
 
+def test_sections_over_each_other():
+    """Each of them as large as the file: hashing them would take as many times as long."""
+    data = bytearray(DATA)
+    first = int.from_bytes(data[0x58 + 240 + 20 : 0x58 + 240 + 24], "little")
+    for row in (0x58 + 240, 0x58 + 280):
+        data[row + 16 : row + 24] = (len(data) - first).to_bytes(4, "little") + first.to_bytes(4, "little")
+    with pytest.raises(StubsimError, match="overlap in the file"):
+        authenticode.digest(bytes(data))
+
+
 def test_firmware_measured_the_same(shared: Path):
     """PCR 4 of every recording has the UKI's digest; 257.13 starts the kernel by LoadImage(), its is the last."""
     images = kernels = 0

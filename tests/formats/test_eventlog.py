@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from stubsim.errors import StubsimError
 from stubsim.formats import eventlog
+from stubsim.formats.efi_string import utf16z
 from stubsim.formats.eventlog import ALGORITHMS, EVENT_TYPES, Event, Header, Log
 from stubsim.machine.tpm import BANKS, replay
 
@@ -33,14 +34,14 @@ def event(pcr: int, kind: int, data: bytes, banks: tuple[str, ...] = ("sha256",)
 
 def stub_events(banks: tuple[str, ...]) -> list[Event]:
     """One of each kind the stub writes."""
-    cmdline = eventlog.ipl("quiet x=ä")
+    cmdline = utf16z("quiet x=ä")
     return [
-        event(12, TAG, eventlog.tagged(0x13AED6DB, "1"), banks, eventlog.ipl("1")),
-        event(11, IPL, eventlog.ipl(".linux"), banks, b".linux\0"),
-        event(11, IPL, eventlog.ipl(".linux"), banks, b"MZ kernel"),
+        event(12, TAG, eventlog.tagged(0x13AED6DB, "1"), banks, utf16z("1")),
+        event(11, IPL, utf16z(".linux"), banks, b".linux\0"),
+        event(11, IPL, utf16z(".linux"), banks, b"MZ kernel"),
         event(12, IPL, cmdline, banks, cmdline),
         event(1, TAG, eventlog.tagged(0xD5CB7CBC, "smbios:type1"), banks, b"structure"),
-        event(13, IPL, eventlog.ipl("System extension initrd"), banks, b"archive"),
+        event(13, IPL, utf16z("System extension initrd"), banks, b"archive"),
     ]
 
 
@@ -77,7 +78,7 @@ def test_recorded_events_are_described(shared: Path) -> None:
         events = eventlog.parse(data)
         for measurement in expect["measurements"]:
             tag, text = measurement["tag"], measurement["description"]
-            wanted = eventlog.ipl(text) if tag is None else eventlog.tagged(int(tag, 16), text)
+            wanted = utf16z(text) if tag is None else eventlog.tagged(int(tag, 16), text)
             digests = {bank: bytes.fromhex(digest) for bank, digest in measurement["digests"].items()}
             same = [e for e in events if (e.pcr, e.digests, e.data) == (measurement["pcr"], digests, wanted)]
             assert same, (name, measurement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from stubsim.formats import authenticode, pe, signature
 
 pytest.importorskip("cryptography")
 
+from tests.strategies import mutated
 from tests.stub.signing import (
     certificate_table,
     der,
@@ -130,34 +132,13 @@ def test_recorded_images(shared: Path, name: str):
     assert len(parsed.certificates) == len(parsed.signers) == 1
 
 
-def total(data: bytes) -> None:
-    try:
-        signature.parse(data)
-    except StubsimError:
-        return
-
-
-@given(st.binary(max_size=200))
+@given(st.binary(max_size=200) | mutated(BLOB))
 def test_arbitrary_bytes(data: bytes):
-    total(data)
-
-
-@given(st.lists(st.tuples(st.integers(0, len(BLOB) - 1), st.binary(min_size=1, max_size=5)), min_size=1, max_size=4))
-def test_mutated_signatures(changes: list[tuple[int, bytes]]):
-    data = bytearray(BLOB)
-    for offset, content in changes:
-        data[offset : offset + len(content)] = content
-    total(bytes(data))
-
-
-@given(st.integers(0, len(BLOB)))
-def test_cut_signatures(size: int):
-    total(BLOB[:size])
+    with contextlib.suppress(StubsimError):
+        assert signature.parse(data).content in data
 
 
 @given(st.binary(max_size=100))
 def test_arbitrary_tables(table: bytes):
-    try:
-        signature.entries(image(table))
-    except StubsimError:
-        return
+    with contextlib.suppress(StubsimError):
+        assert sum(map(len, signature.entries(image(table)))) <= len(table)

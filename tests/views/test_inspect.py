@@ -141,7 +141,14 @@ def test_the_text_says_all_of_it(tmp_path: Path):
             *(row["fwid"] for row in value["efifw"]),
             *(row["payload"]["sha256"] for row in value["efifw"]),
             COMPATIBLE,
-            "rescue",
+            "rescue: sections ",
+            "main, Main: section ",
         ]
         assert [word for word in words if word not in text] == []
     assert "\x1b[" in render_inspect(value, Screen(80, True))
+
+
+@pytest.mark.parametrize(("rows", "count"), [(1, "1 entry"), (2, "2 entries")])
+def test_how_many_entries(tmp_path: Path, rows: int, count: str):
+    path = written(tmp_path, "uki.efi", uki(entries(*[FW] * rows), firmware()))
+    assert f": {count}\n" in render_inspect(inspect_json(ukis.load(str(path))), Screen(80, False))

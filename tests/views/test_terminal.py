@@ -391,6 +391,16 @@ def test_memory_of_confidential_guests_says_what_is_shared():
     assert {row[-1]: row[4] for row in rows if row[-1] in ("uki", "boot")} == {"uki": "private", "boot": "shared"}
 
 
+def test_a_tdx_guest_has_registers():
+    """With a TPM beside them or without; SHA-384 of what PCR 11 got is in RTMR 2."""
+    for tpm in (None, {"banks": ["sha384"]}):
+        host = make_host(confidential="tdx", tpm=tpm)
+        image = uki.Uki(pe.open_bytes(make_uki(), "uki.efi"))
+        value = boot(image, hosts.from_json(host, "host.json"), DEFAULT_START).rtmrs[2].hex()
+        assert f"  2  sha384  {value}\n" in rendered(make_uki(), host, target=Screen(140))
+    assert "RTMR" not in rendered(make_uki(), make_host())
+
+
 @pytest.mark.parametrize("folder", recordings(), ids=lambda path: path.name)
 def test_every_recording_can_be_shown(folder: Path, monkeypatch: pytest.MonkeyPatch):
     from stubsim.cli.run import run

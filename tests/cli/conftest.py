@@ -1,0 +1,14 @@
+"""What the tests of the commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.samples import MACHINE, written
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    return written(tmp_path, "host.json", MACHINE)
