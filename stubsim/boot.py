@@ -113,6 +113,10 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     the stub or the firmware refuses is an outcome.
     """
     model, reason = choose(uki.stub, start.stub)
+    if start.handover not in (None, "none"):
+        from stubsim import handover
+
+        handover.dialect(start.handover)
     trace: list[Event] = []
     tpm = Tpm(host.tpm, host.confidential)
     digests = Digests(tpm.algorithms or ("sha256",))

@@ -13,6 +13,6 @@ DIALECTS = {"qemu-v5": "qemu_v5"}
 def dialect(name: str) -> Any:
     """The module that hands over by that dialect; raises StubsimError for a name without one."""
     if name not in DIALECTS:
-        known = ", ".join(DIALECTS)
+        known = ", ".join((*DIALECTS, "none"))
         raise StubsimError(f"no hand-over is called {name!r}", expected=f"one of {known}")
     return import_module(f"{__name__}.{DIALECTS[name]}")

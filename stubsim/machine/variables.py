@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
-from stubsim.formats.efi_string import from_utf16, utf16z
-
 # The vendor GUID of the Boot Loader Interface (systemd.io/BOOT_LOADER_INTERFACE).
 LOADER = UUID("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
 
@@ -35,11 +33,6 @@ class Variables:
         """The variable as boot services see it, None where there is none."""
         return self._variables.get((name, guid))
 
-    def get_text(self, name: str, guid: UUID = LOADER) -> str | None:
-        """A UTF-16 value up to its first NUL."""
-        variable = self.get(name, guid)
-        return None if variable is None else from_utf16(variable.data)
-
     def set(self, name: str, data: bytes, attributes: int, guid: UUID = LOADER) -> bool:
         """SetVariable() (UEFI 2.10, 8.2.3): whether the firmware took it.
 
@@ -54,10 +47,6 @@ class Variables:
             self._variables[key] = Variable(name, guid, attributes, bytes(data), True)
             return True
         return self._variables.pop(key, None) is not None
-
-    def set_text(self, name: str, text: str, attributes: int, guid: UUID = LOADER) -> bool:
-        """Set to a UTF-16 text with its terminating NUL."""
-        return self.set(name, utf16z(text), attributes, guid)
 
     def items(self) -> tuple[Variable, ...]:
         """All variables: the initial ones in their order, then the new ones in the order of their first setting."""

@@ -144,6 +144,8 @@ _FUKI = _256._replace(
 MODELS = {model.id: model for model in (_256, _257, _258, _262, _NEXT, _FUKI)}
 
 _NEWEST_KNOWN = 262
+# For a stub nobody has recorded: the newest rules, none of them proven for it.
+_ASSUMED = _262._replace(verified=())
 
 
 class Choice(NamedTuple):
@@ -160,15 +162,15 @@ def choose(stub: tuple[str, str] | None, override: str | None = None) -> Choice:
     if override is not None:
         return Choice(_named(override), f"--stub {override}")
     if stub is None:
-        return Choice(_262, f"the file names no stub (.sdmagic, .sbat): {_NEWEST_KNOWN} is assumed")
+        return Choice(_ASSUMED, f"the file names no stub (.sdmagic, .sbat): {_NEWEST_KNOWN} is assumed")
     name, version = stub
     release = release_of(version)
     if name != "systemd-stub":
-        return Choice(_262, f"foreign stub {name} {version}: systemd-stub {_NEWEST_KNOWN} is assumed")
+        return Choice(_ASSUMED, f"foreign stub {name} {version}: systemd-stub {_NEWEST_KNOWN} is assumed")
     if release is None:
-        return Choice(_262, f"{name} {version} names no release: {_NEWEST_KNOWN} is assumed")
+        return Choice(_ASSUMED, f"{name} {version} names no release: {_NEWEST_KNOWN} is assumed")
     if release > _NEWEST_KNOWN:
-        return Choice(_262, f"{name} {version} is newer than the newest known, {_NEWEST_KNOWN}, which is assumed")
+        return Choice(_ASSUMED, f"{name} {version} is newer than the newest known, {_NEWEST_KNOWN}, which is assumed")
     return Choice(_for_release(release), f"{name} {version} in the UKI")
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from stubsim.formats.efi_string import utf16z
 from stubsim.machine.variables import LOADER, Variable, Variables
 
 OTHER = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
@@ -18,28 +19,28 @@ OLD = b"o\0l\0d\0\0\0"
 def test_set_and_get() -> None:
     variables = Variables()
     assert variables.get("StubInfo") is None
-    assert variables.get_text("StubInfo") is None
-    assert variables.set_text("StubInfo", "systemd-stub 262", 6)
+    assert variables.set("StubInfo", utf16z("systemd-stub 262"), 6)
     variable = variables.get("StubInfo")
     assert variable == Variable("StubInfo", LOADER, 6, "systemd-stub 262\0".encode("utf-16-le"), True)
-    assert variables.get_text("StubInfo") == "systemd-stub 262"
     assert variables.get("StubInfo", OTHER) is None
     assert variables.get("stubinfo") is None
 
 
 def test_other_attributes_are_refused() -> None:
     variables = Variables([("StubInfo", LOADER, 7, OLD)])
-    assert not variables.set_text("StubInfo", "new", 6)
+    assert not variables.set("StubInfo", utf16z("new"), 6)
     assert variables.items() == (Variable("StubInfo", LOADER, 7, OLD, False),)
-    assert variables.set_text("StubInfo", "new", 7)
-    assert variables.get_text("StubInfo") == "new"
+    assert variables.set("StubInfo", utf16z("new"), 7)
+    assert variables.items()[0].data == utf16z("new")
     assert variables.items()[0].set_by_stub
 
 
 def test_same_name_of_another_vendor_is_another_variable() -> None:
     variables = Variables([("StubInfo", OTHER, 7, OLD)])
-    assert variables.set_text("StubInfo", "new", 6)
-    assert variables.get_text("StubInfo", OTHER) == "old"
+    assert variables.set("StubInfo", utf16z("new"), 6)
+    kept = variables.get("StubInfo", OTHER)
+    assert kept is not None
+    assert kept.data == OLD
 
 
 def test_order_is_that_of_the_first_setting() -> None:
@@ -65,13 +66,6 @@ def test_values_are_kept_as_they_are() -> None:
     variable = variables.get("StubFeatures")
     assert variable
     assert variable.data == b"12345678"
-
-
-def test_text_without_terminator_and_with_lone_surrogate() -> None:
-    variables = Variables([("A", LOADER, 6, b"a\0b\0c")])
-    assert variables.get_text("A") == "ab"
-    variables.set_text("B", "\ud800x", 6)
-    assert variables.get_text("B") == "\ud800x"
 
 
 @pytest.mark.parametrize("stub", ["257.13", "262.1"])
