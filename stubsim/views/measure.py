@@ -110,8 +110,18 @@ def _unknowns(cases: Sequence[Case]) -> dict[Unknown, list[str]]:
 
 
 def render_measure(measurement: Measurement, phases: Sequence[str], *, policy: bool = False) -> str:
-    """The text, with a newline at its end; digests are never cut."""
-    return "".join(f"{line.rstrip()}\n" for line in _text(measurement, phases, policy))
+    """The text, with a newline at its end, folded to the width of the screen; digests are never cut."""
+    from textwrap import wrap
+
+    from stubsim.views.terminal import screen
+
+    width = screen().width
+    lines: list[str] = []
+    for line in _text(measurement, phases, policy):
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        folded = wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        lines += folded if len(line) > width else [line.rstrip()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iterator[str]:

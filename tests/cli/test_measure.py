@@ -219,3 +219,13 @@ def test_text_is_safe_for_a_terminal(tmp_path: Path):
     path = written(tmp_path, "x.efi", samples.FIRMWARE_UKI)
     assert "\x1b" not in invoke("measure", path, "--smbios", host, "--smbios", same, "--phase=\x1b").out
     assert "\x1b" not in invoke("measure", path, "--smbios", host, "--policy", "--phase=\x1b").out
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_text_keeps_to_the_screen(firmware_uki: Path, monkeypatch: pytest.MonkeyPatch, columns: int):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = invoke("measure", firmware_uki).out.splitlines()
+    assert max(map(len, lines)) <= columns
+    # However narrow, a digest stands whole on one line.
+    digests = measured(firmware_uki)["sha256"]
+    assert all(any(row["hash"] in line for line in lines) for row in digests)
