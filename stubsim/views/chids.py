@@ -74,7 +74,7 @@ def _draw(console: Console, report: Json) -> None:
         head = Text(f"{row['type']:>2}  ", "bold")
         head.append(row["chid"] or "absent", "" if row["chid"] else "dim")
         if row["chid"] and row["priority"] is not None:
-            head.append(f"  matched, priority {row['priority']}", "green")
+            head.append(f"  looked up, priority {row['priority']}", "green")
         console.print(head)
         if row["absent"] is not None:
             console.print(Padding(Text(clean(row["absent"]), "dim", overflow="fold"), (0, 0, 0, 4)))
