@@ -85,7 +85,7 @@ def test_as_text(tmp_path: Path):
         assert str(value or "absent") in text, kind
     # Nothing can match an id that there is none of.
     assert "absent\n" in text
-    assert "absent  matched" not in text
+    assert "absent  looked up" not in text
     assert "example-host" in text
     assert "17, 16, 15, 3, 6, 8, 10, 4, 5, 7, 9, 11" in " ".join(text.split())
     target = tmp_path / "out"
