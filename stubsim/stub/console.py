@@ -25,13 +25,6 @@ def append_console(context: Context, cmdline: str | None) -> str | None:
         arguments.append("console=hvc0")
     if arguments and console.graphics:
         arguments.append("console=tty0")
-        if len(arguments) == 3:
-            context.unknown(
-                "the order of console= with serial port, virtio console and screen together",
-                "this combination was never recorded",
-                "cmdline",
-                "load_options",
-            )
     for argument in arguments:
         context.log("debug", f"Appending {argument} to kernel command line.")
         cmdline = append(cmdline, argument)

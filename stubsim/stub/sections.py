@@ -125,7 +125,7 @@ def choose_firmware(
     """The first `.efifw` with the matched entry's fwid; a bad blob is named and skipped."""
     if match is None or match.string is None:
         return
-    # 262.1 goes through them twice, so a bad blob is named twice (recorded: efifw-badheader, efifw-raw-*).
+    # 262.1 goes through all of them twice, so a bad blob is named twice (recorded: efifw-badheader, efifw-raw-*).
     chosen = None
     for _ in range(2):
         for number, section in enumerate(table):

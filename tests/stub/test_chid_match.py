@@ -95,6 +95,22 @@ def test_an_unknown_kind_refuses_the_table(kind: int, stub: str):
     assert matched(data, stub=stub) == "EFI_UNSUPPORTED"
 
 
+@pytest.mark.parametrize(
+    ("kinds", "bad_offset", "status"),
+    [
+        ((DT, 3), 0, "EFI_INVALID_PARAMETER"),
+        ((3, DT), 1, "EFI_UNSUPPORTED"),
+        ((DT, 3), 1, "EFI_UNSUPPORTED"),
+    ],
+)
+def test_the_first_bad_entry_says_what_is_wrong(kinds: tuple[int, int], bad_offset: int, status: str):
+    """And its kind comes before its offsets: booted systemd-stub 262.1 in QEMU."""
+    data = table((DT, CHIDS[3], "a"), (DT, OTHER, "b"))
+    for index, kind in enumerate(kinds):
+        data = patched(data, 28 * index, kind << 28 | 28)
+    assert matched(patched(data, 28 * bad_offset + 24, 8192)) == status
+
+
 def test_nothing_behind_the_end_is_looked_at():
     """hwids-afterEOL."""
     data = patched(table((DT, OTHER, "x"), (DT, CHIDS[3], "a")), 0, 0)

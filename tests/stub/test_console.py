@@ -73,7 +73,8 @@ def test_nothing_of_it_is_measured():
     assert one.trace == []
 
 
-def test_a_combination_that_was_never_tried_is_said_to_be_unknown():
+def test_serial_virtio_and_screen_together():
+    """Booted systemd-stub 262.1 in QEMU with an ISA serial port, a virtio console and VGA."""
     one = run(host=Host(console=Console(True, 1, (0x3F8,))))
-    append_console(one.context, None)
-    assert len(one.unknown()) == 1
+    assert append_console(one.context, None) == f"{SERIAL} console=hvc0 console=tty0"
+    assert one.unknown() == []

@@ -184,6 +184,23 @@ def test_the_first_section_with_the_fwid_wins_and_bad_ones_are_named():
     assert one.log() == ["Found bad efifw blob in PE section 3"] * 2
 
 
+def test_all_bad_blobs_are_named_before_the_second_round():
+    """Booted systemd-stub 262.1 in QEMU: devicetrees first and once, then the firmwares, in two rounds."""
+    rows: list[Row] = [
+        (".dtbauto", b"bad"),
+        (".dtbauto", devicetree("c,x")),
+        (".hwids", table((DT, THIS, "c,x"), (FW, THIS, "fw"))),
+        (".efifw", b"bad"),
+        (".efifw", b"bad"),
+    ]
+    one = run(make_uki(*rows))
+    one.sections()
+    assert one.log() == [
+        "Found bad DT blob in PE section 2",
+        *["Found bad efifw blob in PE section 5", "Found bad efifw blob in PE section 6"] * 2,
+    ]
+
+
 def test_a_blob_must_be_aligned():
     """To 4 bytes, says the public source."""
     rows: list[Row] = [
