@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
 from stubsim.formats import efifw
-from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.machine.esp import Esp
 from stubsim.machine.memory import Memory, OutOfResources
@@ -26,11 +25,7 @@ from stubsim.stub.secure_boot import is_allowed
 from stubsim.trace import Emit, Event, Log, Staged
 from stubsim.uki import Uki
 
-if TYPE_CHECKING:
-    from stubsim.machine.fwcfg import FwCfg
-
 _LOG_LEVEL = b"io.systemd.boot.loglevel="
-_GIB4 = 1 << 32
 
 # Key of a host file -> keys of the boot's JSON that depend on it, for what a host file says is not known.
 _AFFECTS = {
@@ -120,20 +115,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     trace: list[Event] = []
     tpm = Tpm(host.tpm, host.confidential)
     digests = Digests(tpm.algorithms or ("sha256",))
-    context = Context(
-        uki=uki,
-        image=loaded_image(uki, start),
-        host=host,
-        model=model,
-        machine=uki.machine,
-        memory=Memory(host.memory, uki.machine),
-        tpm=tpm,
-        variables=Variables(host.variables),
-        digests=digests,
-        trusted=start.trusted,
-        log_level=_log_level(host, model, trace.append),
-        emit=trace.append,
-    )
+    context = start_context(uki, host, start, model, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
     for what in sorted(host.unknown):
         context.unknown(what, "the host file says so", *_affected(what))
@@ -162,6 +144,26 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         assumed=_assumed(host, start),
         trace=tuple(trace),
         digests=digests,
+    )
+
+
+def start_context(
+    uki: Uki, host: Host, start: Start, model: StubModel, *, tpm: Tpm, digests: Digests, emit: Emit
+) -> Context:
+    """What the stub's steps are given at the start of a run; raises StubsimError for contradicting options."""
+    return Context(
+        uki=uki,
+        image=_loaded_image(uki, start),
+        host=host,
+        model=model,
+        machine=uki.machine,
+        memory=Memory(host.memory, uki.machine),
+        tpm=tpm,
+        variables=Variables(host.variables),
+        digests=digests,
+        trusted=start.trusted,
+        log_level=_log_level(host, model, emit),
+        emit=emit,
     )
 
 
@@ -215,6 +217,8 @@ class _Run:
             return None
         # The hand-over is loaded only when there is one: it is a third of the start-up.
         from stubsim import handover
+        from stubsim.handover.staging import stage_for_next_boot
+        from stubsim.machine.hypervisor import fw_cfg
 
         protocol = handover.dialect(self.dialect)
         self.proposal = protocol.PROPOSAL
@@ -224,8 +228,8 @@ class _Run:
             context.log("info", "The machine already runs the selected firmware; nothing is handed over.")
             return None
         try:
-            staged = _stage_for_second_boot(context, prepared, payload)
-            result = protocol.hand_over(_fw_cfg(context), context.memory, staged, context.emit)
+            staged = stage_for_next_boot(context, prepared, payload)
+            result = protocol.hand_over(fw_cfg(context.host.fw_cfg), context.memory, staged, context.emit)
         except OutOfResources as error:
             raise context.fail(f"No memory for the hand-over: {error}", "EFI_OUT_OF_RESOURCES") from None
         for warning in result.warnings:
@@ -254,7 +258,7 @@ def _refused_by_firmware(context: Context) -> Outcome | None:
     return None
 
 
-def loaded_image(uki: Uki, start: Start) -> LoadedImage:
+def _loaded_image(uki: Uki, start: Start) -> LoadedImage:
     if start.from_memory and (start.esp is not None or start.path is not None):
         raise StubsimError("--from-memory means no device and no path", expected="no --esp and no --path")
     if start.shell is not None and start.load_options is not None:
@@ -327,43 +331,6 @@ def _dialect(context: Context, start: Start) -> str | None:
         context.unknown(f"the hand-over by {device.dialect}", "not simulated yet", "outcome", "fw_cfg", "memory")
         return None
     return device.dialect
-
-
-def _fw_cfg(context: Context) -> FwCfg:
-    """The machine's fw_cfg device, with the update device behind it where the host has one."""
-    from stubsim.machine.fwcfg import FwCfg
-    from stubsim.machine.hypervisor import VmFwUpdate
-
-    described = context.host.fw_cfg
-    device = None if described is None else described.vmfwupdate
-    if device is None:
-        return FwCfg(dma=described is not None and described.dma)
-    assert described is not None
-    update = VmFwUpdate(device.bios_size, cap=device.cap, disabled=device.disabled)
-    return FwCfg(device=update, dma=described.dma)
-
-
-def _stage_for_second_boot(
-    context: Context, prepared: Prepared, firmware: memoryview
-) -> list[tuple[str, Staged, bytes]]:
-    """Firmware, kernel, initrd and command line where the second boot finds them, with their SHA-256."""
-    shared = context.host.confidential is not None
-    kernel = prepared.sections.data(".linux")
-    assert kernel is not None
-    parts: dict[str, list[bytes | memoryview]] = {"firmware": [firmware], "kernel": [kernel]}
-    if prepared.initrd is not None:
-        parts["initrd"] = list(prepared.initrd.parts)
-    if prepared.cmdline is not None:
-        parts["cmdline"] = [utf16z(prepared.cmdline)]
-    staged = []
-    for kind, content in parts.items():
-        if kind == "initrd" and prepared.initrd_pages is not None and not shared:
-            row = prepared.initrd_pages
-        else:
-            row = context.memory.stage(kind, content, "EfiLoaderData", below=_GIB4, shared=shared)
-            context.emit(row)
-        staged.append((kind, row, context.digests.sha256_of_parts(content)))
-    return staged
 
 
 def _not_built_yet(context: Context, prepared: Prepared) -> None:

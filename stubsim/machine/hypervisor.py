@@ -7,7 +7,8 @@ rules were seen on QEMU 10.0.13 with that patch applied.
 from __future__ import annotations
 
 from stubsim.formats import vmfwupdate
-from stubsim.machine.fwcfg import Device, Item, Reset
+from stubsim.hosts import FwCfg as Described
+from stubsim.machine.fwcfg import Device, FwCfg, Item, Reset
 
 ALIGNMENT = 64 << 10  # x86_bios_rom_init() and the patch's own assertion
 
@@ -77,3 +78,14 @@ class VmFwUpdate(Device):
             self.warnings.append(f"vmfwupdate: bios size cannot be larger than {self.region}")
         else:
             self._bios_size[:] = size.to_bytes(8, "little")
+
+
+def fw_cfg(described: Described | None) -> FwCfg:
+    """The fw_cfg device a host file describes, with the update device behind it where it has one."""
+    if described is None:
+        return FwCfg(dma=False)
+    device = described.vmfwupdate
+    if device is None:
+        return FwCfg(dma=described.dma)
+    update = VmFwUpdate(device.bios_size, cap=device.cap, disabled=device.disabled)
+    return FwCfg(device=update, dma=described.dma)
