@@ -350,6 +350,11 @@ def _assumed(host: Host, start: Start) -> tuple[str, ...]:
     assumed = []
     if start.esp is None and not start.from_memory:
         assumed.append("no --esp: the partition is taken to hold no addons, credentials or extensions")
+    if host.esp_partition_uuid is None and not start.from_memory:
+        assumed.append(
+            "no esp_partition_uuid: the UKI is taken to come from no partition, so the stub sets no *DevicePartUUID "
+            "and has no random seed"
+        )
     if host.secure_boot and start.trusted is None:
         assumed.append("no --db: an image counts as signed when it has a certificate table; signatures are not checked")
     return tuple(assumed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,7 +17,7 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
 from stubsim.machine.variables import LOADER
-from stubsim.trace import Event, FwCfgWritten, Log, Staged, Unknown
+from stubsim.trace import FwCfgWritten, Log, Staged, Unknown
 from stubsim.uki import Uki
 from tests.stub.harness import CHIDS, FIELDS, KERNEL, OTHER, devicetree, firmware, make_uki, table
 
@@ -35,7 +36,7 @@ def with_firmware(payload: bytes = FIRMWARE, chid: UUID | None = CHIDS[PRIORITY[
     )
 
 
-def of(result: Boot, kind: type) -> list[Event]:
+def of(result: Boot, kind: type) -> list[Any]:
     return [event for event in result.trace if isinstance(event, kind)]
 
 
@@ -79,6 +80,13 @@ def test_a_confidential_guest_shares_what_it_hands_over():
     result = boot(with_firmware(), HOST._replace(confidential="sev-snp"))
     staged = {event.name: event for event in result.trace if isinstance(event, Staged)}
     assert all(staged[name].shared for name in ("firmware", "kernel", "initrd", "cmdline"))
+
+
+def test_an_initrd_that_cannot_be_told_has_no_known_digest():
+    """A boot secret drawn at this boot is in the initrd, so in the digest of the opaque page, too."""
+    assert not [row for row in of(boot(with_firmware(), HOST), Unknown) if "fw_cfg" in row.affects]
+    told = of(boot(with_firmware(), HOST._replace(rng=True, esp_partition_uuid=UUID(int=1))), Unknown)
+    assert [row.what for row in told if "fw_cfg" in row.affects] == ["the initrd's digest in the opaque page"]
 
 
 @pytest.mark.parametrize(("payload", "size"), [(b"x" * 1000, 4 << 20), (FIRMWARE * 2, KIB64)])

@@ -35,7 +35,10 @@ _SECTION = Struct("<8sIIIIIIHHI")
 _DIRECTORY = Struct("<II")
 # The data directories' place in the optional header.
 DIRECTORIES = {PE32: 96, PE32_PLUS: 112}
+SECTION_SIZE, DIRECTORY_SIZE = _SECTION.size, _DIRECTORY.size
 CERTIFICATE_TABLE, BASE_RELOCATIONS = 4, 5
+# What firmware loads: application, boot service driver, runtime driver.
+EFI_SUBSYSTEMS = (10, 11, 12)
 _DIRECTORIES_MAX = 16
 _DOS_HEADER_SIZE = 64
 # Zero-filled data up to this size is copied; above it only the pages that are touched cost memory.
@@ -78,10 +81,19 @@ class Image(NamedTuple):
 
 
 class Headers(NamedTuple):
-    """What the stub reads of the kernel it is about to start; base_relocations are RVA and size in bytes."""
+    """What the stub and the firmware read of the kernel that is about to start.
+
+    base_relocations are RVA and size in bytes; directories is NumberOfRvaAndSizes; the section table is given by its
+    offsets in the file, its end by the number of sections in the header.
+    """
 
     machine: int
     optional_magic: int
+    optional_size: int
+    directories: int
+    subsystem: int
+    table_start: int
+    table_end: int
     size_of_image: int
     size_of_headers: int
     section_alignment: int
@@ -155,9 +167,15 @@ def read_headers(data: memoryview, machines: Container[int] | None = None) -> He
     # The stub does not look at NumberOfRvaAndSizes before it reads this directory (262).
     directory = optional + DIRECTORIES[magic] + BASE_RELOCATIONS * _DIRECTORY.size
     address, size = view[directory : directory + 4], view[directory + 4 : directory + 8]
+    table = optional + optional_size
     return Headers(
         machine=machine,
         optional_magic=magic,
+        optional_size=optional_size,
+        directories=int.from_bytes(view[optional + DIRECTORIES[magic] - 4 : optional + DIRECTORIES[magic]], "little"),
+        subsystem=fields[21],
+        table_start=table,
+        table_end=table + count * _SECTION.size,
         size_of_image=fields[18],
         size_of_headers=fields[19],
         section_alignment=fields[9],
@@ -165,7 +183,7 @@ def read_headers(data: memoryview, machines: Container[int] | None = None) -> He
         dll_characteristics=fields[22],
         entry_point=fields[6],
         base_relocations=(int.from_bytes(address, "little"), int.from_bytes(size, "little")),
-        sections=_sections(view, optional + optional_size, count),
+        sections=_sections(view, table, count),
     )
 
 

@@ -24,16 +24,24 @@ def refresh_random_seed(context: Context) -> bool:
 
     257 only rewrites a file that is there, 262 makes one where there is a generator (recorded: seed, seed-rng-token,
     rng). A boot loader that says it has done this keeps the stub from it (recorded: launch-loaderfeatures); it needs
-    the same as the stub and leaves its seed for the boot secret.
+    the same as the stub and leaves its seed for the boot secret. The file's partition is found by the hard drive node
+    of the UKI's device path, so on a disk without partitions there is no seed (booted systemd-stub 257.13, 262.1).
     """
     esp = context.image.esp
-    if esp is None or not (context.host.rng or _has_token(context)):
+    if esp is None:
+        return False
+    done_by_loader = bool(_loader_features(context) & _LOADER_HANDLES_SEED)
+    if context.host.esp_partition_uuid is None:
+        if not done_by_loader:
+            context.log("debug", "No hard drive device path node found.")
+        return False
+    if not (context.host.rng or _has_token(context)):
         return False
     existing = esp.read(_SEED)
     size = 0 if existing is None else len(existing)
     if existing is None and not (context.host.rng and context.model.creates_random_seed):
         return False
-    if _loader_features(context) & _LOADER_HANDLES_SEED:
+    if done_by_loader:
         return True
     if size > _SEED_MAX:
         context.log("error", "Random seed file is too large.")

@@ -30,25 +30,41 @@ class Started(NamedTuple):
 def linux_exec(context: Context, kernel: memoryview, cmdline: str | None, initrd: Combined | None) -> Started:
     """Check the kernel as the stub does, copy it to its pages and register the initrd; raises StubFailed."""
     headers = pe.read_headers(kernel, _accepted(context))
-    if headers is None:
-        raise context.fail(f"Bad kernel image: {STATUS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR")
+    if headers is None or (context.model.loads_kernel_itself and not _has_relocation_directory(headers)):
+        raise _bad_image(context)
     if headers.major_image_version < 1 or not _runs_here(context, headers):
         if context.machine not in ("x64", "ia32"):
             raise context.fail(f"Bad kernel image: {STATUS['EFI_UNSUPPORTED']}", "EFI_UNSUPPORTED")
         _check_efi_handover(context, kernel)
     elif context.model.loads_kernel_itself:
         _check_for_own_loader(context, kernel, headers)
-    elif not _relocates(kernel, headers):
-        # The firmware's LoadImage() is what refuses here.
-        raise context.fail(f"Error loading kernel image: {STATUS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR")
+    else:
+        status = _load_image(kernel, headers)
+        if status is not None:
+            raise context.fail(f"Error loading kernel image: {STATUS[status]}", status)
     _register_initrd(context, initrd)
     return Started(_load(context, kernel, headers), None if cmdline is None else utf16z(cmdline))
 
 
 def _accepted(context: Context) -> tuple[int, ...]:
-    """Machine types a stub takes: its own, and on 32-bit firmware also x64 with a `.compat` entry."""
+    """Machine types a stub takes: its own, and a second one for `.compat` entries.
+
+    That is x64 on 32-bit firmware. Elsewhere there is none, but the number that stands for it, 0, passes as a type
+    (booted systemd-stub 262.1 and 257.13).
+    """
     own = tuple(number for number, name in pe.MACHINES.items() if name == context.machine)
-    return (*own, 0x8664) if context.machine == "ia32" else own
+    return (*own, 0x8664 if context.machine == "ia32" else 0)
+
+
+def _bad_image(context: Context) -> StubFailed:
+    return context.fail(f"Bad kernel image: {STATUS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR")
+
+
+def _has_relocation_directory(headers: pe.Headers) -> bool:
+    """Room for the directory of base relocations, by both of the numbers that tell (booted systemd-stub 262.1)."""
+    needed = pe.BASE_RELOCATIONS + 1
+    room = headers.optional_size - pe.DIRECTORIES[headers.optional_magic]
+    return headers.directories >= needed and room >= needed * pe.DIRECTORY_SIZE
 
 
 def _runs_here(context: Context, headers: pe.Headers) -> bool:
@@ -84,10 +100,14 @@ def _check_efi_handover(context: Context, kernel: memoryview) -> None:
 
 def _check_for_own_loader(context: Context, kernel: memoryview, headers: pe.Headers) -> None:
     """What linux_exec refuses before and while it copies the sections, in its order."""
+    if headers.entry_point >= headers.size_of_image:
+        raise _bad_image(context)
     if headers.base_relocations[1]:
         raise _load_error(context, "Inner kernel image contains base relocations, which we do not support.")
     if headers.dll_characteristics & pe.NX_COMPAT:
         _note_memory_attributes(context)
+    if headers.table_end > len(kernel):
+        raise _load_error(context, f"Cannot read sections: {STATUS['EFI_LOAD_ERROR']}")
     for section in headers.sections:
         if section.relocations_offset:
             raise _load_error(
@@ -153,6 +173,35 @@ def _load(context: Context, kernel: memoryview, headers: pe.Headers) -> Staged:
     staged = Staged("kernel", gpa, headers.size_of_image, "EfiLoaderCode", False)
     context.emit(staged)
     return staged
+
+
+def _load_image(kernel: memoryview, headers: pe.Headers) -> str | None:
+    """The status with which the firmware's LoadImage() refuses an image, None where it takes it.
+
+    EDK II, BasePeCoffLib (PeCoffLoaderGetPeHeader, PeCoffLoaderLoadImage) and CoreLoadPeImage.
+    """
+    room = headers.optional_size - pe.DIRECTORIES[headers.optional_magic]
+    count = (headers.table_end - headers.table_start) // pe.SECTION_SIZE
+    end_of_headers = headers.size_of_headers
+    if (
+        room != headers.directories * pe.DIRECTORY_SIZE
+        or (headers.size_of_image - headers.table_start) // pe.SECTION_SIZE <= count
+        or (end_of_headers - headers.table_start) // pe.SECTION_SIZE < count
+        or end_of_headers >= headers.size_of_image
+        or end_of_headers > len(kernel)
+        or headers.subsystem not in pe.EFI_SUBSYSTEMS
+    ):
+        return "EFI_UNSUPPORTED"
+    loaded = [section for section in headers.sections if section.raw_size]
+    for section in loaded:
+        before = min(section.virtual_address, section.raw_offset) < end_of_headers
+        if before or section.raw_offset + section.raw_size > len(kernel):
+            return "EFI_UNSUPPORTED"
+    if any(
+        section.virtual_address + max(section.virtual_size, 1) > headers.size_of_image for section in loaded
+    ) or not _relocates(kernel, headers):
+        return "EFI_LOAD_ERROR"
+    return None
 
 
 def _relocates(kernel: memoryview, headers: pe.Headers) -> bool:

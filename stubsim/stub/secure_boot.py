@@ -44,7 +44,8 @@ def load_image(context: Context, path: str) -> Uki | str:
         return "EFI_ACCESS_DENIED" if context.host.secure_boot else "EFI_UNSUPPORTED"
     if not is_allowed(context, image):
         return "EFI_ACCESS_DENIED"
-    return image if pe.MACHINES.get(image.image.machine) == context.machine else "EFI_UNSUPPORTED"
+    own = pe.MACHINES.get(image.image.machine) == context.machine
+    return image if own and image.image.subsystem in pe.EFI_SUBSYSTEMS else "EFI_UNSUPPORTED"
 
 
 def read_certificates(data: bytes, path: str) -> list[Certificate]:

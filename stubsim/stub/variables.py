@@ -27,6 +27,8 @@ def set_variable(context: Context, name: str, data: bytes | None, attributes: in
 def export_common_variables(context: Context) -> None:
     """The Loader* ones, each only where no boot loader has set it."""
     firmware = context.host.firmware
+    if context.variables.get("LoaderDevicePartUUID") is None:
+        _note_no_partition(context)
     texts = {
         "LoaderDevicePartUUID": _partition(context),
         "LoaderImageIdentifier": context.image.path,
@@ -58,6 +60,7 @@ def export_stub_variables(context: Context, profile: int) -> None:
         context.unknown("StubFeatures", f"no recording of stub {context.model.id}", "variables")
     if context.model.takes_profiles:
         set_variable(context, "StubProfile", utf16z(str(profile)), ATTRIBUTES)
+    _note_no_partition(context)
     for name, text in (("StubDevicePartUUID", _partition(context)), ("StubImageIdentifier", context.image.path)):
         if text is not None:
             set_variable(context, name, utf16z(text), ATTRIBUTES)
@@ -74,6 +77,12 @@ def export_pcr_variables(
     ):
         if measured.all:
             set_variable(context, name, utf16z(str(pcr)), ATTRIBUTES)
+
+
+def _note_no_partition(context: Context) -> None:
+    """On a device without partitions 262 looks for the boot image of a CD (booted systemd-stub 262.1)."""
+    if context.image.esp is not None and context.host.esp_partition_uuid is None:
+        context.log("debug", "No El Torito device path node found.")
 
 
 def _partition(context: Context) -> str | None:

@@ -149,6 +149,16 @@ def test_what_is_no_addon(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize(("subsystem", "loaded"), [(10, True), (11, True), (12, True), (1, False), (3, False)])
+def test_only_efi_subsystems_are_loaded(tmp_path: Path, subsystem: int, loaded: bool):
+    """Booted systemd-stub 262.1 in QEMU, addons with other values in Subsystem."""
+    put(tmp_path, f"{OWN}/c.addon.efi", (".cmdline", b"x"), subsystem=subsystem)
+    one = run(esp=tmp_path)
+    assert load(one).cmdline == ("x" if loaded else "")
+    path = "\\EFI\\Linux\\lab.efi.extra.d\\c.addon.efi"
+    assert one.log() == ([] if loaded else [f"Failed to read 'c.addon.efi' from '{path}', ignoring: Unsupported"])
+
+
 def test_nothing_to_apply(tmp_path: Path):
     """addon-efifw; by its public source, and the line numbers of its messages, 257 complains."""
     put(tmp_path, f"{OWN}/a.addon.efi", (".efifw", b"x"), (".osrel", b"y"))

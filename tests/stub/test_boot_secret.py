@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -143,21 +144,22 @@ def test_the_selected_profiles_system_counts():
 
 TOKEN = variable("LoaderSystemToken", b"x" * 32, 7)
 FEATURES = variable("LoaderFeatures", (1 << 6).to_bytes(8, "little"), 6)
-RNG, WITH_TOKEN = Host(rng=True), Host(variables=(TOKEN,))
+PARTITIONED = Host(esp_partition_uuid=UUID("5eed0e5b-1ab0-4000-8000-0000000000e5"))
+RNG, WITH_TOKEN = PARTITIONED._replace(rng=True), PARTITIONED._replace(variables=(TOKEN,))
 
 
 @pytest.mark.parametrize(
     ("host", "file", "seeded", "written"),
     [
-        (Host(), None, False, ({}, {})),
+        (PARTITIONED, None, False, ({}, {})),
         # seed: a file alone is not enough.
-        (Host(), 64, False, ({}, {})),
+        (PARTITIONED, 64, False, ({}, {})),
         # seed-rng-token: 257 only updates an existing file.
         (WITH_TOKEN, 64, True, ({SEED: 64}, {SEED: 64})),
         (WITH_TOKEN, None, False, ({}, {})),
         (RNG, 512, True, ({SEED: 512}, {SEED: 512})),
         # As random-seed.c of the public source has it from here on. A token counts from 32 bytes up.
-        (Host(variables=(TOKEN._replace(data=b"x" * 31),)), 64, False, ({}, {})),
+        (PARTITIONED._replace(variables=(TOKEN._replace(data=b"x" * 31),)), 64, False, ({}, {})),
         # The partition is not trusted alone under Secure Boot.
         (WITH_TOKEN._replace(secure_boot=True), 64, False, ({}, {})),
         (RNG._replace(secure_boot=True), 64, True, ({SEED: 64}, {SEED: 64})),
@@ -190,7 +192,7 @@ def test_a_seed_file_that_is_too_short(tmp_path: Path, size: int):
     assert (old.written(), new.written()) == ({}, {SEED: 32})
     assert (old.log(), new.log()) == (["Random seed file is too short."], [])
     # It is not even looked at where there is no entropy.
-    one = run(esp=tmp_path, stub="257")
+    one = run(host=PARTITIONED, esp=tmp_path, stub="257")
     assert not refresh_random_seed(one.context)
     assert one.trace == []
 
@@ -205,15 +207,30 @@ def test_a_seed_file_that_is_too_large(tmp_path: Path):
 
 def test_a_boot_loader_that_does_it():
     """launch-loaderfeatures: LoaderFeatures with the random seed bit; the loader's own seed counts, if it made one."""
-    for host, seeded in ((Host(rng=True), True), (Host(), False)):
+    for host, seeded in ((RNG, True), (PARTITIONED, False)):
         one = run(host=host._replace(variables=(FEATURES,)))
         assert refresh_random_seed(one.context) is seeded
         assert one.trace == []
     for other in (b"\x40", (0xFFBF).to_bytes(8, "little")):
-        one = run(host=Host(rng=True, variables=(variable("LoaderFeatures", other, 6),)))
+        one = run(host=RNG._replace(variables=(variable("LoaderFeatures", other, 6),)))
         assert refresh_random_seed(one.context)
         assert one.written() == {SEED: 32}
 
 
 def test_no_partition_no_seed():
-    assert not refresh_random_seed(run(host=Host(rng=True), from_memory=True).context)
+    assert not refresh_random_seed(run(host=RNG, from_memory=True).context)
+
+
+@pytest.mark.parametrize("stub", ["257", "262"])
+def test_no_seed_on_a_disk_without_partitions(tmp_path: Path, stub: str):
+    """Booted systemd-stub 257.13 and 262.1 in QEMU with virtio-rng, the whole disk one file system."""
+    put(tmp_path, "random-seed", bytes(40))
+    host = RNG._replace(esp_partition_uuid=None)
+    one = run(host=host, esp=tmp_path, stub=stub, debug=True)
+    assert not refresh_random_seed(one.context)
+    assert one.written() == {}
+    assert one.log() == ["No hard drive device path node found."]
+    # As in the public source, which asks the boot loader first.
+    one = run(host=host._replace(variables=(FEATURES,)), esp=tmp_path, stub=stub, debug=True)
+    assert not refresh_random_seed(one.context)
+    assert one.log() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from stubsim.formats.pe import SectionSpec
@@ -55,6 +57,14 @@ def test_no_pe_of_this_machine(stub: str, kernel: bytes):
 
 
 @BOTH
+def test_machine_zero_passes_as_the_second_type(stub: str):
+    """Booted systemd-stub 262.1 in QEMU, Machine of .linux set to 0: refused later, and by another message."""
+    kernel = make_pe((".text", bytes(6144)), machine=0)
+    assert refused(kernel, stub=stub) == ("Unsupported kernel image.", "EFI_UNSUPPORTED")
+    assert refused(kernel, stub=stub, machine="ia32") == ("Bad kernel image: Load error", "EFI_LOAD_ERROR")
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("header", "message"),
     [
@@ -77,6 +87,79 @@ def test_an_old_kernel_that_may_start_is_unknown_ground(header: dict[str, int]):
     one = run()
     start(one, setup_header(**header))  # type: ignore[arg-type]
     assert len(one.unknown()) == 1
+
+
+# Offsets in what make_pe() writes; the optional header stands behind the two at 0x40.
+MACHINE, COUNT, OPTIONAL_SIZE, ENTRY_POINT, IMAGE_SIZE = 0x44, 0x46, 0x54, 0x58 + 16, 0x58 + 56
+HEADERS_SIZE, SUBSYSTEM, DIRECTORIES = 0x58 + 60, 0x58 + 68, 0x58 + 108
+BAD = "Bad kernel image: Load error"
+
+
+def patched(offset: int, layout: str, value: int, kernel: bytes = KERNEL) -> bytes:
+    data = bytearray(kernel)
+    struct.pack_into(layout, data, offset, value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("offset", "layout", "value", "message"),
+    [
+        (DIRECTORIES, "<I", 6, None),
+        (DIRECTORIES, "<I", 5, BAD),
+        (DIRECTORIES, "<I", 0, BAD),
+        (OPTIONAL_SIZE, "<H", 159, BAD),
+        (OPTIONAL_SIZE, "<H", 0, BAD),
+        (OPTIONAL_SIZE, "<H", 0xF000, "Cannot read sections: Load error"),
+        (ENTRY_POINT, "<I", 0x1FFF, None),
+        (ENTRY_POINT, "<I", 0x2000, BAD),
+        (IMAGE_SIZE, "<I", 0, BAD),
+        # The whole table has to lie in the kernel's bytes, (1024 - 0x148) / 40 = 17 entries.
+        (COUNT, "<H", 17, "Inner kernel image contains sections with relocations, which we do not support."),
+        (COUNT, "<H", 18, "Cannot read sections: Load error"),
+        (COUNT, "<H", 5000, "Cannot read sections: Load error"),
+        (SUBSYSTEM, "<H", 3, None),
+        (HEADERS_SIZE, "<I", 0x10, None),
+    ],
+)
+def test_headers_that_262_checks(offset: int, layout: str, value: int, message: str | None):
+    """Booted systemd-stub 262.1 in QEMU, each of them patched in the .linux of a UKI."""
+    kernel = patched(offset, layout, value)
+    if message is None:
+        assert start(run(), kernel)
+    else:
+        assert refused(kernel) == (message, "EFI_LOAD_ERROR")
+
+
+def test_order_of_the_header_checks():
+    """Booted systemd-stub 262.1 in QEMU: the directory, then version and machine, entry point, relocations, table."""
+    old = make_pe((".text", bytes(6144)), major_image_version=0)
+    assert refused(patched(DIRECTORIES, "<I", 0, old))[0] == BAD
+    assert refused(patched(IMAGE_SIZE, "<I", 0, old))[0] == "Unsupported kernel image."
+    assert refused(patched(DIRECTORIES, "<I", 0, make_pe((".text", bytes(6144)), machine=0)))[0] == BAD
+    relocations = make_pe((".text", CODE), base_relocations=(0x1000, 8))
+    assert "base relocations" in refused(patched(COUNT, "<H", 5000, relocations))[0]
+
+
+@pytest.mark.parametrize(
+    ("offset", "layout", "value", "status"),
+    [
+        (DIRECTORIES, "<I", 0, "Unsupported"),
+        (DIRECTORIES, "<I", 5, "Unsupported"),
+        (COUNT, "<H", 97, "Unsupported"),
+        (SUBSYSTEM, "<H", 3, "Unsupported"),
+        (HEADERS_SIZE, "<I", 0x10, "Unsupported"),
+        (IMAGE_SIZE, "<I", 0x1000, "Load error"),
+    ],
+)
+def test_headers_that_the_firmware_checks_for_257(offset: int, layout: str, value: int, status: str):
+    """Booted systemd-stub 257.13 in QEMU with OVMF 2022.11, each of them patched in the .linux of a UKI."""
+    message = f"Error loading kernel image: {status}"
+    assert refused(patched(offset, layout, value), stub="257")[0] == message
+
+
+def test_a_kernel_cut_short_on_257():
+    """Booted systemd-stub 257.13 in QEMU, the last 512 bytes of .linux missing."""
+    assert refused(KERNEL[:-1], stub="257") == ("Error loading kernel image: Unsupported", "EFI_UNSUPPORTED")
 
 
 @BOTH

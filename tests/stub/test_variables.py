@@ -140,3 +140,16 @@ def test_pcr_variables():
     one = run()
     export_pcr_variables(one.context, nothing, yes, no, yes)
     assert texts(one) == {"StubPcrKernelParameters": "12\0", "StubPcrInitRDConfExts": "12\0"}
+
+
+def test_no_partition_is_noted_once_for_each_variable():
+    """Booted systemd-stub 262.1 in QEMU, loglevel=debug, the whole disk one file system."""
+    note = "No El Torito device path node found."
+    one = run(debug=True)
+    export_common_variables(one.context)
+    export_stub_variables(one.context, 0)
+    assert one.log().count(note) == 2
+    one = run(debug=True, from_memory=True)
+    export_common_variables(one.context)
+    export_stub_variables(one.context, 0)
+    assert note not in one.log()
