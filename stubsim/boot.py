@@ -8,7 +8,6 @@ from uuid import UUID
 
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
-from stubsim.formats import efifw
 from stubsim.hosts import Host
 from stubsim.machine.esp import Esp
 from stubsim.machine.memory import Memory, OutOfResources
@@ -42,7 +41,7 @@ _AFFECTS = {
     "variables": ("variables", "initrd", "measurements", "pcrs"),
     "boot_secret": ("initrd",),
     "keyboard_layout": ("variables",),
-    "esp_partition_uuid": ("variables",),
+    "esp_partition_uuid": ("variables", "initrd", "esp_changes"),
     "firmware": ("variables",),
     "memory": ("memory",),
     "fw_cfg": ("outcome", "fw_cfg"),
@@ -208,9 +207,9 @@ class _Run:
         """Leave the guest with the chosen firmware, where a hand-over is asked for; None: the kernel is started."""
         context = self.context
         _not_built_yet(context, prepared)
-        data = prepared.sections.data(".efifw")
+        chosen = prepared.sections.efifw()
         self.dialect = _dialect(context, self.start)
-        if data is None or self.dialect is None:
+        if chosen is None or self.dialect is None:
             return None
         if not context.host.hypervisor:
             context.emit(Log("warning", "firmware not handed over: the machine is no virtual machine"))
@@ -222,13 +221,12 @@ class _Run:
 
         protocol = handover.dialect(self.dialect)
         self.proposal = protocol.PROPOSAL
-        payload = efifw.parse(data).payload
-        digest = context.digests.sha256(payload)
+        digest = context.digests.sha256(chosen.payload)
         if context.host.firmware.sha256 == digest.hex():
             context.log("info", "The machine already runs the selected firmware; nothing is handed over.")
             return None
         try:
-            staged = stage_for_next_boot(context, prepared, payload)
+            staged = stage_for_next_boot(context, prepared, chosen.payload)
             result = protocol.hand_over(fw_cfg(context.host.fw_cfg), context.memory, staged, context.emit)
         except OutOfResources as error:
             raise context.fail(f"No memory for the hand-over: {error}", "EFI_OUT_OF_RESOURCES") from None
@@ -336,8 +334,8 @@ def _dialect(context: Context, start: Start) -> str | None:
 def _not_built_yet(context: Context, prepared: Prepared) -> None:
     """Proposals that the model has and the simulator has not."""
     model = context.model
-    data = prepared.sections.data(".efifw")
-    if model.applies_capsules and data is not None and efifw.parse(data).target_chid is not None:
+    chosen = prepared.sections.efifw()
+    if model.applies_capsules and chosen is not None and chosen.target_chid is not None:
         context.unknown("whether the capsule is applied", "not simulated yet", "outcome", "memory")
     if model.firmware_section is not None and prepared.sections.data(model.firmware_section) is not None:
         context.unknown(

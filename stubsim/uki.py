@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stubsim.formats import pe
+from stubsim.formats import efifw, pe
 
 # Readers and ukify agree on this many profiles; the text of further ones is not read.
 PROFILES_MAX = 256
@@ -40,6 +40,7 @@ class Uki:
         # As in host files; a number where there is no name for it.
         self.machine = pe.MACHINES.get(image.machine, f"{image.machine:#06x}")
         self._data: dict[int, memoryview] = {}
+        self._firmwares: dict[int, efifw.Efifw] = {}
         # Every .profile counts, whatever its size (systemd-stub, pe_section_table_find_profile_start).
         starts = [section.index for section in image.sections if section.name == ".profile"]
         ends = [*starts[1:], len(image.sections)]
@@ -55,6 +56,12 @@ class Uki:
         if section.index not in self._data:
             self._data[section.index] = pe.section_data(self.image, section)
         return self._data[section.index]
+
+    def efifw(self, section: pe.Section) -> efifw.Efifw:
+        """A `.efifw` section's blob, always the same one, so that its payload is hashed once; raises StubsimError."""
+        if section.index not in self._firmwares:
+            self._firmwares[section.index] = efifw.parse(self.data(section))
+        return self._firmwares[section.index]
 
     def _profile(self, index: int, sections: tuple[pe.Section, ...]) -> Profile:
         if index >= PROFILES_MAX:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from stubsim.boot import Boot, Start
 from stubsim.errors import StubsimError
-from stubsim.formats import efifw, eventlog, fdt, pe
+from stubsim.formats import eventlog, fdt, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16
 from stubsim.hosts import Host
 from stubsim.stub.arguments import mangle, split_shell_line
@@ -318,11 +318,10 @@ def _label(case: Case, section: pe.Section | None) -> str:
     if section is None:
         return "none"
     try:
-        data = case.boot.uki.data(section)
         if section.name == ".efifw":
-            text = efifw.parse(data).fwid.decode("utf-8", "replace")
+            text = case.boot.uki.efifw(section).fwid.decode("utf-8", "replace")
         else:
-            text = fdt.root_compatible(data)[0]
+            text = fdt.root_compatible(case.boot.uki.data(section))[0]
     except StubsimError:
         return f"section {section.index}"
     return f"section {section.index} ({text!r})"

@@ -33,6 +33,11 @@ class Sections(NamedTuple):
         section = self.section(name)
         return None if section is None else self.uki.data(section)
 
+    def efifw(self) -> efifw.Efifw | None:
+        """The chosen firmware, None where none was."""
+        section = self.section(".efifw")
+        return None if section is None else self.uki.efifw(section)
+
 
 def find_sections(context: Context, profile: int) -> Sections:
     """Base sections, overridden name by name by the profile's; raises StubFailed for a missing profile or `.linux`."""
@@ -144,6 +149,6 @@ def choose_firmware(
 def _fwid(uki: Uki, section: pe.Section) -> bytes | None:
     """The id in a blob's header; None for a blob the stub refuses, which must also be aligned to 4 bytes."""
     try:
-        return None if section.virtual_address % 4 else efifw.parse(uki.data(section)).fwid
+        return None if section.virtual_address % 4 else uki.efifw(section).fwid
     except StubsimError:
         return None

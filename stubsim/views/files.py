@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stubsim.boot import Boot
-from stubsim.formats import efifw
 
 Parts = list[bytes | memoryview]
 
@@ -19,9 +18,9 @@ def handed_over(boot: Boot) -> dict[str, Parts]:
     prepared = boot.prepared
     if prepared is None:
         return files
-    kernel, firmware = prepared.sections.data(".linux"), prepared.sections.data(".efifw")
+    kernel, firmware = prepared.sections.data(".linux"), prepared.sections.efifw()
     if firmware is not None:
-        files["firmware"] = [efifw.parse(firmware).payload]
+        files["firmware"] = [firmware.payload]
     if kernel is not None:
         files["kernel"] = [kernel]
     if prepared.initrd is not None and prepared.initrd.known:

@@ -10,7 +10,7 @@ from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
-from stubsim.formats import efifw, fdt, hwids
+from stubsim.formats import fdt, hwids
 from stubsim.stub.chid_match import Match
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined
@@ -165,9 +165,8 @@ def _sections(boot: Boot) -> list[Json]:
 def _selection(boot: Boot) -> Json:
     chosen: Json = {"efifw": None, "dtbauto": None}
     if boot.sections is not None:
-        section, data = boot.sections.section(".efifw"), boot.sections.data(".efifw")
-        if section is not None and data is not None:
-            blob = efifw.parse(data)
+        section, blob = boot.sections.section(".efifw"), boot.sections.efifw()
+        if section is not None and blob is not None:
             chosen["efifw"] = {
                 "section": section.index,
                 "fwid": blob.fwid.decode("utf-8", "replace"),

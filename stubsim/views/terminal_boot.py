@@ -312,8 +312,7 @@ def _value(row: VariableSet) -> str:
 
 
 def _firmware(boot: Boot) -> efifw.Efifw | None:
-    data = None if boot.sections is None else boot.sections.data(".efifw")
-    return None if data is None else efifw.parse(data)
+    return None if boot.sections is None else boot.sections.efifw()
 
 
 def _runs_it(boot: Boot, blob: efifw.Efifw) -> bool:
