@@ -61,6 +61,19 @@ class FwCfgWritten(NamedTuple):
     gpa: int
 
 
+class Access(NamedTuple):
+    """One access of the guest's CPU to fw_cfg's registers, or to memory that a transfer uses.
+
+    ``space`` is "port" or "memory" (registers of Arm lie in memory); ``data`` are the bytes in ascending order of
+    addresses, as written or as read.
+    """
+
+    space: str
+    write: bool
+    address: int
+    data: bytes
+
+
 class Unknown(NamedTuple):
     """Something that was not decided, why, and the top-level JSON keys that depend on it."""
 
@@ -69,5 +82,5 @@ class Unknown(NamedTuple):
     affects: tuple[str, ...]
 
 
-Event = Log | Measured | VariableSet | EspWritten | Staged | FwCfgWritten | Unknown
+Event = Log | Measured | VariableSet | EspWritten | Staged | FwCfgWritten | Access | Unknown
 Emit = Callable[[Event], None]

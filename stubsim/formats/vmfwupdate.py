@@ -46,9 +46,21 @@ CAP_OFFERED = CAP_CONSTANT | CAP_EDKROM
 # v6 of the patch (14 February 2025) and the document: cap is all zero but for this bit.
 SPEC_CAP_BIOS_RESIZE = 0x01
 
+# spec: the names as printed, without "etc/"
+SPEC_CAP = "vmfwupdate/cap"
+SPEC_BIOS_SIZE = "vmfwupdate/bios-size"
+SPEC_OPAQUE = "vmfwupdate/opaque"
+SPEC_DISABLE = "vmfwupdate/disable"
+SPEC_BIOS_ADDR = "vmfwupdate/bios-addr"
+
 # fuki-2024
+FUKI_BLOB = "etc/vmfwupdate-blob"
+FUKI_CPU = "etc/vmfwupdate-cpu"
+FUKI_CAP = "etc/fwupdate-cap"
+FUKI_CONTROL = "etc/fwupdate-control"
 FUKI_ENTRY = struct.Struct("<BB2xIQQ")
 FUKI_MOST_ENTRIES = 256
+FUKI_SHORTEST_KERNEL = 4096
 FUKI_TYPES = {1: "kernel", 2: "setup", 3: "initrd", 4: "cmdline", 5: "firmware"}
 FUKI_TRIGGER = b"t"
 FUKI_SWITCH_OFF = b"d"
@@ -78,19 +90,19 @@ FILES: dict[str, tuple[DialectFile, ...]] = {
         DialectFile(FW_BLOB, FW_BLOB_SIZE, True),
         DialectFile(OPAQUE_BLOB, OPAQUE_SIZE, True),
     ),
-    # The names as printed, without "etc/"; bios-size is writable with BIOS_RESIZE.
+    # bios-size is writable with BIOS_RESIZE.
     "spec": (
-        DialectFile("vmfwupdate/cap", 8, False),
-        DialectFile("vmfwupdate/bios-size", 8, None),
-        DialectFile("vmfwupdate/opaque", OPAQUE_SIZE, None),
-        DialectFile("vmfwupdate/disable", 1, True),
-        DialectFile("vmfwupdate/bios-addr", 8, None),
+        DialectFile(SPEC_CAP, 8, False),
+        DialectFile(SPEC_BIOS_SIZE, 8, None),
+        DialectFile(SPEC_OPAQUE, OPAQUE_SIZE, None),
+        DialectFile(SPEC_DISABLE, 1, True),
+        DialectFile(SPEC_BIOS_ADDR, 8, None),
     ),
     "fuki-2024": (
-        DialectFile("etc/vmfwupdate-blob", FUKI_MOST_ENTRIES * FUKI_ENTRY.size, True),
-        DialectFile("etc/vmfwupdate-cpu", None, True),
-        DialectFile("etc/fwupdate-cap", 2, False),
-        DialectFile("etc/fwupdate-control", 1, True),
+        DialectFile(FUKI_BLOB, FUKI_MOST_ENTRIES * FUKI_ENTRY.size, True),
+        DialectFile(FUKI_CPU, None, True),
+        DialectFile(FUKI_CAP, 2, False),
+        DialectFile(FUKI_CONTROL, 1, True),
     ),
 }
 

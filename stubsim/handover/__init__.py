@@ -1,4 +1,7 @@
-"""How a chosen firmware leaves the guest: a module a dialect, imported when it is asked for."""
+"""How a chosen firmware leaves the guest: a module a dialect, imported when it is asked for.
+
+A dialect has ABOUT and hand_over(); those whose second boot finds something of the first also read_left() and settle().
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 from stubsim.errors import StubsimError
 
-DIALECTS = {"qemu-v5": "qemu_v5"}
+DIALECTS = {"qemu-v5": "qemu_v5", "spec": "spec", "fuki-2024": "fuki_2024", "capsule": "capsule"}
 
 
 def dialect(name: str) -> Any:

@@ -1,14 +1,16 @@
-"""QEMU's fw_cfg device as far as its files go: directory, reading and writing by name.
+"""QEMU's fw_cfg device to the register: selector, data and DMA registers, the directory, the files.
 
-The rules are those of QEMU's docs/specs/fw_cfg.rst, checked against QEMU 7.2.22 and 10.0.13. Registers and DMA
-descriptors belong on top: they select an item by number, keep the one offset, and use the same `transfer` rules.
+The rules are those of QEMU's docs/specs/fw_cfg.rst and hw/nvram/fw_cfg.c, seen on QEMU 7.2.22 and 10.0.13. What the
+guest does with the registers is in `stubsim.handover.guest`.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+
+from stubsim.machine.address_space import AddressSpace
 
 SIGNATURE = 0x0000
 FEATURES = 0x0001
@@ -16,23 +18,30 @@ DIRECTORY = 0x0019
 FIRST_FILE = 0x0020
 MOST_FILES = 32
 LONGEST_NAME = 55
+FEATURE_PORTS, FEATURE_DMA = 1, 2
+DIRECTORY_ROW = struct.Struct(">IHH56s")
 
+# Bit 14 once asked for writing by the data port; bit 15 picks the table of the architecture.
+_WRITE_CHANNEL, _ARCHITECTURE = 0x4000, 0x8000
 
-class FwCfgError(Exception):
-    """The device refuses a transfer; a guest sees bit 0 (error) in the control field, and nothing was stored."""
+DMA_ERROR, DMA_READ, DMA_SKIP, DMA_SELECT, DMA_WRITE = 1, 2, 4, 8, 16
+DESCRIPTOR = struct.Struct(">IIQ")
+DMA_SIGNATURE = b"QEMU CFG"
 
 
 class Item(NamedTuple):
     """What the hypervisor puts behind a file name.
 
-    A bytearray is used as it is, so the device it belongs to sees each write; `written` is then told
-    offset and length in bytes.
+    A bytearray is used as it is, so the device it belongs to sees each write; `written` is then told offset and length
+    in bytes. `locked` tells whether a writable file takes no writes at the moment; `selected` is told of a selection.
     """
 
     name: str
     data: bytes | bytearray
     writable: bool = False
     written: Callable[[int, int], None] | None = None
+    locked: Callable[[], bool] | None = None
+    selected: Callable[[], None] | None = None
 
 
 class File(NamedTuple):
@@ -44,113 +53,203 @@ class File(NamedTuple):
     writable: bool
 
 
-class Reset(NamedTuple):
-    """What a cold reset does: "plain", "update" (size bytes of firmware from gpa) or "abort" with the reason."""
+class Registers(NamedTuple):
+    """Where the registers are, and how wide an access the data register takes (bytes)."""
 
-    action: str
-    gpa: int = 0
-    size: int = 0
-    reason: str | None = None
+    ports: bool
+    selector: int
+    data: int
+    data_width: int
+    dma: int
 
 
-class Device:
-    """A device of the hypervisor that talks to the guest through files; `warnings` is what it tells the host."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def items(self) -> tuple[Item, ...]:
-        """Its files."""
-        return ()
-
-    def reset(self) -> Reset:
-        """What it does at a cold reset of the machine."""
-        return Reset("plain")
+PORTS = Registers(ports=True, selector=0x510, data=0x511, data_width=1, dma=0x514)
+# QEMU's virt machine for Arm; its registers are big endian, and the data keep the order of the string.
+VIRT = Registers(ports=False, selector=0x0902_0008, data=0x0902_0000, data_width=8, dma=0x0902_0010)
 
 
 class FwCfg:
-    """The fw_cfg device with its files; `dma` is False where the hypervisor offers only the ports.
+    """The device. `space` is the guest's memory as it sees it; `dma` is False where it has no such interface.
 
     Raises ValueError for a name given twice, one longer than 55 bytes, or more than 32 files.
     """
 
-    def __init__(self, items: Iterable[Item] = (), *, device: Device | None = None, dma: bool = True) -> None:
-        self.device = device or Device()
+    def __init__(
+        self, items: Iterable[Item], space: AddressSpace, *, dma: bool = True, registers: Registers = PORTS
+    ) -> None:
+        self.space = space
         self.dma = dma
+        self.registers = registers
         # Selectors go up in byte order of the names, in whatever order the files were added.
-        rows = sorted([*items, *self.device.items()], key=lambda item: item.name.encode())
+        rows = sorted(items, key=lambda item: item.name.encode())
         names = [row.name for row in rows]
         if len(set(names)) < len(names) or len(names) > MOST_FILES:
             raise ValueError(f"fw_cfg holds at most {MOST_FILES} files of different names, not {names}")
         if any(not 0 < len(name.encode()) <= LONGEST_NAME or "\0" in name for name in names):
             raise ValueError(f"an fw_cfg file name has 1 to {LONGEST_NAME} bytes, none of them NUL: {names}")
-        rows = [row._replace(data=bytearray(row.data)) if _is_frozen(row) else row for row in rows]
-        self._items = {FIRST_FILE + index: row for index, row in enumerate(rows)}
+        self._items = {FIRST_FILE + index: _thawed(row) for index, row in enumerate(rows)}
         self.files = tuple(File(row.name, key, len(row.data), row.writable) for key, row in self._items.items())
+        features = FEATURE_PORTS | (FEATURE_DMA if dma else 0)
+        self._items[SIGNATURE] = Item("", b"QEMU")
+        self._items[FEATURES] = Item("", features.to_bytes(4, "little"))
+        self._items[DIRECTORY] = Item("", directory(self.files))
+        self._selected: Item | None = None
+        self._offset = 0
+        self._dma_address = 0
+        self.reset()
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the hypervisor told the host so far; the guest sees none of it."""
-        return tuple(self.device.warnings)
+    def reset(self) -> None:
+        """Item 0 is selected; files stay as they are unless their device says otherwise."""
+        self._select(SIGNATURE)
 
     def find(self, name: str) -> File | None:
-        """The file of that name, by a walk through the directory, as a guest must search; None: there is none."""
+        """The directory's row of that name."""
         return next((file for file in self.files if file.name == name), None)
 
     def content(self, selector: int) -> bytes:
-        """All bytes of an item by its number; an item nobody uses has none."""
-        if selector in self._items:
-            return bytes(self._items[selector].data)
-        if selector == SIGNATURE:
-            return b"QEMU"
-        if selector == FEATURES:
-            return struct.pack("<I", 3 if self.dma else 1)
-        return self.directory() if selector == DIRECTORY else b""
-
-    def directory(self) -> bytes:
-        """Item 0x0019: u32 BE count, then 64 bytes a file: u32 BE size, u16 BE selector, u16 0, NUL-padded name."""
-        rows = (struct.pack(">IHH56s", file.size, file.selector, 0, file.name.encode()) for file in self.files)
-        return struct.pack(">I", len(self.files)) + b"".join(rows)
-
-    def read(self, name: str) -> bytes:
-        """The whole file; raises FwCfgError where there is none."""
-        return self.content(self._selector(name))
-
-    def write(self, name: str, data: bytes, offset: int = 0) -> None:
-        """One DMA write to the file, `offset` bytes from its start; raises FwCfgError as the device refuses it.
-
-        Without DMA there is no way to write: QEMU ignores what is written to the data port (since 2.4).
-        """
-        selector = self._selector(name)
-        if not self.dma:
-            raise FwCfgError(f"{name}: this fw_cfg device has no DMA interface, only that can write")
-        self.transfer(selector, data, offset)
-
-    def transfer(self, selector: int, data: bytes, offset: int) -> None:
-        """Write to an item by its number, by the device's rules; a skip has moved offset to the end at most."""
-        if not data:
-            return  # nothing moves and nothing is refused, not even on a read-only file or at its end
+        """All bytes of an item as they are now; an item nobody uses has none."""
         item = self._items.get(selector)
-        if item is None:
-            raise FwCfgError(f"item {selector:#06x} cannot be written")
-        if not (item.writable and isinstance(item.data, bytearray)):
-            raise FwCfgError(f"{item.name} is read-only")
-        if offset < 0 or offset + len(data) > len(item.data):
-            raise FwCfgError(f"{item.name}: {len(data)} bytes at offset {offset} go beyond its {len(item.data)} bytes")
-        item.data[offset : offset + len(data)] = data
-        if item.written:
-            item.written(offset, len(data))
+        return b"" if item is None else bytes(item.data)
 
-    def reset(self) -> Reset:
-        """A cold reset of the machine. Files stay as they are unless their device says otherwise."""
-        return self.device.reset()
+    def covers(self, address: int, size: int) -> bool:
+        """Whether an access to these ports, or guest addresses, touches a register."""
+        start = self.registers.selector if self.registers.ports else self.registers.data
+        return address < self.registers.dma + len(DMA_SIGNATURE) and address + size > start
 
-    def _selector(self, name: str) -> int:
-        file = self.find(name)
-        if file is None:
-            raise FwCfgError(f"there is no file {name}")
-        return file.selector
+    def load(self, address: int, size: int) -> bytes:
+        """What the CPU gets from `size` bytes of ports or memory at an address, in ascending order of addresses."""
+        data = b""
+        for register, offset, width in self._accesses(address, size):
+            data += self._load(register, offset, width)
+        return data
+
+    def store(self, address: int, data: bytes) -> None:
+        """The CPU's write of bytes in ascending order of addresses; a transfer is over when this returns."""
+        position = 0
+        for register, offset, width in self._accesses(address, len(data)):
+            self._store(register, offset, data[position : position + width])
+            position += width
+
+    def _accesses(self, address: int, size: int) -> Iterable[tuple[str, int, int]]:
+        """Cut an access as QEMU's memory core does: at most as wide as its address is aligned within the register.
+
+        Rows of register ("" where there is none), offset in it, and width in bytes.
+        """
+        place = self.registers
+        regions = [("dma", place.dma, 8, 8)] if self.dma else []
+        if place.ports:
+            # One region for both: its byte 0 selects, and each byte of it is data.
+            regions.append(("combined", place.selector, 2, 4))
+        else:
+            regions += [("data", place.data, 8, 8), ("selector", place.selector, 2, 4)]
+        end = address + size
+        while address < end:
+            row = next((row for row in regions if row[1] <= address < row[1] + row[2]), None)
+            register, start, _, most = row or ("", 0, 0, 4)
+            offset = address - start
+            width = min(end - address, most, offset & -offset or most)
+            width = 1 << width.bit_length() - 1
+            yield register, offset, width
+            address += width
+
+    def _load(self, register: str, offset: int, width: int) -> bytes:
+        if register == "dma":
+            return DMA_SIGNATURE[offset : offset + width].ljust(width, b"\0")
+        if (register == "combined" and width == 1) or (register == "data" and offset == 0):
+            return self._read_data(width)
+        # No register takes this: reads as zeros; ports that nobody uses as ones.
+        return b"\xff" * width if not register and self.registers.ports else bytes(width)
+
+    def _store(self, register: str, offset: int, data: bytes) -> None:
+        if register in ("combined", "selector") and offset == 0 and len(data) == 2:
+            self._select(int.from_bytes(data, "little" if register == "combined" else "big"))
+        elif register == "dma" and (offset, len(data)) in ((0, 4), (4, 4), (0, 8)):
+            value = int.from_bytes(data, "big")
+            if (offset, len(data)) == (0, 4):
+                self._dma_address = value << 32
+            else:
+                # The register is 0 again after a transfer: below 4 GiB the low half alone is enough.
+                high, self._dma_address = self._dma_address, 0
+                self._transfer(high | value if offset else value)
+
+    def _select(self, key: int) -> None:
+        self._offset = 0
+        self._selected = None if key & _ARCHITECTURE else self._items.get(key & ~_WRITE_CHANNEL)
+        if self._selected is not None and self._selected.selected is not None:
+            self._selected.selected()
+
+    def _read_data(self, width: int) -> bytes:
+        """Bytes of the item in its order, zeros behind its end, where the offset stays."""
+        if self._selected is None:
+            return bytes(width)
+        data = bytes(self._selected.data[self._offset : self._offset + width])
+        self._offset += len(data)
+        return data.ljust(width, b"\0")
+
+    def _transfer(self, descriptor: int) -> None:
+        space = self.space
+        space.check_shared(descriptor, DESCRIPTOR.size)
+        raw, complete = space.read(descriptor, DESCRIPTOR.size)
+        if not complete:
+            space.write(descriptor, DMA_ERROR.to_bytes(4, "big"))
+            return
+        control, length, gpa = DESCRIPTOR.unpack(raw)
+        if control & DMA_SELECT:
+            self._select(control >> 16)
+        # The first of these that is set counts; with none of them nothing moves.
+        move = next(
+            (
+                move
+                for bit, move in ((DMA_READ, self._dma_read), (DMA_WRITE, self._dma_write), (DMA_SKIP, self._dma_skip))
+                if control & bit
+            ),
+            None,
+        )
+        refused = False
+        if move is not None and length:
+            if move != self._dma_skip:
+                space.check_shared(gpa, length)
+            refused = not move(gpa, length)
+        space.write(descriptor, (DMA_ERROR if refused else 0).to_bytes(4, "big"))
+
+    def _remaining(self) -> int:
+        return 0 if self._selected is None else max(len(self._selected.data) - self._offset, 0)
+
+    def _dma_read(self, gpa: int, length: int) -> bool:
+        """What the item has, then zeros; they are left out where the memory already ended before them."""
+        size = min(length, self._remaining())
+        if size:
+            assert self._selected is not None
+            complete = self.space.write(gpa, bytes(self._selected.data[self._offset : self._offset + size]))
+            self._offset += size
+            if not complete:
+                return False
+        return self.space.clear(gpa + size, length - size)
+
+    def _dma_write(self, gpa: int, length: int) -> bool:
+        """Store, or refuse; refused or not, the offset moves. Where the memory ends, zeros are stored and it is an error."""
+        item, offset = self._selected, self._offset
+        size = min(length, self._remaining())
+        self._offset += size
+        if item is None or not size or not item.writable or size < length or (item.locked is not None and item.locked()):
+            return False
+        assert isinstance(item.data, bytearray)
+        item.data[offset : offset + size], complete = self.space.read(gpa, size)
+        if complete and item.written is not None:
+            item.written(offset, size)
+        return complete
+
+    def _dma_skip(self, _gpa: int, length: int) -> bool:
+        self._offset += min(length, self._remaining())
+        return True
 
 
-def _is_frozen(item: Item) -> bool:
-    return item.writable and not isinstance(item.data, bytearray)
+def directory(files: Sequence[File]) -> bytes:
+    """Item 0x0019: u32 BE count, then 64 bytes a file: u32 BE size, u16 BE selector, u16 0, NUL-padded name."""
+    rows = (DIRECTORY_ROW.pack(file.size, file.selector, 0, file.name.encode()) for file in files)
+    return struct.pack(">I", len(files)) + b"".join(rows)
+
+
+def _thawed(item: Item) -> Item:
+    frozen = item.writable and not isinstance(item.data, bytearray)
+    return item._replace(data=bytearray(item.data)) if frozen else item

@@ -1,91 +1,126 @@
-"""The hypervisor's side of a firmware update: the device of the qemu-v5 dialect.
-
-It is the device of the QEMU patch "hw/misc/vmfwupdate" v5 (29 January 2025), never part of a QEMU release. The
-rules were seen on QEMU 10.0.13 with that patch applied.
-"""
+"""The virtual machine around guest memory: BIOS region, fw_cfg, the devices behind its files, and the reset."""
 
 from __future__ import annotations
 
-from stubsim.formats import vmfwupdate
-from stubsim.hosts import FwCfg as Described
-from stubsim.machine.fwcfg import Device, FwCfg, Item, Reset
+from collections.abc import Iterable, Sequence
 
-ALIGNMENT = 64 << 10  # x86_bios_rom_init() and the patch's own assertion
+from stubsim.machine.address_space import AddressSpace, BiosRegion
+from stubsim.machine.devices.device import PLAIN, Device, Reset
+from stubsim.machine.fwcfg import PORTS, VIRT, FwCfg, Item, Registers
+from stubsim.machine.memory import GIB4, Memory
+
+# The reset control register of the PIIX and ICH south bridges; bit 2 resets (ICH9 datasheet, 13.7.5).
+RESET_PORT = 0xCF9
+RESET_CPU = 0x04
 
 
-class VmFwUpdate(Device):
-    """The update device; `bios_size` is the size in bytes of the BIOS region, which ends at 4 GiB.
 
-    `disabled` is the device's command line option (the default for machine types up to 2.8): it then has no files.
-    A `cap` with BIOS_RESIZE, which the patch never offers, makes the rules behind that bit apply.
+class VirtualMachine:
+    """One virtual machine of QEMU's kind; `fw_cfg` is None where it has none.
+
+    `stopped` tells why the hypervisor itself ended, None while it runs.
     """
 
-    def __init__(self, bios_size: int, *, cap: int = vmfwupdate.CAP_OFFERED, disabled: bool = False) -> None:
-        super().__init__()
-        self.region = bios_size
-        self.disabled = disabled
-        self._cap = cap
-        self._bios_size = bytearray(bios_size.to_bytes(8, "little"))
-        self._disable = bytearray(1)
-        self._fw_blob = bytearray(vmfwupdate.FW_BLOB_SIZE)
-        self._opaque = bytearray(vmfwupdate.OPAQUE_SIZE)
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        bios: BiosRegion | None = None,
+        items: Iterable[Item] | None = (),
+        devices: Sequence[Device] = (),
+        dma: bool = True,
+    ) -> None:
+        self.memory = memory
+        self.bios = bios
+        self.devices = tuple(devices)
+        self.space = AddressSpace(memory, bios)
+        self.is_pc = memory.architecture in ("x64", "ia32")
+        self.fw_cfg: FwCfg | None = None
+        if items is not None:
+            rows = [*items, *(item for device in devices for item in device.items())]
+            self.fw_cfg = FwCfg(rows, self.space, dma=dma, registers=self.fw_cfg_registers)
+        self.stopped: str | None = None
+        self.last_reset: Reset | None = None
 
     @property
-    def bios_size(self) -> int:
-        """The platform's size in bytes as the file bios-size tells it: the region's until a write changes it."""
-        return int.from_bytes(self._bios_size, "little")
+    def fw_cfg_registers(self) -> Registers:
+        """Where the device's registers are on this kind of machine."""
+        return PORTS if self.is_pc else VIRT
 
     @property
-    def opaque(self) -> bytes:
-        """The page the guest left for its next boot; a reset keeps it."""
-        return bytes(self._opaque)
+    def was_reset(self) -> bool:
+        """Whether the machine was reset, or the hypervisor ended at that, since it was started."""
+        return self.last_reset is not None
 
-    def items(self) -> tuple[Item, ...]:
-        """The five files, or none when the device is disabled."""
-        if self.disabled:
-            return ()
-        return (
-            Item(vmfwupdate.BIOS_SIZE, self._bios_size),
-            Item(vmfwupdate.CAP, self._cap.to_bytes(8, "little")),
-            Item(vmfwupdate.DISABLE, self._disable, writable=True),
-            Item(vmfwupdate.FW_BLOB, self._fw_blob, writable=True, written=self._blob_written),
-            Item(vmfwupdate.OPAQUE_BLOB, self._opaque, writable=True),
-        )
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the devices told the host so far; the guest sees none of it."""
+        return tuple(text for device in self.devices for text in device.warnings)
+
+    def port_read(self, port: int, size: int) -> int:
+        """`in` of 1, 2 or 4 bytes; ports that nobody has read as ones."""
+        if self.fw_cfg is not None and self.is_pc and self.fw_cfg.covers(port, size):
+            return int.from_bytes(self.fw_cfg.load(port, size), "little")
+        return (1 << 8 * size) - 1
+
+    def port_write(self, port: int, size: int, value: int) -> None:
+        """`out` of 1, 2 or 4 bytes."""
+        if port == RESET_PORT and self.is_pc:
+            if value & RESET_CPU:
+                self.reset()
+            return
+        if self.fw_cfg is not None and self.is_pc and self.fw_cfg.covers(port, size):
+            self.fw_cfg.store(port, value.to_bytes(size, "little"))
+            self._serve_devices()
+
+    def read(self, gpa: int, size: int) -> bytes:
+        """The CPU's read of memory, or of registers that lie there; zeros where there is nothing."""
+        if self._in_registers(gpa, size):
+            assert self.fw_cfg is not None
+            return self.fw_cfg.load(gpa, size)
+        return self.space.read(gpa, size)[0]
+
+    def write(self, gpa: int, data: bytes) -> None:
+        """The CPU's write."""
+        if self._in_registers(gpa, len(data)):
+            assert self.fw_cfg is not None
+            self.fw_cfg.store(gpa, data)
+            self._serve_devices()
+        else:
+            self.space.write(gpa, data)
 
     def reset(self) -> Reset:
-        """What a cold reset does. Nothing of the device is cleared by it: the next one copies again."""
-        blob = vmfwupdate.unpack_fw_blob(self._fw_blob)
-        if self.disabled or any(self._disable) or not blob.bios_paddr or not blob.bios_size:
-            return Reset("plain")
-        if blob.bios_size % ALIGNMENT:
-            return Reset("abort", reason=f"firmware of {blob.bios_size} bytes is not a multiple of 64 KiB")
-        if blob.bios_size > self.bios_size:
-            reason = f"firmware of {blob.bios_size} bytes is larger than bios-size, {self.bios_size} bytes"
-            return Reset("abort", reason=reason)
-        return Reset("update", blob.bios_paddr, blob.bios_size)
+        """A cold reset: an update first, then the devices. Memory stays, of a confidential guest what is shared.
 
-    def _blob_written(self, _offset: int, _length: int) -> None:
-        """Look at both fields as they are after any accepted write; the guest learns nothing of the outcome.
-
-        Where the first write leaves bios_size 0, bios-size becomes 0 for good: no update is possible then.
+        Raises PrivatePage where the firmware would be taken from private memory.
         """
-        size = vmfwupdate.unpack_fw_blob(self._fw_blob).bios_size
-        if not self.bios_size:
-            return
-        if size and not self._cap & vmfwupdate.CAP_BIOS_RESIZE:
-            self.warnings.append("vmfwupdate: VMFWUPDATE_CAP_BIOS_RESIZE not enabled")
-        elif size > self.region:
-            self.warnings.append(f"vmfwupdate: bios size cannot be larger than {self.region}")
-        else:
-            self._bios_size[:] = size.to_bytes(8, "little")
+        wanted = next((row for row in (device.before_reset() for device in self.devices) if row != PLAIN), PLAIN)
+        self.last_reset = wanted
+        if wanted.action == "abort":
+            self.stopped = wanted.reason
+            return wanted
+        if wanted.action == "update" and self.bios is not None:
+            # Nothing checks the content, and where there is no memory zeros are copied.
+            self.space.check_shared(wanted.gpa, wanted.size)
+            pieces = self.space.pieces(wanted.gpa, wanted.size)
+            self.bios.replace_end([part for _, _, parts in pieces for part in parts])
+        for device in self.devices:
+            device.wants_reset = False
+            device.reset()
+        if self.fw_cfg is not None:
+            self.fw_cfg.reset()
+        self.memory.reset()
+        self.memory.lose_private()
+        return wanted
+
+    def _in_registers(self, gpa: int, size: int) -> bool:
+        return self.fw_cfg is not None and not self.is_pc and self.fw_cfg.covers(gpa, size)
+
+    def _serve_devices(self) -> None:
+        if any(device.wants_reset for device in self.devices):
+            self.reset()
 
 
-def fw_cfg(described: Described | None) -> FwCfg:
-    """The fw_cfg device a host file describes, with the update device behind it where it has one."""
-    if described is None:
-        return FwCfg(dma=False)
-    device = described.vmfwupdate
-    if device is None:
-        return FwCfg(dma=described.dma)
-    update = VmFwUpdate(device.bios_size, cap=device.cap, disabled=device.disabled)
-    return FwCfg(device=update, dma=described.dma)
+def bios_region_fits(size: int) -> bool:
+    """Whether firmware of `size` bytes can end at 4 GiB without reaching the interrupt controllers, 20 MiB below."""
+    return 0 <= size <= GIB4 - 0xFEC0_0000

@@ -7,10 +7,10 @@ of its own by the time the stub runs.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from stubsim.machine.content import Content
 from stubsim.trace import Staged
 
 PAGE = 4096
@@ -67,6 +67,10 @@ class OutsideRam(MemoryError):  # noqa: N818
     """An access to guest addresses that are not, or not all, RAM."""
 
 
+class PrivatePage(Exception):  # noqa: N818
+    """The hypervisor would see a private page of a confidential guest: what led to it is wrong, and nothing goes on."""
+
+
 class NotAllocated(LookupError):  # noqa: N818
     """An address at which no allocation starts was to be freed (EFI_NOT_FOUND)."""
 
@@ -82,15 +86,17 @@ class Region(NamedTuple):
 class Memory:
     """The RAM of a guest of `size` bytes; a part of a page at its end does not count.
 
+    In a confidential guest every page is private until it is shared with the hypervisor.
     x86: as QEMU's q35 lays it out, 640 KiB from 0, then from 1 MiB; from 2.75 GiB on only 2 GiB lie below
     4 GiB and the rest above. Others: as QEMU's virt does, in one piece from 1 GiB (RISC-V: 2 GiB).
     """
 
-    def __init__(self, size: int, architecture: str = "x64") -> None:
+    def __init__(self, size: int, architecture: str = "x64", *, confidential: bool = False) -> None:
         self.ram = _ram(size & -PAGE, architecture)
         self.architecture = architecture
-        self._starts: list[int] = []
-        self._views: list[memoryview] = []
+        self.confidential = confidential
+        self._shared: list[tuple[int, int]] = []
+        self._content = Content()
         self.reset()
 
     def reset(self) -> None:
@@ -136,17 +142,8 @@ class Memory:
 
         Raises OutsideRam.
         """
-        views = [view for view in (_bytes(part) for part in parts) if len(view)]
-        size = sum(map(len, views))
-        self._check(gpa, size)
-        self._cut(gpa, gpa + size)
-        index = bisect_right(self._starts, gpa)
-        starts = []
-        for view in views:
-            starts.append(gpa)
-            gpa += len(view)
-        self._starts[index:index] = starts
-        self._views[index:index] = views
+        self._check(gpa, sum(map(len, parts)))
+        self._content.place(gpa, parts)
 
     def stage(
         self,
@@ -158,9 +155,11 @@ class Memory:
         at: int | None = None,
         shared: bool = False,
     ) -> Staged:
-        """Allocate pages for the parts and place them there; raises as allocate() does."""
-        size = sum(len(_bytes(part)) for part in parts)
+        """Allocate pages for the parts and place them there, shared if wanted; raises as allocate() does."""
+        size = sum(map(len, parts))
         gpa = self.allocate(size, type, below=below, at=at)
+        if shared:
+            self.share(gpa, size)
         self.place(gpa, parts)
         return Staged(name, gpa, size, type, shared)
 
@@ -175,20 +174,36 @@ class Memory:
         """The same bytes piece by piece and uncopied, for hashing; raises like read(), on the first step."""
         if not zeros_outside:
             self._check(gpa, size)
-        position, end = gpa, gpa + size
-        index = max(bisect_right(self._starts, gpa) - 1, 0)
-        for start, view in zip(self._starts[index:], self._views[index:], strict=True):
-            if start >= end:
-                break
-            if start + len(view) <= position:
-                continue
-            if start > position:
-                yield from _zeros(start - position)
-                position = start
-            piece = view[position - start : end - start]
-            yield piece
-            position += len(piece)
-        yield from _zeros(end - position)
+        yield from self._content.parts(gpa, size)
+
+    def share(self, gpa: int, size: int) -> None:
+        """Let the hypervisor see the pages of this range; without a confidential guest it sees all anyway."""
+        self._shared.append((gpa & -PAGE, -(-(gpa + size) // PAGE) * PAGE))
+        self._shared.sort()
+
+    def is_shared(self, gpa: int, size: int) -> bool:
+        """Whether the hypervisor may see all of the range."""
+        if not self.confidential:
+            return True
+        end = gpa + size
+        for start, stop in self._shared:
+            if start <= gpa < stop:
+                gpa = stop
+        return gpa >= end
+
+    def lose_private(self) -> None:
+        """What a reset does to a confidential guest: the content of private pages is gone, none is shared any more."""
+        if not self.confidential:
+            return
+        kept = [(start, [*self.parts(start, end - start)]) for start, end in self._shared]
+        self._content = Content()
+        for start, parts in kept:
+            self._content.place(start, parts)
+
+    def clear(self, gpa: int, size: int) -> None:
+        """Fill the range with zeros; raises OutsideRam."""
+        self._check(gpa, size)
+        self._content.clear(gpa, size)
 
     def contains(self, gpa: int, size: int) -> bool:
         """Whether all of the range is RAM, in one piece."""
@@ -232,22 +247,6 @@ class Memory:
                     pieces.append(piece)
         self._regions = pieces
 
-    def _cut(self, start: int, end: int) -> None:
-        """Take the content from start to end away; pieces that reach beyond are sliced, not copied."""
-        first = max(bisect_right(self._starts, start) - 1, 0)
-        last = first
-        starts: list[int] = []
-        views: list[memoryview] = []
-        while last < len(self._starts) and self._starts[last] < end:
-            at, view = self._starts[last], self._views[last]
-            for low, high in ((at, min(at + len(view), start)), (max(at, end), at + len(view))):
-                if low < high:
-                    starts.append(low)
-                    views.append(view[low - at : high - at])
-            last += 1
-        self._starts[first:last] = starts
-        self._views[first:last] = views
-
 
 def _is_pc(architecture: str) -> bool:
     return architecture in ("x64", "ia32")
@@ -262,17 +261,3 @@ def _ram(size: int, architecture: str) -> tuple[tuple[int, int], ...]:
         low = size if size < 0xB0000000 else 0x80000000
         ranges = [(0, min(low, 0xA0000)), (0x100000, low), (GIB4, GIB4 + size - low)]
     return tuple((start, end) for start, end in ranges if start < end)
-
-
-def _bytes(part: bytes | memoryview) -> memoryview:
-    view = memoryview(part)
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
-
-
-_ZEROS = memoryview(bytes(16 * PAGE))
-
-
-def _zeros(size: int) -> Iterator[memoryview]:
-    while size > 0:
-        yield _ZEROS[:size]
-        size -= len(_ZEROS)

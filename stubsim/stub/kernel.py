@@ -15,9 +15,9 @@ _UINT32_MAX = 0xFFFFFFFF
 # UEFI 2.10 brought EFI_MEMORY_ATTRIBUTE_PROTOCOL: from there on its absence is worth a warning.
 _MEMORY_ATTRIBUTES_SINCE = 2 << 16 | 100
 # Linux/x86 boot protocol, Documentation/arch/x86/boot.rst: offsets in the setup header.
-_BOOT_FLAG, _HEADER_MAGIC, _VERSION, _RELOCATABLE, _XLOADFLAGS = 0x1FE, 0x202, 0x206, 0x234, 0x236
+_BOOT_FLAG, _HEADER_MAGIC, _VERSION, _RELOCATABLE, _XLOADFLAGS, _CMDLINE_SIZE = 0x1FE, 0x202, 0x206, 0x234, 0x236, 0x238
 _BOOT_PARAMS_SIZE = 4096
-_XLF_EFI_HANDOVER_32, _XLF_EFI_HANDOVER_64 = 1 << 2, 1 << 3
+_XLF_CAN_BE_LOADED_ABOVE_4G, _XLF_EFI_HANDOVER_32, _XLF_EFI_HANDOVER_64 = 1 << 1, 1 << 2, 1 << 3
 
 
 class Started(NamedTuple):
@@ -74,28 +74,45 @@ def _runs_here(context: Context, headers: pe.Headers) -> bool:
 
 def _check_efi_handover(context: Context, kernel: memoryview) -> None:
     """The deprecated entry for kernels before 5.8: what linux_exec_efi_handover asks of the setup header."""
-
-    def number(offset: int, size: int) -> int:
-        return int.from_bytes(kernel[offset : offset + size], "little")
-
     if len(kernel) < _BOOT_PARAMS_SIZE:
         # The stub returns without a message of its own.
         raise StubFailed(STATUS["EFI_LOAD_ERROR"], "EFI_LOAD_ERROR")
-    if number(_HEADER_MAGIC, 4) != int.from_bytes(b"HdrS", "little") or number(_BOOT_FLAG, 2) != 0xAA55:
-        raise context.fail("Unsupported kernel image.", "EFI_UNSUPPORTED")
-    if number(_VERSION, 2) < 0x20B:
-        raise context.fail("Kernel too old.", "EFI_UNSUPPORTED")
-    if not kernel[_RELOCATABLE]:
-        raise context.fail("Kernel is not relocatable.", "EFI_UNSUPPORTED")
-    wanted = _XLF_EFI_HANDOVER_64 if context.machine == "x64" else _XLF_EFI_HANDOVER_32
-    if number(_VERSION, 2) >= 0x20C and not number(_XLOADFLAGS, 2) & wanted:
-        raise context.fail("Kernel does not support EFI handover protocol.", "EFI_UNSUPPORTED")
+    check_setup_header(context, kernel)
     context.unknown(
         "the start of a kernel older than 5.8",
         "the deprecated EFI handover protocol was never recorded; it passes command line and initrd in boot_params",
         "load_options",
         "memory",
     )
+
+
+def check_setup_header(context: Context, kernel: memoryview) -> None:
+    """Whether a bzImage has the 64-bit (32-bit) EFI handover entry; of 4096 bytes at least. Raises StubFailed."""
+    if _number(kernel, _HEADER_MAGIC, 4) != int.from_bytes(b"HdrS", "little") or (
+        _number(kernel, _BOOT_FLAG, 2) != 0xAA55
+    ):
+        raise context.fail("Unsupported kernel image.", "EFI_UNSUPPORTED")
+    if _number(kernel, _VERSION, 2) < 0x20B:
+        raise context.fail("Kernel too old.", "EFI_UNSUPPORTED")
+    if not kernel[_RELOCATABLE]:
+        raise context.fail("Kernel is not relocatable.", "EFI_UNSUPPORTED")
+    wanted = _XLF_EFI_HANDOVER_64 if context.machine == "x64" else _XLF_EFI_HANDOVER_32
+    if _number(kernel, _VERSION, 2) >= 0x20C and not _number(kernel, _XLOADFLAGS, 2) & wanted:
+        raise context.fail("Kernel does not support EFI handover protocol.", "EFI_UNSUPPORTED")
+
+
+def command_line_limit(kernel: memoryview) -> int:
+    """The characters of command line that a bzImage takes, without the NUL."""
+    return _number(kernel, _CMDLINE_SIZE, 4)
+
+
+def loads_above_4g(kernel: memoryview) -> bool:
+    """Whether a bzImage, and what it is given, may lie above 4 GiB; the flag is there since protocol 2.12."""
+    return _number(kernel, _VERSION, 2) >= 0x20C and bool(_number(kernel, _XLOADFLAGS, 2) & _XLF_CAN_BE_LOADED_ABOVE_4G)
+
+
+def _number(kernel: memoryview, offset: int, size: int) -> int:
+    return int.from_bytes(kernel[offset : offset + size], "little")
 
 
 def _check_for_own_loader(context: Context, kernel: memoryview, headers: pe.Headers) -> None:

@@ -1,0 +1,64 @@
+"""What a dialect is given, what it says of itself, and how a hand-over ends: the same in every dialect."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.formats.efifw import Efifw
+from stubsim.formats.vmfwupdate import Left
+from stubsim.machine.hypervisor import VirtualMachine
+from stubsim.stub.context import Context
+from stubsim.stub.run import Prepared
+
+AND_SO = "the kernel is started as without an update (stubsim's own decision, the proposal says nothing)"
+
+
+class About(NamedTuple):
+    """What a dialect is. ``decisions`` are stubsim's own, where no source says anything."""
+
+    name: str
+    source: str
+    status: str
+    revision: str
+    decisions: tuple[str, ...]
+
+
+class Leaving(NamedTuple):
+    """A stub that has settled on a firmware. ``image_gpa`` is where the firmware has loaded the UKI.
+
+    ``firmware`` is the whole payload; ``blob`` its .efifw, None for the prototype's .fmwimg.
+    """
+
+    context: Context
+    prepared: Prepared
+    machine: VirtualMachine
+    image_gpa: int
+    firmware: memoryview
+    blob: Efifw | None
+
+
+class Outcome(NamedTuple):
+    """How a hand-over ended.
+
+    status: "firmware-update" (the machine starts again on the new firmware), "hypervisor-abort" (the virtual machine is
+    gone), "failed" (the boot ends), "unavailable" (nothing was asked for: the boot goes on to the kernel).
+    ``left`` is what lies in memory for the boot after it, by the kinds of `formats.vmfwupdate.KINDS`.
+    """
+
+    status: str
+    message: str | None = None
+    efi_status: str | None = None
+    left: tuple[Left, ...] = ()
+
+
+def unavailable(reason: str) -> Outcome:
+    return Outcome("unavailable", f"firmware not handed over: {reason}; {AND_SO}")
+
+
+def after_reset(machine: VirtualMachine, left: tuple[Left, ...]) -> Outcome:
+    """How it ended, as the reset shows."""
+    if machine.stopped is not None:
+        return Outcome("hypervisor-abort", f"the hypervisor aborts at the reset: {machine.stopped}")
+    if machine.last_reset is None or machine.last_reset.action != "update":
+        return unavailable("the hypervisor did not take it")
+    return Outcome("firmware-update", left=left)

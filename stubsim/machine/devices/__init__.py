@@ -1,0 +1,1 @@
+"""Devices of the hypervisor that stand behind fw_cfg files; a module a device."""

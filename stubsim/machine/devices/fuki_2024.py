@@ -1,0 +1,78 @@
+"""The update device of the prototype shown at KVM Forum 2024 (a QEMU tree of its author, hw/misc/vmfwupdate.c of 2024).
+
+How it copies the firmware is not in that file: see `stubsim.handover.fuki_2024.DECISIONS`.
+"""
+
+from __future__ import annotations
+
+from stubsim.errors import StubsimError
+from stubsim.formats import vmfwupdate
+from stubsim.machine.devices.device import PLAIN, Device, Reset
+from stubsim.machine.fwcfg import Item
+
+# The file's size is not published; a page is ours.
+_CPU_STATE = 4096
+
+
+class FukiUpdate(Device):
+    """The device; `cap` is its u16 of capability and platform bits."""
+
+    def __init__(self, bios_size: int, *, cap: int, disabled: bool = False) -> None:
+        super().__init__()
+        self.region = bios_size
+        self.disabled = disabled
+        self._cap = cap
+        self._blob = bytearray(vmfwupdate.FUKI_MOST_ENTRIES * vmfwupdate.FUKI_ENTRY.size)
+        self._control = bytearray(1)
+        self._given: tuple[vmfwupdate.FukiEntry, ...] | None = None
+        self._off = False
+
+    def items(self) -> tuple[Item, ...]:
+        if self.disabled:
+            return ()
+        return (
+            Item(vmfwupdate.FUKI_BLOB, self._blob, writable=True, written=self._blob_written),
+            Item(vmfwupdate.FUKI_CPU, bytearray(_CPU_STATE), writable=True),
+            Item(vmfwupdate.FUKI_CAP, (self._cap & 0xFFFF).to_bytes(2, "little")),
+            Item(vmfwupdate.FUKI_CONTROL, self._control, writable=True, written=self._control_written),
+        )
+
+    def before_reset(self) -> Reset:
+        if self.disabled or self._off or bytes(self._control) != vmfwupdate.FUKI_TRIGGER or self._given is None:
+            return PLAIN
+        firmware = next((entry for entry in self._given if vmfwupdate.FUKI_TYPES.get(entry.type) == "firmware"), None)
+        if firmware is None:
+            return PLAIN
+        if firmware.size > self.region:
+            self._warn(f"firmware of {firmware.size} bytes is larger than the BIOS region, {self.region} bytes")
+            return PLAIN
+        return Reset("update", firmware.gpa, firmware.size)
+
+    def reset(self) -> None:
+        """The entries are kept; that they were given, and the control byte, are not."""
+        self._given = None
+        self._control[:] = bytes(1)
+
+    def _blob_written(self, offset: int, length: int) -> None:
+        if offset or length % vmfwupdate.FUKI_ENTRY.size:
+            return
+        try:
+            self._given = vmfwupdate.unpack_fuki(bytes(self._blob[:length]))
+        except StubsimError as error:
+            self._given = None
+            self._warn(str(error))
+
+    def _control_written(self, _offset: int, _length: int) -> None:
+        """Either byte counts only after a good blob; the trigger resets at once."""
+        command = bytes(self._control)
+        if command not in (vmfwupdate.FUKI_TRIGGER, vmfwupdate.FUKI_SWITCH_OFF):
+            self._warn(f"unknown control byte {command[0]:#04x}")
+        elif self._given is None or self._off:
+            return
+        elif command == vmfwupdate.FUKI_SWITCH_OFF:
+            self._off = True
+        else:
+            self.wants_reset = True
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(f"vmfwupdate: {text}")
