@@ -118,7 +118,7 @@ _OVMF_TOP = (
     (116, "EfiBootServicesData"),
     (128, FREE),
     (1538, "EfiBootServicesData"),
-    # The bins of OvmfPkg/PlatformPei/MemTypeInfo.c. How much of each is in use a memory map does not tell.
+    # The bins of OvmfPkg/PlatformPei/MemTypeInfo.c, in their order.
     (128, "EfiACPIMemoryNVS"),
     (18, "EfiACPIReclaimMemory"),
     (128, "EfiReservedMemoryType"),
@@ -131,6 +131,15 @@ _OVMF_TOP = (
     (32, "EfiBootServicesData"),
 )
 _OVMF_BINS = range(5, 10)
+# A memory map does not tell what of a bin is in use. These pages from the bin's end were, in the RAM of OVMF 2022.11 at
+# its shell (a disk, no TPM): all down to the last that was not filled with 0xAF, as its build does with freed pages.
+_OVMF_USED = {
+    "EfiACPIMemoryNVS": 34,
+    "EfiACPIReclaimMemory": 11,
+    "EfiReservedMemoryType": 47,
+    "EfiRuntimeServicesCode": 148,
+    "EfiRuntimeServicesData": 208,
+}
 
 # QEMU, hw/arm/virt.c and hw/riscv/virt.c; it puts the devicetree at the start of RAM, the size is our own guess.
 _VIRT_START = {"riscv64": 2 << 30, "riscv32": 2 << 30}
@@ -158,8 +167,12 @@ def _q35(size: int) -> Layout:
     top = low
     for number, (pages, kind) in enumerate(_OVMF_TOP):
         top -= pages * PAGE
+        row = _at(top, pages, kind)
+        if number in _OVMF_BINS:
+            bins.append(row)
+            row = row._replace(start=row.end - _OVMF_USED[kind] * PAGE)
         if kind != FREE:
-            (bins if number in _OVMF_BINS else held).append(_at(top, pages, kind))
+            held.append(row)
     return _clipped(pieces, held, bins, _Q35_OUTSIDE, PAGE)
 
 

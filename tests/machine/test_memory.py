@@ -53,34 +53,47 @@ def test_ram_above_4_gib_comes_last():
         big.allocate(3 << 30, DATA, below=GIB4)
 
 
+def free_in_bin(memory: Memory, kind: str) -> tuple[int, int]:
+    """Start and end of what the firmware has left of the type's bin."""
+    (row,) = (row for row in memory.layout.bins if row.type == kind)
+    used = [held.start for held in memory.layout.held if row.start <= held.start < row.end]
+    return row.start, min(used, default=row.end)
+
+
 def test_each_type_goes_to_its_bin_first():
     memory = Memory(2 << 30)
-    bins = {row.type: row for row in memory.layout.bins}
-    for kind, row in bins.items():
-        assert memory.allocate(row.end - row.start - PAGE, kind) == row.start + PAGE
-        outside = memory.allocate(2 * PAGE, kind)
-        assert outside + 2 * PAGE <= memory.layout.default_end
-        assert memory.allocate(PAGE, kind) == row.start
-    assert memory.allocate(PAGE, "EfiReservedMemoryType") < memory.layout.default_end
+    default_end = memory.layout.default_end
+    assert default_end is not None
+    assert len(memory.layout.bins) == 5
+    for kind in (row.type for row in memory.layout.bins):
+        start, end = free_in_bin(memory, kind)
+        assert memory.allocate(end - start - PAGE, kind) == start + PAGE
+        assert memory.allocate(2 * PAGE, kind) + 2 * PAGE <= default_end
+        assert memory.allocate(PAGE, kind) == start
+        assert memory.allocate(PAGE, kind) < default_end
 
 
 def test_a_limit_inside_a_bin_rules_the_bin_out():
     """Page.c, FindFreePages: the bin counts only if all of it is below the limit."""
-    row = next(row for row in Memory(2 << 30).layout.bins if row.type == "EfiACPIReclaimMemory")
-    assert Memory(2 << 30).allocate(PAGE, row.type, below=row.end) == row.end - PAGE
+    kind = "EfiACPIReclaimMemory"
     memory = Memory(2 << 30)
-    assert memory.allocate(PAGE, row.type, below=row.end - 1) < memory.layout.default_end
     default_end = memory.layout.default_end
-    assert memory.allocate(PAGE, DATA, below=default_end) == memory.allocate(PAGE, DATA) + PAGE
+    assert default_end is not None
+    (bin_end,) = (row.end for row in memory.layout.bins if row.type == kind)
+    assert memory.allocate(PAGE, kind, below=bin_end) == free_in_bin(memory, kind)[1] - PAGE
+    first = memory.allocate(PAGE, kind, below=bin_end - 1)
+    assert first < default_end
+    assert memory.allocate(PAGE, DATA, below=default_end) == first - PAGE
 
 
 def test_nobody_gets_an_address_in_the_bin_of_a_lasting_type():
     memory = Memory(2 << 30)
-    row = next(row for row in memory.layout.bins if row.type == "EfiACPIReclaimMemory")
-    for at in (row.start, row.end - PAGE):
+    kind = "EfiACPIReclaimMemory"
+    start, end = free_in_bin(memory, kind)
+    for at in (start, end - PAGE):
         with pytest.raises(OutOfResources):
             memory.allocate(PAGE, DATA, at=at)
-    assert memory.allocate(PAGE, row.type, at=row.start) == row.start
+    assert memory.allocate(PAGE, kind, at=start) == start
     arm = Memory(2 << 30, "aa64")
     row = next(row for row in arm.layout.bins if row.type == "EfiLoaderCode")
     assert row.type not in SPECIAL
