@@ -10,7 +10,7 @@ from stubsim.digests import Digests
 from stubsim.errors import StubsimError
 from stubsim.hosts import Host
 from stubsim.machine.esp import Esp
-from stubsim.machine.memory import Memory, OutOfResources
+from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import Variable, Variables
 from stubsim.stub.arguments import split_shell_line
@@ -51,8 +51,9 @@ _AFFECTS = {
 class Start(NamedTuple):
     """How the UKI was started; the fields are the options of the same names of every command that boots.
 
-    ``esp`` is a folder of the host, ``path`` the UKI's path below it; ``load_options`` are raw bytes. ``trusted``
-    tells whether an image's signature leads to a certificate in db; None: a certificate table is enough.
+    ``esp`` is a folder of the host, ``path`` the UKI's path below it; ``load_options`` are raw bytes;
+    ``memory`` is bytes of RAM in place of the host's. ``trusted`` tells whether an image's signature leads to a
+    certificate in db; None: a certificate table is enough.
     """
 
     esp: str | None = None
@@ -61,6 +62,7 @@ class Start(NamedTuple):
     shell: str | None = None
     from_memory: bool = False
     profile: int | None = None
+    memory: int | None = None
     stub: str | None = None
     handover: str | None = None
     follow: bool = False
@@ -116,7 +118,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     digests = Digests(tpm.algorithms or ("sha256",))
     context = start_context(uki, host, start, model, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
-    for what in sorted(host.unknown):
+    for what in sorted(host.unknown - {"memory"} if start.memory is not None else host.unknown):
         context.unknown(what, "the host file says so", *_affected(what))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
@@ -156,7 +158,7 @@ def start_context(
         host=host,
         model=model,
         machine=uki.machine,
-        memory=Memory(host.memory, uki.machine),
+        memory=Memory(host.memory if start.memory is None else start.memory, uki.machine),
         tpm=tpm,
         variables=Variables(host.variables),
         digests=digests,
@@ -247,13 +249,29 @@ def _refused_by_firmware(context: Context) -> Outcome | None:
         return Outcome("failed", "The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
     image = context.uki.image
     try:
-        gpa = context.memory.allocate(image.size_of_image, "EfiLoaderCode")
+        gpa = _load_image(context)
     except OutOfResources:
         return Outcome("failed", "The image does not fit into the memory.", "EFI_OUT_OF_RESOURCES")
     for section in image.sections:
         context.memory.place(gpa + section.virtual_address, [context.uki.data(section)])
     context.emit(Staged("uki", gpa, image.size_of_image, "EfiLoaderCode", False))
     return None
+
+
+def _load_image(context: Context) -> int:
+    """Pages for the image as EDK II's LoadImage() gets them: below those of the file, which it frees again.
+
+    So what the stub allocates fills that hole first (recorded). An image that a loader has read itself leaves none.
+    Raises OutOfResources.
+    """
+    memory = context.memory
+    file = None
+    if context.image.path is not None:
+        file = memory.allocate(context.uki.size + POOL_OVERHEAD, "EfiBootServicesData")
+    gpa = memory.allocate(context.uki.image.size_of_image, "EfiLoaderCode")
+    if file is not None:
+        memory.free(file)
+    return gpa
 
 
 def _loaded_image(uki: Uki, start: Start) -> LoadedImage:

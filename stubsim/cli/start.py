@@ -11,6 +11,7 @@ from stubsim.cli.output import warn
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
+from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.uki import Uki
 
 
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--shell", metavar="LINE", help="the line typed in the UEFI shell, program first")
     group.add_argument("--from-memory", action="store_true", help="loaded from memory: no device and no path")
     group.add_argument("--profile", metavar="N", type=_profile, help="ask for a profile, as @N in the load options")
+    group.add_argument(
+        "--memory", metavar="SIZE", type=_memory, help="RAM instead of the host file's: 512M, 8G, 1T, ..."
+    )
     group.add_argument("--stub", metavar="MODEL", help="take another stub than the UKI's own: 257, 262, next, ...")
     group.add_argument("--handover", metavar="NAME", help="how a firmware is handed over: qemu-v5 or none")
     group.add_argument("--follow", action="store_true", help="boot again after a firmware update (not simulated yet)")
@@ -58,6 +62,7 @@ def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
         shell=arguments.shell,
         from_memory=arguments.from_memory,
         profile=arguments.profile,
+        memory=arguments.memory,
         stub=arguments.stub,
         handover=arguments.handover,
         follow=arguments.follow,
@@ -86,3 +91,10 @@ def _profile(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= 0xFFFFFFFF):
         raise argparse.ArgumentTypeError(f"{text!r} is no profile number from 0 to 4294967295")
     return int(text)
+
+
+def _memory(text: str) -> int:
+    size = memory_size(text)
+    if size is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {MEMORY_SIZES}")
+    return size

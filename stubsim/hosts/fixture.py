@@ -19,6 +19,7 @@ BANKS = ("sha1", "sha256", "sha384", "sha512")
 # constant mask 0x80 and EDKROM 0x08, the 2024 prototype the same and its PC bit, docs/specs/vmfwupdate.rst no bit
 # that must be there.
 CAPABILITIES = {"qemu-v5": 0x88, "spec": 0, "fuki-2024": 0x89}
+MEMORY_SIZES = "a size in bytes, or with K, M, G or T behind it, from 1M to 4096T"
 # OVMF in its usual build of 4 MiB (bytes).
 BIOS_SIZE = 4 << 20
 
@@ -212,19 +213,23 @@ def _oem_string(given: Object, key: str, value: object) -> bytes:
         given.fail(key, "a string without lone surrogates")
 
 
-def _memory(top: Object) -> int:
-    expected = "a size in bytes, or with K, M, G or T behind it, from 1M to 4096T"
-    value = top.get("memory", "2G")
+def memory_size(value: object) -> int | None:
+    """Bytes of RAM, from a number of them or a text as in "2G"; None for what is neither, or out of bounds."""
     size = value
     if isinstance(value, str):
         digits, shift = value, 0
         if value[-1:].upper() in tuple("KMGT"):
             digits, shift = value[:-1], 10 * ("KMGT".index(value[-1].upper()) + 1)
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 16):
-            top.fail("memory", expected)
+            return None
         size = int(digits) << shift
-    if type(size) is not int or not 1 << 20 <= size <= 1 << 52:
-        top.fail("memory", expected)
+    return size if type(size) is int and 1 << 20 <= size <= 1 << 52 else None
+
+
+def _memory(top: Object) -> int:
+    size = memory_size(top.get("memory", "2G"))
+    if size is None:
+        top.fail("memory", MEMORY_SIZES)
     return size
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stubsim.machine.content import Content
-from stubsim.machine.memory import GIB4, Memory, PrivatePage
+from stubsim.machine.layout import GIB4
+from stubsim.machine.memory import Memory, PrivatePage
 
 # QEMU, x86_isa_bios_init(): the end of the region is seen again below 1 MiB.
 _LOW_END = 1 << 20

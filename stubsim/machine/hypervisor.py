@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from stubsim.machine.address_space import AddressSpace, BiosRegion
 from stubsim.machine.devices.device import PLAIN, Device, Reset
 from stubsim.machine.fwcfg import PORTS, VIRT, FwCfg, Item, Registers
-from stubsim.machine.memory import GIB4, Memory
+from stubsim.machine.layout import GIB4
+from stubsim.machine.memory import Memory
 
 # The reset control register of the PIIX and ICH south bridges; bit 2 resets (ICH9 datasheet, 13.7.5).
 RESET_PORT = 0xCF9

@@ -1,8 +1,8 @@
 """Guest memory: which pages the firmware has given out, and what lies in them.
 
 The content is held by reference: staging a 100 MB initrd keeps the memoryviews it came in and copies
-nothing. The addresses are those of a model, not a prediction: a real firmware has made allocations
-of its own by the time the stub runs.
+nothing. Addresses are given out as EDK II does (MdeModulePkg/Core/Dxe/Mem/Page.c), from the layout of a
+QEMU guest; they are plausible, not a prediction: each firmware and each device moves them.
 """
 
 from __future__ import annotations
@@ -11,52 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from stubsim.machine.content import Content
+from stubsim.machine.layout import FREE, PAGE, SPECIAL, TYPES, layout
 from stubsim.trace import Staged
 
-PAGE = 4096
-GIB4 = 1 << 32
-
-# UEFI 2.10, 7.2 (EFI_MEMORY_TYPE), in the order of their numbers.
-TYPES = (
-    "EfiReservedMemoryType",
-    "EfiLoaderCode",
-    "EfiLoaderData",
-    "EfiBootServicesCode",
-    "EfiBootServicesData",
-    "EfiRuntimeServicesCode",
-    "EfiRuntimeServicesData",
-    "EfiConventionalMemory",
-    "EfiUnusableMemory",
-    "EfiACPIReclaimMemory",
-    "EfiACPIMemoryNVS",
-)
-FREE = "EfiConventionalMemory"
-
-# What OVMF 2022.11 held in a q35 guest when the kernel started (recording basic, 384 MB): pieces that
-# alternate between code and data of the boot services are drawn together, and the loader's own left out.
-# Pages from address 0, and from the end of the RAM below 4 GiB downwards.
-_OVMF_LOW = (
-    (0x0, 1, "EfiBootServicesCode"),
-    (0x806000, 2, "EfiACPIMemoryNVS"),
-    (0x810000, 240, "EfiACPIMemoryNVS"),
-    (0x900000, 3072, "EfiBootServicesData"),
-)
-_OVMF_TOP = (
-    (136, "EfiACPIMemoryNVS"),
-    (132, "EfiRuntimeServicesData"),
-    (1782, "EfiBootServicesData"),
-    (128, "EfiACPIMemoryNVS"),
-    (18, "EfiACPIReclaimMemory"),
-    (128, "EfiReservedMemoryType"),
-    (256, "EfiRuntimeServicesCode"),
-    (256, "EfiRuntimeServicesData"),
-    (2379, "EfiBootServicesData"),
-    (258, "EfiRuntimeServicesData"),
-    (3073, "EfiBootServicesData"),
-)
-# QEMU's virt machines put the devicetree for the firmware at the start of RAM; the size is our own guess.
-_VIRT_LOW = ((0x0, 256, "EfiBootServicesData"),)
-_VIRT_START = {"riscv64": 2 << 30, "riscv32": 2 << 30}
+# Bytes around what the firmware's AllocatePool() gives out (EDK II, MdeModulePkg/Core/Dxe/Mem/Pool.c, 64 bit).
+POOL_OVERHEAD = 40
 
 
 class OutOfResources(Exception):  # noqa: N818 - the UEFI status it stands for
@@ -84,15 +43,16 @@ class Region(NamedTuple):
 
 
 class Memory:
-    """The RAM of a guest of `size` bytes; a part of a page at its end does not count.
+    """The RAM of a QEMU guest of `size` bytes; a part of a page at its end does not count.
 
-    In a confidential guest every page is private until it is shared with the hypervisor.
-    x86: as QEMU's q35 lays it out, 640 KiB from 0, then from 1 MiB; from 2.75 GiB on only 2 GiB lie below
-    4 GiB and the rest above. Others: as QEMU's virt does, in one piece from 1 GiB (RISC-V: 2 GiB).
+    x86 is q35: 640 KiB from 0, then from 1 MiB; from 2.75 GiB on only 2 GiB lie below 4 GiB and the rest above. Others
+    are virt: in one piece from 1 GiB (RISC-V: 2 GiB). ``layout`` tells what the firmware holds. In a confidential guest
+    every page is private until it is shared with the hypervisor.
     """
 
     def __init__(self, size: int, architecture: str = "x64", *, confidential: bool = False) -> None:
-        self.ram = _ram(size & -PAGE, architecture)
+        self.layout = layout(size, architecture)
+        self.ram = self.layout.ram
         self.architecture = architecture
         self.confidential = confidential
         self._shared: list[tuple[int, int]] = []
@@ -103,26 +63,21 @@ class Memory:
         """Forget all allocations, as a firmware that starts again does. The content stays."""
         self._regions = [(start, end, FREE) for start, end in self.ram]
         self._allocated: dict[int, int] = {}
-        low = [(start, end) for start, end in self.ram if end <= GIB4]
-        if not low:
-            return
-        start, top = low[0][0], low[-1][1]
-        for offset, pages, kind in _OVMF_LOW if _is_pc(self.architecture) else _VIRT_LOW:
-            self._mark(start + offset, start + offset + pages * PAGE, kind)
-        for pages, kind in _OVMF_TOP:
-            self._mark(top - pages * PAGE, top, kind)
-            top -= pages * PAGE
+        for row in self.layout.held:
+            self._mark(*row)
 
     def allocate(self, size: int, type: str, *, below: int | None = None, at: int | None = None) -> int:
         """The gpa of enough pages for `size` bytes, at least one so that all has an address of its own.
 
-        They are the highest free ones, as EDK II gives them out; the highest that end at or before `below`;
-        or those at the gpa `at`. Raises OutOfResources; ValueError for a type nobody can allocate.
+        They are the highest free ones of the type's bin, else below all bins, else anywhere; with `below` they also end
+        at or before it; or they are those at the gpa `at`. RAM above 4 GiB so comes last, as in a booted OVMF. Raises
+        OutOfResources; ValueError for a type nobody can allocate.
         """
         if type not in TYPES or type == FREE or size < 0:
             raise ValueError(f"cannot allocate {size} bytes of {type}")
-        length = max(-(-size // PAGE), 1) * PAGE
-        gpa = self._find(length, below) if at is None else self._fixed(length, at)
+        alignment = self.layout.alignment(type)
+        length = max(-(-size // alignment), 1) * alignment
+        gpa = self._find(length, type, below) if at is None else self._fixed(length, type, at)
         if gpa is None:
             where = f" at {at:#x}" if at is not None else f" below {below:#x}" if below is not None else ""
             raise OutOfResources(f"no {length // PAGE} free pages{where} in {self.size} bytes of memory")
@@ -210,8 +165,15 @@ class Memory:
         return size >= 0 and any(start <= gpa and gpa + size <= end for start, end in self.ram)
 
     def map(self) -> tuple[Region, ...]:
-        """The whole memory map: RAM exactly, sorted, neighbours of one type merged."""
-        return tuple(Region(start, (end - start) // PAGE, kind) for start, end, kind in self._regions)
+        """The memory map: RAM exactly, sorted, neighbours of one type merged.
+
+        What is free in a bin of a type that lasts into the operating system has that type, as EDK II tells it.
+        """
+        shown = self._regions
+        for row in self.layout.bins:
+            if row.type in SPECIAL:
+                shown = _retyped(shown, *row, only_free=True)
+        return tuple(Region(start, (end - start) // PAGE, kind) for start, end, kind in shown)
 
     @property
     def size(self) -> int:
@@ -222,42 +184,48 @@ class Memory:
         if not self.contains(gpa, size):
             raise OutsideRam(f"{size} bytes at {gpa:#x} are not all in RAM")
 
-    def _find(self, length: int, below: int | None) -> int | None:
-        for start, end, kind in reversed(self._regions):
-            gpa = ((end if below is None else min(end, below)) - length) & -PAGE
-            if kind == FREE and gpa >= start:
+    def _find(self, length: int, type: str, below: int | None) -> int | None:
+        """Page.c, FindFreePages: a limit below the end of a window rules the whole window out."""
+        top = self.ram[-1][1] if self.ram else 0
+        limit = top if below is None else below
+        windows = [(row.start, row.end) for row in self.layout.bins if row.type == type]
+        windows.append((0, top if self.layout.default_end is None else self.layout.default_end))
+        for low, high in (*(window for window in windows if window[1] <= limit), (0, limit)):
+            gpa = self._highest(length, self.layout.alignment(type), low, high)
+            if gpa is not None:
                 return gpa
         return None
 
-    def _fixed(self, length: int, at: int) -> int | None:
+    def _highest(self, length: int, alignment: int, low: int, high: int) -> int | None:
+        for start, end, kind in reversed(self._regions):
+            gpa = (min(end, high) & -alignment) - length
+            if kind == FREE and gpa >= max(start, low) and gpa > 0:  # 0 stands for none
+                return gpa
+        return None
+
+    def _fixed(self, length: int, type: str, at: int) -> int | None:
         free = any(kind == FREE and start <= at and at + length <= end for start, end, kind in self._regions)
-        return at if free and at % PAGE == 0 else None
+        others = (row for row in self.layout.bins if row.type in SPECIAL and row.type != type)
+        kept = any(row.start < at + length and at < row.end for row in others)
+        return at if free and not kept and at % self.layout.alignment(type) == 0 else None
 
     def _mark(self, start: int, end: int, kind: str) -> None:
         """Give the RAM from start to end the type; regions stay sorted, apart, and merged where equal."""
-        pieces: list[tuple[int, int, str]] = []
-        for first, last, old in self._regions:
-            middle = (max(first, start), min(last, end), kind)
-            for piece in ((first, min(last, start), old), middle, (max(first, end), last, old)):
-                if piece[0] >= piece[1]:
-                    continue
-                if pieces and pieces[-1][1] == piece[0] and pieces[-1][2] == piece[2]:
-                    pieces[-1] = (pieces[-1][0], piece[1], piece[2])
-                else:
-                    pieces.append(piece)
-        self._regions = pieces
+        self._regions = _retyped(self._regions, start, end, kind)
 
 
-def _is_pc(architecture: str) -> bool:
-    return architecture in ("x64", "ia32")
-
-
-def _ram(size: int, architecture: str) -> tuple[tuple[int, int], ...]:
-    """Start and end of each piece of RAM; on x86 as QEMU's hw/i386/pc_q35.c splits it."""
-    if not _is_pc(architecture):
-        start = _VIRT_START.get(architecture, 1 << 30)
-        ranges = [(start, start + size)]
-    else:
-        low = size if size < 0xB0000000 else 0x80000000
-        ranges = [(0, min(low, 0xA0000)), (0x100000, low), (GIB4, GIB4 + size - low)]
-    return tuple((start, end) for start, end in ranges if start < end)
+def _retyped(
+    regions: list[tuple[int, int, str]], start: int, end: int, kind: str, *, only_free: bool = False
+) -> list[tuple[int, int, str]]:
+    pieces: list[tuple[int, int, str]] = []
+    for first, last, old in regions:
+        new = old if only_free and old != FREE else kind
+        middle = (max(first, start), min(last, end), new)
+        for piece in ((first, min(last, start), old), middle, (max(first, end), last, old)):
+            if piece[0] >= piece[1]:
+                continue
+            if pieces and pieces[-1][1] == piece[0] and pieces[-1][2] == piece[2]:
+                pieces[-1] = (pieces[-1][0], piece[1], piece[2])
+            else:
+                pieces.append(piece)
+    return pieces

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stubsim.machine.memory import OutOfResources
+from stubsim.machine.layout import PAGE
+from stubsim.machine.memory import POOL_OVERHEAD, OutOfResources
 from stubsim.stub.addons import load_all_addons
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.boot_secret import SIZE, prepare_boot_secret, refresh_random_seed
@@ -88,14 +89,24 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
 
 
 def _stage(context: Context, initrd: Combined | None, devicetree: Devicetree | None) -> Staged | None:
-    """Pages for the combined initrd, below 4 GiB on x86, and for a devicetree that the stub installs."""
+    """Pages for the combined initrd, below 4 GiB on x86, and for a devicetree that the stub installs.
+
+    A single initrd is not combined: a small one stays in the stub's pool, of which only the first page is known to
+    be there. A large one gets pages here that a real stub does without.
+    """
     staged = None
+    memory = context.memory
     try:
+        pool = memory.allocate(PAGE, "EfiLoaderData")
         if devicetree is not None and devicetree.source != "firmware" and devicetree.data is not None:
-            context.emit(context.memory.stage("devicetree", [devicetree.data], "EfiACPIReclaimMemory"))
+            context.emit(memory.stage("devicetree", [devicetree.data], "EfiACPIReclaimMemory"))
         if initrd is not None and initrd.by_stub:
-            below = _GIB4 if context.machine in ("x64", "ia32") else None
-            staged = context.memory.stage("initrd", initrd.parts, "EfiLoaderData", below=below)
+            if len(initrd.initrds) == 1 and initrd.size + POOL_OVERHEAD <= PAGE:
+                memory.place(pool, initrd.parts)
+                staged = Staged("initrd", pool, initrd.size, "EfiLoaderData", False)
+            else:
+                below = _GIB4 if context.machine in ("x64", "ia32") else None
+                staged = memory.stage("initrd", initrd.parts, "EfiLoaderData", below=below)
             context.emit(staged)
     except OutOfResources:
         raise context.fail(

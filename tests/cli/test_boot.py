@@ -304,11 +304,28 @@ def test_an_addon_is_no_uki(tmp_path: Path, host: Path):
     assert booted(image, "--smbios", host, status=1)["outcome"]["message"] == "Image lacks .linux section."
 
 
+def test_memory_overrides_the_host_file(tmp_path: Path, image: Path):
+    """As does the size in the file itself; and then it is not unknown."""
+
+    def memory(size: str, *options: str, **more: Any) -> list[dict[str, Any]]:
+        host = written(tmp_path, f"{size}.json", {"smbios": MACHINE, "memory": size, **more})
+        boot = booted(image, "--smbios", host, *options)
+        assert "memory" not in [row["what"] for row in boot["unknown"]]
+        rows: list[dict[str, Any]] = boot["memory"]
+        return rows
+
+    sizes = {size: memory(size) for size in ("96M", "512M", "2G", "8G", "1T")}
+    for size, rows in sizes.items():
+        assert memory("640M", "--memory", size.lower(), unknown=["memory"]) == rows
+    assert sizes["2G"] == sizes["8G"] == sizes["1T"]  # of which 2 GiB lie below 4 GiB
+    assert sizes["2G"][0]["gpa"] - sizes["512M"][0]["gpa"] == (2048 - 512) << 20
+
+
 def test_help_names_every_option():
     text = execute("boot", "--help").out
     for option in (
         "--smbios", "--esp", "--path", "--load-options", "--cmdline", "--shell", "--from-memory", "--profile", "--stub",
-        "--handover", "--follow", "--format", "--output", "--extract", "--debug",
+        "--memory", "--handover", "--follow", "--format", "--output", "--extract", "--debug",
     ):  # fmt: skip
         assert option in text
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim.machine.memory import (
-    FREE,
-    GIB4,
-    PAGE,
-    TYPES,
-    Memory,
-    NotAllocated,
-    OutOfResources,
-    OutsideRam,
-    Region,
-)
+from stubsim.machine.layout import FREE, GIB4, PAGE, SPECIAL, TYPES
+from stubsim.machine.memory import Memory, NotAllocated, OutOfResources, OutsideRam, Region
 
 MIB = 1 << 20
 DATA = "EfiLoaderData"
@@ -38,32 +27,6 @@ def assert_covers_ram(memory: Memory) -> None:
     assert sum(row.pages for row in rows) * PAGE == memory.size == sum(end - start for start, end in memory.ram)
 
 
-def test_ram_of_q35_is_split_below_and_above_4_gib():
-    assert Memory(384 * MIB).ram == ((0, 0xA0000), (0x100000, 0x18000000))
-    assert Memory(0xB0000000 - PAGE).ram[-1] == (0x100000, 0xB0000000 - PAGE)
-    assert Memory(0xB0000000).ram[1:] == ((0x100000, 0x80000000), (GIB4, GIB4 + 0x30000000))
-    assert Memory(8 << 30, "aa64").ram == ((1 << 30, 9 << 30),)
-    assert Memory(64 * MIB, "riscv64").ram == ((2 << 30, (2 << 30) + 64 * MIB),)
-
-
-def test_the_firmware_leaves_what_ovmf_left(shared: Path):
-    """Every row of our map's fixed part has that type in the recording, but for code against data."""
-    recorded: list[tuple[int, int, str]] = []
-    for line in json.loads((shared / "golden/basic@262.1/expect.json").read_text())["memmap"]:
-        number, start, pages, _ = (int(word, 0) for word in line.split())
-        if start < 0x18000000:
-            recorded.append((start, start + pages * PAGE, TYPES[number]))
-    memory = Memory(384 * MIB)
-    for row in memory.map():
-        if row.type in (FREE, "EfiBootServicesData"):
-            continue
-        assert (row.start, row.start + row.pages * PAGE, row.type) in recorded
-    assert recorded[-1][1] == memory.ram[-1][1]
-    loaded = [start for start, _, kind in recorded if kind.startswith("EfiLoader")]
-    ours = memory.allocate(PAGE, DATA)
-    assert max(loaded) < ours + PAGE <= 0x18000000  # the same place, but for what the firmware itself took
-
-
 def test_the_highest_free_pages_come_first():
     memory = Memory(384 * MIB)
     first = memory.allocate(1, DATA)
@@ -74,10 +37,80 @@ def test_the_highest_free_pages_come_first():
     assert memory.allocate(3 * PAGE, "EfiLoaderCode") == second
 
 
+def test_ram_above_4_gib_comes_last():
+    memory = Memory(8 << 30)
+    default_end = memory.layout.default_end
+    assert default_end is not None
+    free = [row for row in memory.map() if row.type == FREE and row.start < default_end]
+    taken = [memory.allocate(row.pages * PAGE, DATA) for row in sorted(free, key=lambda row: -row.pages)]
+    assert sorted(taken) == [row.start for row in free]
+    assert memory.allocate(PAGE, DATA, below=GIB4) >= default_end  # what is free in and above the bins
+    assert memory.allocate(PAGE, DATA) == memory.ram[-1][1] - PAGE
+    big = Memory(8 << 30)
+    assert big.allocate(3 << 30, DATA) == memory.ram[-1][1] - (3 << 30)
+    assert big.allocate(PAGE, DATA) < default_end
+    with pytest.raises(OutOfResources):
+        big.allocate(3 << 30, DATA, below=GIB4)
+
+
+def free_in_bin(memory: Memory, kind: str) -> tuple[int, int]:
+    """Start and end of what the firmware has left of the type's bin."""
+    (row,) = (row for row in memory.layout.bins if row.type == kind)
+    used = [held.start for held in memory.layout.held if row.start <= held.start < row.end]
+    return row.start, min(used, default=row.end)
+
+
+def test_each_type_goes_to_its_bin_first():
+    memory = Memory(2 << 30)
+    default_end = memory.layout.default_end
+    assert default_end is not None
+    assert len(memory.layout.bins) == 5
+    for kind in (row.type for row in memory.layout.bins):
+        start, end = free_in_bin(memory, kind)
+        assert memory.allocate(end - start - PAGE, kind) == start + PAGE
+        assert memory.allocate(2 * PAGE, kind) + 2 * PAGE <= default_end
+        assert memory.allocate(PAGE, kind) == start
+        assert memory.allocate(PAGE, kind) < default_end
+
+
+def test_a_limit_inside_a_bin_rules_the_bin_out():
+    """Page.c, FindFreePages: the bin counts only if all of it is below the limit."""
+    kind = "EfiACPIReclaimMemory"
+    memory = Memory(2 << 30)
+    default_end = memory.layout.default_end
+    assert default_end is not None
+    (bin_end,) = (row.end for row in memory.layout.bins if row.type == kind)
+    assert memory.allocate(PAGE, kind, below=bin_end) == free_in_bin(memory, kind)[1] - PAGE
+    first = memory.allocate(PAGE, kind, below=bin_end - 1)
+    assert first < default_end
+    assert memory.allocate(PAGE, DATA, below=default_end) == first - PAGE
+
+
+def test_nobody_gets_an_address_in_the_bin_of_a_lasting_type():
+    memory = Memory(2 << 30)
+    kind = "EfiACPIReclaimMemory"
+    start, end = free_in_bin(memory, kind)
+    for at in (start, end - PAGE):
+        with pytest.raises(OutOfResources):
+            memory.allocate(PAGE, DATA, at=at)
+    assert memory.allocate(PAGE, kind, at=start) == start
+    arm = Memory(2 << 30, "aa64")
+    row = next(row for row in arm.layout.bins if row.type == "EfiLoaderCode")
+    assert row.type not in SPECIAL
+    assert arm.allocate(PAGE, DATA, at=row.start) == row.start
+
+
+def test_lasting_types_are_aligned_to_64_kib_on_aarch64():
+    memory = Memory(2 << 30, "aa64")
+    gpa = memory.allocate(1, "EfiACPIReclaimMemory")
+    assert gpa % 0x10000 == 0
+    assert memory.allocate(0x10001, "EfiACPIReclaimMemory") == gpa - 0x20000
+    with pytest.raises(OutOfResources):
+        memory.allocate(1, "EfiACPIReclaimMemory", at=0x50001000)
+
+
 def test_below_and_at():
     memory = Memory(8 << 30)
-    assert memory.allocate(PAGE, DATA) >= GIB4
-    assert memory.allocate(PAGE, DATA, below=GIB4) < GIB4
     assert memory.allocate(PAGE, DATA, below=64 * MIB + 5) == 64 * MIB - PAGE
     assert memory.allocate(16 * MIB, DATA, at=128 * MIB) == 128 * MIB
     for at in (128 * MIB, 144 * MIB - PAGE, 200 * MIB + 1, 0, 0xA0000, 5 << 40, -PAGE):
@@ -149,7 +182,11 @@ def test_a_reset_keeps_the_content():
         memory.free(staged.gpa)
 
 
-@given(st.integers(0, 12 << 30), st.sampled_from(["x64", "ia32", "aa64", "riscv64", "loongarch64"]))
+ARCHITECTURES = st.sampled_from(["x64", "ia32", "aa64", "arm", "riscv64", "loongarch64"])
+SIZES = st.integers(0, 96 * MIB) | st.integers(0, 12 << 30) | st.integers(512 * MIB, 1 << 40)
+
+
+@given(SIZES, ARCHITECTURES)
 def test_any_size_of_memory_has_a_map(size: int, architecture: str):
     memory = Memory(size, architecture)
     assert_covers_ram(memory)
@@ -159,35 +196,44 @@ def test_any_size_of_memory_has_a_map(size: int, architecture: str):
 
 STEPS = st.lists(
     st.tuples(
-        st.integers(0, 24 * MIB),
+        st.integers(0, 24 * MIB) | st.integers(0, 5 << 30),
         ALLOCATABLE,
         st.none() | st.integers(0, 6 << 30),
-        st.none() | st.integers(0, 96 * MIB // PAGE).map(lambda page: page * PAGE),
+        st.none() | st.integers(0, 2 << 30).map(lambda at: at & -PAGE),
         st.booleans(),
     ),
     max_size=25,
 )
 
 
-@given(STEPS, st.sampled_from([96 * MIB, 5 << 30]))
-def test_allocations_never_overlap_and_free_returns_all(steps: list[tuple], size: int):
-    memory = Memory(size)
+@given(STEPS, SIZES, ARCHITECTURES)
+def test_allocations_never_overlap_and_free_returns_all(steps: list[tuple], size: int, architecture: str):
+    """Nor do they overlap what the firmware holds, configuration space or flash; and all of it is RAM."""
+    memory = Memory(size, architecture)
     before = memory.map()
+    taken = [(row.start, row.end) for row in (*memory.layout.held, *memory.layout.outside)]
     held: dict[int, int] = {}
-    for length, kind, below, at, release in steps:
+    for wanted, kind, below, at, release in steps:
+        alignment = 0x10000 if architecture == "aa64" and kind in SPECIAL - {"EfiReservedMemoryType"} else PAGE
+        length = max(-(-wanted // alignment), 1) * alignment
+        gaps = gaps_between([*taken, *held.items()], memory.ram)
         try:
-            gpa = memory.allocate(length, kind, below=below, at=at)
+            gpa = memory.allocate(wanted, kind, below=below, at=at)
         except OutOfResources:
+            # Address 0 is none to EDK II.
+            limit = 1 << 60 if below is None else below
+            room = [(min(end, limit) & -alignment) - max(start + -start % alignment, 1) for start, end in gaps]
+            assert at is not None or max(room, default=0) < length
             continue
-        end = gpa + max(-(-length // PAGE), 1) * PAGE
-        assert gpa % PAGE == 0
+        assert gpa % alignment == 0
         assert at in (None, gpa)
-        assert at is not None or below is None or end <= below
-        assert all(end <= start or gpa >= last for start, last in held.items())
+        assert at is not None or below is None or gpa + length <= below
+        assert any(start <= gpa and gpa + length <= end for start, end in gaps)
         assert any(
-            row.start <= gpa and end <= row.start + row.pages * PAGE and row.type == kind for row in memory.map()
+            row.start <= gpa and gpa + length <= row.start + row.pages * PAGE and row.type == kind
+            for row in memory.map()
         )
-        held[gpa] = end
+        held[gpa] = gpa + length
         if release:
             first = next(iter(held))
             memory.free(first)
@@ -196,6 +242,19 @@ def test_allocations_never_overlap_and_free_returns_all(steps: list[tuple], size
     for gpa in held:
         memory.free(gpa)
     assert memory.map() == before
+
+
+def gaps_between(taken: list[tuple[int, int]], ram: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
+    """The RAM that is in none of the ranges."""
+    gaps = []
+    for low, high in ram:
+        edge = low
+        for start, end in sorted(taken):
+            if start < high and end > edge:
+                gaps.append((edge, start))
+                edge = end
+        gaps.append((edge, high))
+    return [(low, high) for low, high in gaps if low < high]
 
 
 PLACINGS = st.lists(st.tuples(st.integers(0, 300), st.lists(st.binary(max_size=40), max_size=4)), max_size=20)

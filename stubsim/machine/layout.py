@@ -1,0 +1,191 @@
+"""Where RAM lies in a QEMU guest, and what the firmware holds of it when the stub starts.
+
+x86 is q35 with OVMF 2022.11, from recorded memory maps. Booted with 384 MiB, 2, 4 and 8 GiB it holds the same pages
+below the end of the low RAM, and RAM above 4 GiB is free. They are those of a machine with VGA, a TPM and no serial
+port, and of a CPU without 1 GiB pages: each device and each other build moves the lower ones by some pages.
+Arm is virt with ArmVirtQemu, from its source alone; for others little is known.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PAGE = 4096
+GIB4 = 1 << 32
+
+# UEFI 2.10, 7.2 (EFI_MEMORY_TYPE), in the order of their numbers.
+TYPES = (
+    "EfiReservedMemoryType",
+    "EfiLoaderCode",
+    "EfiLoaderData",
+    "EfiBootServicesCode",
+    "EfiBootServicesData",
+    "EfiRuntimeServicesCode",
+    "EfiRuntimeServicesData",
+    "EfiConventionalMemory",
+    "EfiUnusableMemory",
+    "EfiACPIReclaimMemory",
+    "EfiACPIMemoryNVS",
+)
+FREE = "EfiConventionalMemory"
+
+# EDK II shows free pages in the bin of such a type as allocated, so that the map stays alike from boot to boot, and
+# gives nobody else an address in them (MdeModulePkg/Core/Dxe/Mem/Page.c, `Special`).
+SPECIAL = frozenset(
+    (
+        "EfiReservedMemoryType",
+        "EfiRuntimeServicesCode",
+        "EfiRuntimeServicesData",
+        "EfiACPIReclaimMemory",
+        "EfiACPIMemoryNVS",
+    )
+)
+_RUNTIME = SPECIAL - {"EfiReservedMemoryType"}
+
+
+class Range(NamedTuple):
+    """From the gpa start up to, not including, the gpa end; type is a UEFI name."""
+
+    start: int
+    end: int
+    type: str
+
+
+class Layout(NamedTuple):
+    """The RAM in pieces from low to high; all else as ranges.
+
+    ``held`` is taken by the firmware, ``bins`` is RAM that it keeps for one type each, and ``outside`` are addresses
+    without RAM that the memory map names. ``granularity`` is the alignment of the types that last into the operating
+    system, in bytes.
+    """
+
+    ram: tuple[tuple[int, int], ...]
+    held: tuple[Range, ...]
+    bins: tuple[Range, ...]
+    outside: tuple[Range, ...]
+    granularity: int
+
+    @property
+    def default_end(self) -> int | None:
+        """Where allocations without an address of their own begin downwards: below all bins; None without bins."""
+        return min((row.start for row in self.bins), default=None)
+
+    def alignment(self, type: str) -> int:
+        """Of the addresses and sizes that are given out for the type, in bytes."""
+        return self.granularity if type in _RUNTIME else PAGE
+
+
+def layout(size: int, architecture: str) -> Layout:
+    """The layout of a guest with `size` bytes of RAM; a part of a page at its end does not count.
+
+    Where there is less RAM than the firmware would need, its ranges are cut to what there is.
+    """
+    size &= -PAGE
+    if architecture in ("x64", "ia32"):
+        return _q35(size)
+    start = _VIRT_START.get(architecture, 1 << 30)
+    top = start + size
+    held = [_at(start, *_DEVICETREE)]
+    bins: list[Range] = []
+    granularity = _GRANULARITY.get(architecture, PAGE)
+    if architecture in ("aa64", "arm"):
+        for pages, kind in _ARM_BINS:
+            alignment = granularity if kind in _RUNTIME else PAGE
+            bins.append(_at((top - pages * PAGE) & -alignment, pages, kind))
+            top = bins[-1].start
+        held += [row for row in bins if row.type in _BOOT_SERVICES]
+    return _clipped(((start, start + size),), held, bins, (), granularity)
+
+
+# QEMU, hw/i386/pc_q35.c: with 2.75 GiB or more only 2 GiB lie below 4 GiB.
+_Q35_MOST_LOW, _Q35_LOW = 0xB0000000, 0x80000000
+# The last rows of the recorded maps: PCI Express configuration space, and the flash with firmware and variables.
+_Q35_OUTSIDE = (
+    Range(0xB0000000, 0xC0000000, "EfiReservedMemoryType"),
+    Range(0xFFC00000, GIB4, "EfiMemoryMappedIO"),
+)
+# What the recorded maps have in pages from the gpa 0, and pages, type, from the end of the low RAM downwards. Pieces
+# that alternate between code and data of the boot services are drawn together; the loaded image is left out.
+_OVMF_LOW = (
+    (0x0, 1, "EfiBootServicesCode"),
+    (0x806000, 2, "EfiACPIMemoryNVS"),
+    (0x810000, 240, "EfiACPIMemoryNVS"),
+    (0x900000, 3072, "EfiBootServicesData"),
+)
+_OVMF_TOP = (
+    (136, "EfiACPIMemoryNVS"),
+    (132, "EfiRuntimeServicesData"),
+    (116, "EfiBootServicesData"),
+    (128, FREE),
+    (1538, "EfiBootServicesData"),
+    # The bins of OvmfPkg/PlatformPei/MemTypeInfo.c, in their order.
+    (128, "EfiACPIMemoryNVS"),
+    (18, "EfiACPIReclaimMemory"),
+    (128, "EfiReservedMemoryType"),
+    (256, "EfiRuntimeServicesCode"),
+    (256, "EfiRuntimeServicesData"),
+    (2379, "EfiBootServicesData"),
+    (258, "EfiRuntimeServicesData"),
+    (3073, "EfiBootServicesData"),
+    (8969, FREE),
+    (32, "EfiBootServicesData"),
+)
+_OVMF_BINS = range(5, 10)
+# A memory map does not tell what of a bin is in use. These pages from the bin's end were, in the RAM of OVMF 2022.11 at
+# its shell (a disk, no TPM): all down to the last that was not filled with 0xAF, as its build does with freed pages.
+_OVMF_USED = {
+    "EfiACPIMemoryNVS": 34,
+    "EfiACPIReclaimMemory": 11,
+    "EfiReservedMemoryType": 47,
+    "EfiRuntimeServicesCode": 148,
+    "EfiRuntimeServicesData": 208,
+}
+
+# QEMU, hw/arm/virt.c and hw/riscv/virt.c; it puts the devicetree at the start of RAM, the size is our own guess.
+_VIRT_START = {"riscv64": 2 << 30, "riscv32": 2 << 30}
+_DEVICETREE = (256, "EfiBootServicesData")
+# ArmVirtPkg/ArmVirt.dsc.inc (without Secure Boot) in the order of ArmVirtPkg's MemoryInitPeim.c, which has the first
+# 128 MiB for the phase before DXE, so that the bins begin at the end of RAM. Sizes are multiples of the granularity.
+_ARM_BINS = (
+    (304, "EfiRuntimeServicesData"),
+    (160, "EfiRuntimeServicesCode"),
+    (1000, "EfiBootServicesCode"),
+    (12000, "EfiBootServicesData"),
+    (20, "EfiLoaderCode"),
+)
+# Drivers, page tables and pools: taken to fill their bins.
+_BOOT_SERVICES = ("EfiBootServicesCode", "EfiBootServicesData")
+# MdePkg/Include/AArch64/ProcessorBind.h, RUNTIME_PAGE_ALLOCATION_GRANULARITY.
+_GRANULARITY = {"aa64": 0x10000}
+
+
+def _q35(size: int) -> Layout:
+    low = size if size < _Q35_MOST_LOW else _Q35_LOW
+    pieces = ((0, min(low, 0xA0000)), (0x100000, low), (GIB4, GIB4 + size - low))
+    held = [_at(start, pages, kind) for start, pages, kind in _OVMF_LOW]
+    bins: list[Range] = []
+    top = low
+    for number, (pages, kind) in enumerate(_OVMF_TOP):
+        top -= pages * PAGE
+        row = _at(top, pages, kind)
+        if number in _OVMF_BINS:
+            bins.append(row)
+            row = row._replace(start=row.end - _OVMF_USED[kind] * PAGE)
+        if kind != FREE:
+            held.append(row)
+    return _clipped(pieces, held, bins, _Q35_OUTSIDE, PAGE)
+
+
+def _at(start: int, pages: int, kind: str) -> Range:
+    return Range(start, start + pages * PAGE, kind)
+
+
+def _clipped(
+    ram: tuple[tuple[int, int], ...], held: list[Range], bins: list[Range], outside: tuple[Range, ...], granularity: int
+) -> Layout:
+    def within(rows: list[Range]) -> tuple[Range, ...]:
+        cut = [row._replace(start=max(row.start, start), end=min(row.end, end)) for row in rows for start, end in ram]
+        return tuple(row for row in cut if row.start < row.end)
+
+    pieces = tuple((start, end) for start, end in ram if start < end)
+    return Layout(pieces, within(held), within(bins), outside, granularity)

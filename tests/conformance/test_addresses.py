@@ -1,0 +1,76 @@
+"""Where the inner kernel really went, in every recording that tells, and where the simulated one goes.
+
+`python -m tests.conformance.test_addresses` prints the distance of each in pages, and how many are how close.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from stubsim.machine.layout import PAGE
+from tests.conformance.comparisons import Recording
+from tests.conformance.test_golden import recorded, simulated
+from tests.conftest import recordings
+
+RECORDINGS = recordings()
+pytestmark = pytest.mark.skipif(not RECORDINGS, reason="no recordings (STUBSIM_SHARED)")
+
+
+def distance(folder: Path) -> int | None:
+    """Pages from the simulated kernel up to the recorded one; None where no kernel was started or seen."""
+    image = recorded(folder).expected["image"]
+    kernels = [row["gpa"] for row in simulated(folder)["memory"] if row["name"] == "kernel"]
+    if image is None or image["base"] is None or not kernels:
+        return None
+    pages, rest = divmod(image["base"] - kernels[0], PAGE)
+    assert rest == 0
+    return int(pages)
+
+
+def distances() -> dict[str, int]:
+    return {folder.name: pages for folder in RECORDINGS if (pages := distance(folder)) is not None}
+
+
+def is_of_the_layout(recording: Recording) -> bool:
+    """The firmware and the devices whose memory map is the layout's; started by the firmware, no program before."""
+    host, expected = recording.host, recording.expected
+    console = host["console"]
+    return (
+        expected["ovmf"] == "2022.11"
+        and not recording.name.startswith(("launch-", "sdboot", "shell-"))
+        and console["graphics"]
+        and not console["serial"]
+        and not console["virtio"]
+        and host["tpm"] == {"banks": ["sha256"]}
+    )
+
+
+def test_the_kernel_lies_where_it_was_recorded():
+    """To the byte on the machine of the layout, but where the stub looks through folders: that keeps pages in use."""
+    found = [distance(folder) for folder in RECORDINGS if is_of_the_layout(recorded(folder))]
+    known = [abs(pages) for pages in found if pages is not None]
+    assert sum(pages == 0 for pages in known) > 0.85 * len(known)
+    assert max(known) < 128
+
+
+def test_the_kernel_is_close_to_where_it_was_recorded():
+    """Other devices move it by tens of pages, another build or a loader before the stub by up to 17 MiB."""
+    found = distances()
+    assert sum(abs(pages) <= 32 for pages in found.values()) > 0.8 * len(found)
+    assert max(map(abs, found.values())) * PAGE < 17 << 20
+
+
+def main() -> None:
+    found = distances()
+    for name, pages in sorted(found.items(), key=lambda row: (abs(row[1]), row)):
+        print(f"{pages:6} {name}")
+    counts = Counter(map(abs, found.values()))
+    for bound in (0, 8, 32, 128, 1024):
+        print(f"{sum(n for pages, n in counts.items() if pages <= bound)} of {len(found)} within {bound} pages")
+
+
+if __name__ == "__main__":
+    main()

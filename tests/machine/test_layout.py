@@ -1,0 +1,142 @@
+"""RAM and the firmware's part of it, against recorded memory maps and those of a booted OVMF."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubsim.machine.layout import FREE, GIB4, PAGE, SPECIAL, TYPES, layout
+from stubsim.machine.memory import Memory
+
+MIB = 1 << 20
+NUMBERS = {*TYPES, "EfiMemoryMappedIO"}
+BOOT_SERVICES = ("EfiBootServicesCode", "EfiBootServicesData")
+Rows = list[tuple[int, int, str]]
+
+
+def merged(rows: Rows) -> Rows:
+    """Boot services code and data as one type, neighbours of one type as one row."""
+    pieces: Rows = []
+    for start, end, exact in rows:
+        kind = "EfiBootServicesData" if exact in BOOT_SERVICES else exact
+        if pieces and pieces[-1][1:] == (start, kind):
+            pieces[-1] = (pieces[-1][0], end, kind)
+        else:
+            pieces.append((start, end, kind))
+    return pieces
+
+
+def ours(size: int) -> Rows:
+    rows = [(row.start, row.start + row.pages * PAGE, row.type) for row in Memory(size).map()]
+    return merged(sorted([*rows, *layout(size, "x64").outside]))
+
+
+def test_ram_of_q35_is_split_below_and_above_4_gib():
+    assert layout(384 * MIB, "x64").ram == ((0, 0xA0000), (0x100000, 0x18000000))
+    assert layout(0xB0000000 - PAGE, "x64").ram[-1] == (0x100000, 0xB0000000 - PAGE)
+    assert layout(0xB0000000, "ia32").ram[1:] == ((0x100000, 0x80000000), (GIB4, GIB4 + 0x30000000))
+    assert layout(1 << 40, "x64").ram[-1] == (GIB4, GIB4 + (1 << 40) - 0x80000000)
+
+
+def test_ram_of_virt_is_one_piece():
+    assert layout(8 << 30, "aa64").ram == ((1 << 30, 9 << 30),)
+    assert layout(64 * MIB, "riscv64").ram == ((2 << 30, (2 << 30) + 64 * MIB),)
+
+
+@pytest.mark.parametrize("stub", ["257.13", "262.1"])
+def test_the_map_is_the_recorded_one(shared: Path, stub: str):
+    """Where loader pages, those of stub and probe, count as free."""
+    rows: Rows = []
+    for line in json.loads((shared / f"golden/basic@{stub}/expect.json").read_text())["memmap"]:
+        number, start, pages, _ = (int(word, 0) for word in line.split())
+        kind = "EfiMemoryMappedIO" if number == 11 else TYPES[number]
+        rows.append((start, start + pages * PAGE, FREE if "Loader" in kind else kind))
+    assert merged(sorted(rows)) == ours(384 * MIB)
+
+
+# As the shell's memmap names them.
+SHELL = {
+    "BS_Code": "EfiBootServicesCode",
+    "BS_Data": "EfiBootServicesData",
+    "RT_Code": "EfiRuntimeServicesCode",
+    "RT_Data": "EfiRuntimeServicesData",
+    "Reserved": "EfiReservedMemoryType",
+    "ACPI_Recl": "EfiACPIReclaimMemory",
+    "ACPI_NVS": "EfiACPIMemoryNVS",
+    "MMIO": "EfiMemoryMappedIO",
+    "LoaderCode": "EfiLoaderCode",
+    "LoaderData": "EfiLoaderData",
+    "Available": FREE,
+}
+ROW = re.compile(rf"({'|'.join(SHELL)}) +([0-9A-F]{{16}})-([0-9A-F]{{16}}) ")
+OVMF = Path("/usr/share/OVMF")
+
+
+@pytest.mark.oracle
+def test_the_firmware_lies_where_a_booted_ovmf_puts_it(oracle: Callable[[str], str], tmp_path: Path):
+    """But for 64 MiB below the end of the low RAM, where the shell that prints the map lies, and its serial port."""
+    rows = merged(sorted(booted_map(oracle("qemu-system-x86_64"), tmp_path, "5G")))
+    expected, low = ours(5 << 30), 0x80000000
+    lasting = SPECIAL - {"EfiRuntimeServicesData"}  # of which 258 pages lie among the drivers' own
+
+    def settled(rows: Rows) -> Rows:
+        return [row for row in rows if row[2] in lasting or row[1] <= low - 0x04000000 or row[0] >= low]
+
+    assert settled(rows) == settled(expected)
+    assert len(settled(rows)) >= 14
+    (bin,) = (row for row in layout(5 << 30, "x64").bins if row.type == "EfiRuntimeServicesData")
+    assert (bin.start, bin.end, bin.type) in rows
+    # The shell: below all bins, and so below 4 GiB although there is room above.
+    assert all(low - 0x04000000 < start and end <= bin.start for start, end, kind in rows if "Loader" in kind)
+
+
+def overlaps(start: int, end: int, other: tuple[int, int]) -> bool:
+    return start < other[1] and other[0] < end
+
+
+def booted_map(qemu: str, folder: Path, size: str) -> Rows:
+    if not (OVMF / "OVMF_CODE_4M.fd").exists():
+        pytest.skip("oracle not installed: ovmf (make test-oracles)")
+    shutil.copy(OVMF / "OVMF_VARS_4M.fd", folder / "vars.fd")
+    (folder / "disk").mkdir()
+    (folder / "disk/startup.nsh").write_text("memmap\r\nreset -s\r\n")
+    code = f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M.fd"
+    command = [qemu, "-machine", "q35,accel=tcg", "-m", size, "-nodefaults", "-vga", "std", "-display", "none"]
+    command += ["-serial", f"file:{folder}/serial.txt", "-drive", code, "-net", "none"]
+    command += ["-drive", f"if=pflash,unit=1,format=raw,file={folder}/vars.fd"]
+    command += ["-drive", f"file=fat:rw:{folder}/disk,format=raw,if=none,id=disk", "-device", "ide-hd,drive=disk"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    text = (folder / "serial.txt").read_text(errors="replace")
+    rows = [(int(start, 16), int(end, 16) + 1, SHELL[kind]) for kind, start, end in ROW.findall(text)]
+    assert rows
+    return rows
+
+
+def test_bins_of_arm_begin_at_the_end_of_ram_and_do_not_overlap():
+    """A driver of QEMU 8.0's own ArmVirtQemu lay at 0xbfd84000 with 2 GiB (QEMU issue 1801): in its bin."""
+    bins = layout(2 << 30, "arm").bins
+    assert bins[0].end == 0xC0000000
+    assert all(low.start == high.end for low, high in pairwise(bins))
+    (code,) = (row for row in bins if row.type == "EfiBootServicesCode")
+    assert code.start <= 0xBFD84000 < code.end
+
+
+@given(st.integers(0, 1 << 40), st.sampled_from(["x64", "aa64", "arm", "riscv64"]))
+def test_all_of_a_layout_is_in_its_ram(size: int, architecture: str):
+    found = layout(size, architecture)
+    assert sum(end - start for start, end in found.ram) <= size
+    for row in (*found.held, *found.bins):
+        assert any(start <= row.start < row.end <= end for start, end in found.ram)
+        assert row.type in NUMBERS
+        assert row.start % PAGE == row.end % PAGE == 0
+    for row in found.outside:
+        assert not any(overlaps(start, end, (row.start, row.end)) for start, end in found.ram)
