@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from stubsim.digests import Digests
@@ -12,7 +12,7 @@ from stubsim.hosts import Host
 from stubsim.machine.esp import Esp
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
-from stubsim.machine.variables import Variable, Variables
+from stubsim.machine.variables import NON_VOLATILE, Variable, Variables
 from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, LoadedImage, StubFailed
@@ -23,6 +23,10 @@ from stubsim.stub.sections import Sections
 from stubsim.stub.secure_boot import is_allowed
 from stubsim.trace import Emit, Event, Log, Staged
 from stubsim.uki import Uki
+
+if TYPE_CHECKING:
+    from stubsim.formats.vmfwupdate import Left
+    from stubsim.handover.run import HandedOver
 
 _LOG_LEVEL = b"io.systemd.boot.loglevel="
 
@@ -81,7 +85,12 @@ class Outcome(NamedTuple):
 
 
 class Boot(NamedTuple):
-    """What happened, with all of it in ``trace`` in the order in which the stub would cause it."""
+    """What happened, with all of it in ``trace`` in the order in which the stub would cause it.
+
+    ``memory`` is the guest's, with its content; ``left`` what a hand-over left in it for the boot after the update.
+    ``next`` is the boot after a firmware update, where it was to be followed; such a boot has in ``firmware`` the bytes
+    that the BIOS region ends with.
+    """
 
     uki: Uki
     host: Host
@@ -100,6 +109,10 @@ class Boot(NamedTuple):
     assumed: tuple[str, ...]
     trace: tuple[Event, ...]
     digests: Digests
+    memory: Memory
+    left: tuple[Left, ...]
+    firmware: memoryview | None
+    next: Boot | None
 
 
 def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
@@ -122,9 +135,6 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         context.unknown(what, "the host file says so", *_affected(what))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
-    if start.follow:
-        context.unknown("the boot after a firmware update", "not simulated yet", "next")
-
     run = _Run(context, start)
     outcome = run.outcome()
     return Boot(
@@ -145,6 +155,10 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         assumed=_assumed(host, start),
         trace=tuple(trace),
         digests=digests,
+        memory=context.memory,
+        left=() if run.handed_over is None else run.handed_over.outcome.left,
+        firmware=None,
+        next=_follow(run, context) if start.follow else None,
     )
 
 
@@ -158,7 +172,11 @@ def start_context(
         host=host,
         model=model,
         machine=uki.machine,
-        memory=Memory(host.memory if start.memory is None else start.memory, uki.machine),
+        memory=Memory(
+            host.memory if start.memory is None else start.memory,
+            uki.machine,
+            confidential=host.confidential is not None,
+        ),
         tpm=tpm,
         variables=Variables(host.variables),
         digests=digests,
@@ -186,12 +204,21 @@ class _Run:
         self.load_options: bytes | None = None
         self.dialect: str | None = None
         self.proposal: str | None = None
+        self.handed_over: HandedOver | None = None
+        self.image_gpa = 0
 
     def outcome(self) -> Outcome:
         context = self.context
-        refused = _refused_by_firmware(context)
-        if refused is not None:
-            return refused
+        if context.host.fw_cfg is not None and context.host.fw_cfg.vmfwupdate is not None:
+            from stubsim.machine.hypervisor import refuses_to_start
+
+            stopped = refuses_to_start(context.host, context.machine)
+            if stopped is not None:
+                return Outcome("hypervisor-abort", f"the hypervisor does not start: {stopped}")
+        loaded = _started_by_firmware(context)
+        if isinstance(loaded, Outcome):
+            return loaded
+        self.image_gpa = loaded
         try:
             self.prepared = prepare(context, self.found)
             handed_over = self._hand_over(self.prepared)
@@ -207,41 +234,79 @@ class _Run:
 
     def _hand_over(self, prepared: Prepared) -> Outcome | None:
         """Leave the guest with the chosen firmware, where a hand-over is asked for; None: the kernel is started."""
-        context = self.context
-        _not_built_yet(context, prepared)
-        chosen = prepared.sections.efifw()
-        self.dialect = _dialect(context, self.start)
-        if chosen is None or self.dialect is None:
-            return None
-        if not context.host.hypervisor:
-            context.emit(Log("warning", "firmware not handed over: the machine is no virtual machine"))
+        context, wanted = self.context, self.start.handover
+        described = context.host.fw_cfg
+        if wanted == "none" or (
+            wanted is None
+            and (described is None or described.vmfwupdate is None)
+            and not context.model.applies_capsules
+            and context.model.firmware_section is None
+        ):
             return None
         # The hand-over is loaded only when there is one: it is a third of the start-up.
-        from stubsim import handover
-        from stubsim.handover.staging import stage_for_next_boot
-        from stubsim.machine.hypervisor import fw_cfg
+        from stubsim.handover import run
 
-        protocol = handover.dialect(self.dialect)
-        self.proposal = protocol.PROPOSAL
-        digest = context.digests.sha256(chosen.payload)
-        if context.host.firmware.sha256 == digest.hex():
-            context.log("info", "The machine already runs the selected firmware; nothing is handed over.")
+        self.dialect = run.choose_dialect(context, prepared, wanted)
+        chosen = None if self.dialect is None else run.firmware(context, prepared, self.dialect)
+        if self.dialect is None or chosen is None:
             return None
-        try:
-            staged = stage_for_next_boot(context, prepared, chosen.payload)
-            result = protocol.hand_over(fw_cfg(context.host.fw_cfg), context.memory, staged, context.emit)
-        except OutOfResources as error:
-            raise context.fail(f"No memory for the hand-over: {error}", "EFI_OUT_OF_RESOURCES") from None
-        for warning in result.warnings:
-            context.emit(Log("warning", f"hypervisor: {warning}"))
-        if result.status == "unavailable":
-            context.emit(Log("warning", str(result.message)))
+        self.handed_over = run.hand_over(context, prepared, self.dialect, self.image_gpa, chosen)
+        about = self.handed_over.dialect.about
+        self.proposal = f"{about.name} is {about.status} (source: {about.source})"
+        outcome = self.handed_over.outcome
+        if outcome.status == "unavailable":
             return None
-        return Outcome(result.status, result.message)
+        return Outcome(outcome.status, outcome.message, outcome.efi_status)
 
 
-def _refused_by_firmware(context: Context) -> Outcome | None:
-    """What keeps the firmware from starting the image at all; otherwise it is put into memory."""
+def _follow(run: _Run, first: Context) -> Boot | None:
+    """The boot after a firmware update, on the machine as the reset left it; None where there was no update."""
+    handed, prepared = run.handed_over, run.prepared
+    if handed is None or handed.outcome.status != "firmware-update" or prepared is None:
+        return None
+    from stubsim.handover.second_boot import second_boot
+
+    trace: list[Event] = []
+    kept = [row for row in first.variables.items() if row.attributes & NON_VOLATILE]
+    context = first._replace(
+        tpm=Tpm(first.host.tpm, first.host.confidential),
+        variables=Variables((row.name, row.guid, row.attributes, row.data) for row in kept),
+        emit=trace.append,
+    )
+    result = second_boot(context, handed.leaving._replace(context=context), handed.dialect, handed.outcome.left)
+    context.unknown("what the new firmware measures and sets", "no code is run", "measurements", "pcrs", "variables")
+    return Boot(
+        uki=first.uki,
+        host=first.host,
+        model=first.model,
+        model_reason=f"{handed.dialect.about.name}, the boot after the update",
+        outcome=Outcome(result.status, result.message, result.efi_status),
+        chids={},
+        sections=None,
+        prepared=prepared._replace(
+            cmdline=result.cmdline, initrd=result.initrd, initrd_pages=None, devicetree=result.devicetree
+        ),
+        load_options=result.load_options,
+        variables=tuple(context.variables.items()),
+        pcrs=context.tpm.pcrs(),
+        rtmrs=context.tpm.rtmrs(),
+        dialect=run.dialect,
+        proposal=run.proposal,
+        assumed=_ASSUMED_NEXT,
+        trace=tuple(trace),
+        digests=first.digests,
+        memory=first.memory,
+        left=(),
+        firmware=result.firmware,
+        next=None,
+    )
+
+
+_ASSUMED_NEXT = ("the new firmware, or the stub on it, finds what was left and starts the kernel from memory",)
+
+
+def _started_by_firmware(context: Context) -> Outcome | int:
+    """What keeps the firmware from starting the image at all; otherwise the gpa that it is loaded to."""
     wanted = context.host.architecture
     if wanted is not None and wanted != context.machine:
         return Outcome("failed", f"The image is for {context.machine}, the machine is {wanted}.", "EFI_UNSUPPORTED")
@@ -255,7 +320,7 @@ def _refused_by_firmware(context: Context) -> Outcome | None:
     for section in image.sections:
         context.memory.place(gpa + section.virtual_address, [context.uki.data(section)])
     context.emit(Staged("uki", gpa, image.size_of_image, "EfiLoaderCode", False))
-    return None
+    return gpa
 
 
 def _load_image(context: Context) -> int:
@@ -331,34 +396,6 @@ def _hash_ahead(context: Context) -> None:
     for section in context.uki.base:
         if section.name in context.model.sections and section.name not in (".pcrsig", ".dtbauto", ".efifw"):
             context.digests.start(context.uki.data(section))
-
-
-def _dialect(context: Context, start: Start) -> str | None:
-    """The hand-over asked for, else the one the host's device speaks."""
-    if start.handover is not None:
-        return None if start.handover == "none" else start.handover
-    fw_cfg = context.host.fw_cfg
-    device = None if fw_cfg is None else fw_cfg.vmfwupdate
-    if device is None:
-        return None
-    from stubsim import handover
-
-    if device.dialect not in handover.DIALECTS:
-        context.unknown(f"the hand-over by {device.dialect}", "not simulated yet", "outcome", "fw_cfg", "memory")
-        return None
-    return device.dialect
-
-
-def _not_built_yet(context: Context, prepared: Prepared) -> None:
-    """Proposals that the model has and the simulator has not."""
-    model = context.model
-    chosen = prepared.sections.efifw()
-    if model.applies_capsules and chosen is not None and chosen.target_chid is not None:
-        context.unknown("whether the capsule is applied", "not simulated yet", "outcome", "memory")
-    if model.firmware_section is not None and prepared.sections.data(model.firmware_section) is not None:
-        context.unknown(
-            f"the hand-over of {model.firmware_section}", "not simulated yet", "outcome", "fw_cfg", "memory"
-        )
 
 
 def _assumed(host: Host, start: Start) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ def test_the_host_schema_has_the_keys_the_reader_has():
         "fw_cfg": fw_cfg,
         "fw_cfg.vmfwupdate": fw_cfg["properties"]["vmfwupdate"]["anyOf"][0],
         "firmware": top["firmware"],
+        "firmware.capsules": top["firmware"]["properties"]["capsules"]["anyOf"][0],
     }
     assert {place: set(schema["properties"]) for place, schema in found.items()} == {
         place: set(keys) for place, keys in KEYS.items()

@@ -16,19 +16,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
     parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
     start.add_arguments(parser)
-    parser.add_argument("--format", choices=("text", "json", "eventlog"), default="text")
+    parser.add_argument("--format", choices=("text", "json", "eventlog", "qtest"), default="text")
     parser.add_argument("--extract", metavar="DIR", help="write what kernel and hypervisor get as files into DIR")
 
 
 def run(arguments: argparse.Namespace) -> int:
     host = hosts.load(arguments.smbios)
     result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
-    good = result.outcome.status in ("kernel-started", "firmware-update")
+    good = _is_good(result)
     _tell(result, good)
+    if result.next is not None:
+        _tell(result.next, good := _is_good(result.next))
     if arguments.extract is not None:
         _extract(result, arguments.extract)
     output.write(arguments.output, _rendered(result, arguments))
     return 0 if good else 1
+
+
+def _is_good(result: Boot) -> bool:
+    return result.outcome.status in ("kernel-started", "firmware-update")
 
 
 def _tell(result: Boot, good: bool) -> None:
@@ -49,6 +55,10 @@ def _rendered(result: Boot, arguments: argparse.Namespace) -> str | bytes:
         from stubsim.views.eventlog import event_log
 
         return event_log(result)
+    if arguments.format == "qtest":
+        from stubsim.views.qtest import script
+
+        return script(result)
     if arguments.format == "json":
         from stubsim.views.json import boot_json, dumps
 

@@ -10,5 +10,6 @@ COMMANDS = {
     "inspect": "what is in a UKI: sections, profiles, .hwids, .efifw, its stub",
     "chids": "a machine's hardware ids, each with its parts",
     "measure": "the PCR values a UKI leads to, by boot phase, on a machine or on any",
+    "dialects": "the protocols by which a firmware is handed over: source, status, what is decided here",
     "diff-log": "a real machine's event log beside the prediction: what differs first, and why",
 }

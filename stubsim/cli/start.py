@@ -31,8 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory", metavar="SIZE", type=_memory, help="RAM instead of the host file's: 512M, 8G, 1T, ..."
     )
     group.add_argument("--stub", metavar="MODEL", help="take another stub than the UKI's own: 257, 262, next, ...")
-    group.add_argument("--handover", metavar="NAME", help="how a firmware is handed over: qemu-v5 or none")
-    group.add_argument("--follow", action="store_true", help="boot again after a firmware update (not simulated yet)")
+    group.add_argument(
+        "--handover", metavar="NAME", help="how a firmware is handed over: a name of `stubsim dialects`, or none"
+    )
+    group.add_argument("--follow", action="store_true", help="boot again after a firmware update")
     group.add_argument(
         "--db",
         metavar="CERT",

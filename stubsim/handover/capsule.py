@@ -6,10 +6,10 @@ import struct
 
 from stubsim.errors import StubsimError
 from stubsim.formats import capsule
-from stubsim.handover.leaving import About, Leaving, Outcome, unavailable
+from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, unavailable
 from stubsim.stub.chid_match import machine_chids
 
-ABOUT = About(
+_ABOUT = About(
     name="capsule",
     source="systemd pull request 43235 of August 2026, open, and UEFI 2.10, 8.5.3",
     status="a proposal: no released stub applies a capsule",
@@ -17,7 +17,7 @@ ABOUT = About(
     decisions=(
         "CapsuleImageSize must be the payload's length and HeaderSize lie between 28 and it.",
         "The copy of the capsule and its list of blocks are in pages of EfiRuntimeServicesData.",
-        "A capsule above the firmware's maximum gives EFI_UNSUPPORTED; where the firmware takes no capsules at all, too.",
+        "A capsule above the firmware's maximum gives EFI_UNSUPPORTED, and so does a firmware that takes no capsules.",
         "The stub calls ResetSystem() with the reset type that the firmware asks for, unless the capsule has "
         "INITIATE_RESET.",
         "A capsule that the firmware refuses ends the boot: the OS is to start on the wanted firmware only.",
@@ -64,3 +64,5 @@ def hand_over(leaving: Leaving) -> Outcome:
     who = "the firmware resets itself" if header.flags & capsule.INITIATE_RESET else f"a {takes.reset} reset follows"
     return Outcome("firmware-update", f"UpdateCapsule() takes {header.guid}; {who}")
 
+
+DIALECT = Dialect(_ABOUT, hand_over, by_hypervisor=False)

@@ -6,11 +6,11 @@ from stubsim.formats import pe, vmfwupdate
 from stubsim.formats.efi_string import utf16
 from stubsim.formats.vmfwupdate import FUKI_BLOB, FUKI_CONTROL, FukiEntry, Left
 from stubsim.handover.guest import FwCfgError, Guest
-from stubsim.handover.leaving import About, Leaving, Outcome, after_reset
+from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, after_reset
 from stubsim.stub.kernel import check_setup_header, command_line_limit, loads_above_4g
 from stubsim.trace import Staged
 
-ABOUT = About(
+_ABOUT = About(
     name="fuki-2024",
     source="the prototype shown at KVM Forum 2024: agraf/systemd, branch fuki, and a QEMU tree of the same author",
     status="a prototype: in no release of systemd or QEMU",
@@ -146,3 +146,6 @@ def _cmdline(leaving: Leaving, kernel: memoryview) -> Left | None:
     )
     context.emit(row)
     return Left("cmdline", row.gpa, row.size, context.digests.sha256(content))
+
+
+DIALECT = Dialect(_ABOUT, hand_over)

@@ -11,8 +11,9 @@ from stubsim.machine.fwcfg import DESCRIPTOR, DIRECTORY_ROW, DMA_ERROR, DMA_READ
 from stubsim.machine.hypervisor import RESET_PORT, VirtualMachine
 from stubsim.trace import Access, Emit, FwCfgWritten, Staged
 
-# In the page of the descriptor, what is read by DMA lies behind it.
+# What is read by DMA lies behind the descriptor; the opaque page is the most.
 _READ_AT = 64
+_LARGEST_READ = 4096
 _FULL_RESET = b"\x06"
 
 
@@ -24,15 +25,17 @@ class Guest:
     """The CPU that drives the device; everything it does to registers and transfer buffers is emitted.
 
     The device sees buffers only in shared pages of a confidential guest, the descriptor included (common buffers of
-    EDKII_IOMMU_PROTOCOL). Allocating them raises OutOfResources.
+    EDKII_IOMMU_PROTOCOL). Allocating them raises OutOfResources. `at` is a gpa for the descriptor that is known to be
+    free.
     """
 
-    def __init__(self, machine: VirtualMachine, emit: Emit) -> None:
+    def __init__(self, machine: VirtualMachine, emit: Emit, *, at: int | None = None) -> None:
         self.machine = machine
         self.emit = emit
         self.shared = machine.memory.confidential
         self.dma = False
-        self._page: Staged | None = None
+        self._at = at
+        self._area: Staged | None = None
 
     def probe(self) -> bool:
         """Whether there is an fw_cfg device: the signature and a revision, by port; `dma` is set by the second."""
@@ -56,7 +59,7 @@ class Guest:
         return None
 
     def read(self, file: fwcfg.File, size: int) -> bytes:
-        """The first bytes of a file."""
+        """The first bytes of a file, 4096 at most."""
         self._select(file.selector)
         return self._read(size)
 
@@ -92,7 +95,7 @@ class Guest:
     def _read(self, size: int) -> bytes:
         if not self.dma:
             return self._read_port(size)
-        gpa = self._dma_page().gpa + _READ_AT
+        gpa = self._dma_area() + _READ_AT
         if not self._transfer(DMA_READ, size, gpa):
             raise FwCfgError("a read ends with the error bit")
         data = self.machine.read(gpa, size)
@@ -108,7 +111,7 @@ class Guest:
 
     def _transfer(self, control: int, length: int, gpa: int) -> bool:
         """Hand a descriptor over and look at its control field; whether the error bit is clear."""
-        descriptor = self._dma_page().gpa
+        descriptor = self._dma_area()
         raw = DESCRIPTOR.pack(control, length, gpa)
         self.machine.write(descriptor, raw)
         self.emit(Access("memory", True, descriptor, raw))
@@ -122,13 +125,17 @@ class Guest:
         self.emit(Access("memory", False, descriptor, answer))
         return not int.from_bytes(answer, "big") & DMA_ERROR
 
-    def _dma_page(self) -> Staged:
-        if self._page is None:
-            self._page = self.machine.memory.stage(
-                "fw_cfg DMA descriptor", [bytes(DESCRIPTOR.size)], "EfiBootServicesData", shared=self.shared
+    def _dma_area(self) -> int:
+        if self._area is None:
+            self._area = self.machine.memory.stage(
+                "fw_cfg DMA descriptor",
+                [bytes(_READ_AT + _LARGEST_READ)],
+                "EfiBootServicesData",
+                at=self._at,
+                shared=self.shared,
             )
-            self.emit(self._page)
-        return self._page
+            self.emit(self._area)
+        return self._area.gpa
 
     def _in(self, register: int) -> bytes:
         if self.machine.is_pc:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from stubsim.formats.efifw import Efifw
 from stubsim.formats.vmfwupdate import Left
+from stubsim.handover.guest import Guest
 from stubsim.machine.hypervisor import VirtualMachine
 from stubsim.stub.context import Context
 from stubsim.stub.run import Prepared
@@ -49,6 +51,20 @@ class Outcome(NamedTuple):
     message: str | None = None
     efi_status: str | None = None
     left: tuple[Left, ...] = ()
+
+
+class Dialect(NamedTuple):
+    """One dialect; ``by_hypervisor`` tells that the BIOS region has the firmware after the reset.
+
+    ``read_left`` finds in the second boot what the first one left (None: it cannot), and ``settle`` tells the update
+    device that the update is done.
+    """
+
+    about: About
+    hand_over: Callable[[Leaving], Outcome]
+    read_left: Callable[[Guest], tuple[Left, ...]] | None = None
+    settle: Callable[[Guest, Left], None] | None = None
+    by_hypervisor: bool = True
 
 
 def unavailable(reason: str) -> Outcome:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from stubsim.formats import vmfwupdate
 from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import FwCfgError, Guest
-from stubsim.handover.leaving import About, Leaving, Outcome, after_reset, unavailable
+from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, after_reset, unavailable
 from stubsim.handover.staging import stage_for_next_boot
 
-ABOUT = About(
+_ABOUT = About(
     name="qemu-v5",
     source='the QEMU patch "hw/misc/vmfwupdate" v5, quoted in systemd pull request 35091',
     status="a proposed protocol: no released stub performs this hand-over and no released QEMU has the device",
@@ -72,3 +72,6 @@ def settle(guest: Guest, firmware: Left) -> None:
     file = guest.find(vmfwupdate.FW_BLOB)
     if file is not None:
         guest.write(file, vmfwupdate.pack_fw_blob(firmware.size, 0))
+
+
+DIALECT = Dialect(_ABOUT, hand_over, read_left, settle)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from stubsim.formats import vmfwupdate
 from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import FwCfgError, Guest
-from stubsim.handover.leaving import About, Leaving, Outcome, after_reset, unavailable
+from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, after_reset, unavailable
 from stubsim.handover.staging import stage_for_next_boot
 
 _ALIGNMENT = 64 << 10
 
-ABOUT = About(
+_ABOUT = About(
     name="spec",
     source='docs/specs/vmfwupdate.rst of the QEMU patch "hw/misc/vmfwupdate"',
     status="a proposed protocol: a document that no code implements, and that differs from the patch beside it",
@@ -19,8 +19,8 @@ ABOUT = About(
         "opaque and bios-addr can be written.",
         "A refused write (bios-size without the capability, disable once it is set) sets the error bit and stores "
         "nothing.",
-        "A bios-size of 0, above the BIOS region of the start or not a multiple of 64 KiB is not taken: the guest reads "
-        "the old one back.",
+        "A bios-size of 0, above the BIOS region of the start or not a multiple of 64 KiB is not taken: the guest "
+        "reads the old one back.",
         "bios-size is kept over a reset.",
         "A bios-addr outside of memory gives a firmware of zeros, as the device of qemu-v5 does.",
         "A payload that is shorter than bios-size is staged with zeros before it, so that it ends at 4 GiB; with the "
@@ -85,3 +85,6 @@ def settle(guest: Guest, _firmware: Left) -> None:
 
 def _number(data: bytes) -> int:
     return int.from_bytes(data, "little")
+
+
+DIALECT = Dialect(_ABOUT, hand_over, read_left, settle)

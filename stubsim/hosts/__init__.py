@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from stubsim.hosts.fixture import from_json, load
-from stubsim.hosts.host import Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
+from stubsim.hosts.host import Capsules, Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
 
-__all__ = ["Console", "Firmware", "FwCfg", "Host", "Variable", "VmFwUpdate", "from_json", "load"]
+__all__ = ["Capsules", "Console", "Firmware", "FwCfg", "Host", "Variable", "VmFwUpdate", "from_json", "load"]

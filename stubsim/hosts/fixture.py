@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
-from stubsim.hosts.host import Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
+from stubsim.hosts.host import Capsules, Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
 from stubsim.hosts.reading import Layout, Object, nearest, parse, read_object, shown
 
 SCHEMA = "stubsim/host/1"
@@ -22,6 +22,11 @@ CAPABILITIES = {"qemu-v5": 0x88, "spec": 0, "fuki-2024": 0x89}
 MEMORY_SIZES = "a size in bytes, or with K, M, G or T behind it, from 1M to 4096T"
 # OVMF in its usual build of 4 MiB (bytes).
 BIOS_SIZE = 4 << 20
+# Firmware ends at 4 GiB, and x86 has its interrupt controllers 18 to 20 MiB below.
+LARGEST_BIOS = 16 << 20
+# EDK II, PcdMaxSizeNonPopulateCapsule, and the reset types of ResetSystem() (UEFI 2.10, 8.5.1).
+CAPSULE_SIZE = 10 << 20
+RESETS = ("cold", "warm", "shutdown")
 
 # An SMBIOS table, an EDID and a few variables take kilobytes; the rest is room for a previous initrd.
 MAXIMUM_SIZE = 64 << 20
@@ -71,7 +76,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "console": ("graphics", "virtio", "serial"),
     "fw_cfg": ("dma", "vmfwupdate"),
     "fw_cfg.vmfwupdate": ("dialect", "cap", "bios_size", "disabled"),
-    "firmware": ("vendor", "revision", "uefi_revision", "sha256"),
+    "firmware": ("vendor", "revision", "uefi_revision", "sha256", "pflash", "capsules"),
+    "firmware.capsules": ("maximum_size", "reset"),
 }
 
 # Every key that may be unknown, dotted below the top level.
@@ -286,7 +292,7 @@ def _fw_cfg(fw_cfg: Object | None) -> FwCfg | None:
     if dialect is None:
         device.fail("dialect", f"one of {', '.join(CAPABILITIES)}")
     cap = device.integer("cap", CAPABILITIES[dialect], (1 << 64) - 1)
-    bios_size = device.integer("bios_size", BIOS_SIZE, (1 << 64) - 1)
+    bios_size = device.integer("bios_size", BIOS_SIZE, LARGEST_BIOS)
     disabled = device.boolean("disabled", False)
     return FwCfg(fw_cfg.boolean("dma", True), VmFwUpdate(dialect, cap, bios_size, disabled))
 
@@ -298,7 +304,22 @@ def _firmware(firmware: Object) -> Firmware:
     uefi_revision = firmware.integer("uefi_revision", default.uefi_revision, 0xFFFFFFFF)
     if sha256 is not None and len(sha256) != 32:
         firmware.fail("sha256", "64 hexadecimal digits")
-    return Firmware(vendor, revision, uefi_revision, sha256.hex() if sha256 is not None else None)
+    capsules = firmware.nullable("capsules", None)
+    return Firmware(
+        vendor,
+        revision,
+        uefi_revision,
+        sha256.hex() if sha256 is not None else None,
+        firmware.boolean("pflash", False),
+        None if capsules is None else _capsules(capsules),
+    )
+
+
+def _capsules(capsules: Object) -> Capsules:
+    reset = capsules.choice("reset", RESETS, "warm")
+    if reset is None:
+        capsules.fail("reset", f"one of {', '.join(RESETS)}")
+    return Capsules(capsules.integer("maximum_size", CAPSULE_SIZE, (1 << 64) - 1), reset)
 
 
 def _unknown(top: Object) -> frozenset[str]:

@@ -11,13 +11,26 @@ from uuid import UUID
 from stubsim.formats import smbios
 
 
+class Capsules(NamedTuple):
+    """What QueryCapsuleCapabilities() says: the largest capsule in bytes, and the reset that it asks for."""
+
+    maximum_size: int
+    reset: str = "warm"
+
+
 class Firmware(NamedTuple):
-    """The UEFI system table's words about the firmware; the revisions are the table's raw 32-bit numbers."""
+    """The UEFI system table's words about the firmware; the revisions are the table's raw 32-bit numbers.
+
+    `pflash` tells that a virtual machine has it in flash, not in a ROM; `capsules` is None where UpdateCapsule() takes
+    none, as with OVMF.
+    """
 
     vendor: str = "EDK II"
     revision: int = 0x10000
     uefi_revision: int = 0x20046
     sha256: str | None = None
+    pflash: bool = False
+    capsules: Capsules | None = None
 
 
 class Console(NamedTuple):

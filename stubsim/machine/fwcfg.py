@@ -227,11 +227,11 @@ class FwCfg:
         return self.space.clear(gpa + size, length - size)
 
     def _dma_write(self, gpa: int, length: int) -> bool:
-        """Store, or refuse; refused or not, the offset moves. Where the memory ends, zeros are stored and it is an error."""
+        """Store, or refuse; the offset moves either way. Where the memory ends, zeros are stored and it is an error."""
         item, offset = self._selected, self._offset
         size = min(length, self._remaining())
         self._offset += size
-        if item is None or not size or not item.writable or size < length or (item.locked is not None and item.locked()):
+        if item is None or not size or size < length or not _takes_writes(item):
             return False
         assert isinstance(item.data, bytearray)
         item.data[offset : offset + size], complete = self.space.read(gpa, size)
@@ -248,6 +248,10 @@ def directory(files: Sequence[File]) -> bytes:
     """Item 0x0019: u32 BE count, then 64 bytes a file: u32 BE size, u16 BE selector, u16 0, NUL-padded name."""
     rows = (DIRECTORY_ROW.pack(file.size, file.selector, 0, file.name.encode()) for file in files)
     return struct.pack(">I", len(files)) + b"".join(rows)
+
+
+def _takes_writes(item: Item) -> bool:
+    return item.writable and (item.locked is None or not item.locked())
 
 
 def _thawed(item: Item) -> Item:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from stubsim.hosts import Host
 from stubsim.machine.address_space import AddressSpace, BiosRegion
 from stubsim.machine.devices.device import PLAIN, Device, Reset
+from stubsim.machine.devices.fuki_2024 import FukiUpdate
+from stubsim.machine.devices.qemu import stock_devices, stock_items
+from stubsim.machine.devices.qemu_v5 import VmFwUpdate
+from stubsim.machine.devices.spec import SpecUpdate
 from stubsim.machine.fwcfg import PORTS, VIRT, FwCfg, Item, Registers
-from stubsim.machine.layout import GIB4
 from stubsim.machine.memory import Memory
 
 # The reset control register of the PIIX and ICH south bridges; bit 2 resets (ICH9 datasheet, 13.7.5).
 RESET_PORT = 0xCF9
 RESET_CPU = 0x04
-
 
 
 class VirtualMachine:
@@ -122,6 +125,39 @@ class VirtualMachine:
             self.reset()
 
 
-def bios_region_fits(size: int) -> bool:
-    """Whether firmware of `size` bytes can end at 4 GiB without reaching the interrupt controllers, 20 MiB below."""
-    return 0 <= size <= GIB4 - 0xFEC0_0000
+def virtual_machine(host: Host, memory: Memory) -> VirtualMachine:
+    """The machine a host file describes, with the update device behind its fw_cfg where it has one."""
+    described = host.fw_cfg
+    if described is None:
+        return VirtualMachine(memory, items=None)
+    stock = stock_items(memory)
+    device = described.vmfwupdate
+    if device is None:
+        return VirtualMachine(memory, items=stock, devices=stock_devices(memory), dma=described.dma)
+    update = _UPDATE_DEVICES[device.dialect](device.bios_size, cap=device.cap, disabled=device.disabled)
+    return VirtualMachine(
+        memory,
+        bios=BiosRegion(device.bios_size),
+        items=stock,
+        devices=(*stock_devices(memory), update),
+        dma=described.dma,
+    )
+
+
+_UPDATE_DEVICES: dict[str, Callable[..., Device]] = {
+    "qemu-v5": VmFwUpdate,
+    "spec": SpecUpdate,
+    "fuki-2024": FukiUpdate,
+}
+
+
+def refuses_to_start(host: Host, architecture: str) -> str | None:
+    """Why the hypervisor does not even start with the update device (patch v5, seen on QEMU 10.0.13); None: it does."""
+    device = None if host.fw_cfg is None else host.fw_cfg.vmfwupdate
+    if device is None or device.dialect != "qemu-v5":
+        return None
+    if architecture not in ("x64", "ia32"):
+        return "This machine does not support vmfwupdate device"
+    if host.firmware.pflash:
+        return "the vmfwupdate device needs the firmware in a ROM (-bios), and it is in pflash"
+    return None

@@ -14,7 +14,7 @@ from stubsim.formats import fdt, hwids
 from stubsim.stub.chid_match import Match
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined
-from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+from stubsim.trace import Access, EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 
 Json = dict[str, Any]
 
@@ -45,7 +45,7 @@ def boot_json(boot: Boot) -> Json:
             "dialect": boot.dialect,
             "proposal": boot.proposal,
             "writes": [write._asdict() | {"data": write.data.hex()} for write in of_kind(boot, FwCfgWritten)],
-            "io": [],
+            "io": [row._asdict() | {"data": row.data.hex()} for row in of_kind(boot, Access)],
         },
         "measurements": [measurement_json(event) for event in of_kind(boot, Measured)],
         "pcrs": {bank: {str(pcr): value.hex() for pcr, value in values.items()} for bank, values in boot.pcrs.items()},
@@ -55,7 +55,8 @@ def boot_json(boot: Boot) -> Json:
         "log": [event._asdict() for event in of_kind(boot, Log)],
         "assumed": list(boot.assumed),
         "unknown": [unknown_json(row) for row in of_kind(boot, Unknown)],
-        "next": None,
+        "firmware": None if boot.firmware is None else _payload(boot, boot.firmware),
+        "next": None if boot.next is None else boot_json(boot.next),
     }
 
 
@@ -64,9 +65,14 @@ def of_kind(boot: Boot, kind: type[Any]) -> list[Any]:
     return [event for event in boot.trace if type(event) is kind]
 
 
+def follows_update(boot: Boot) -> bool:
+    """Whether this is a boot after a firmware update, in which no stub looks at the UKI's sections."""
+    return boot.sections is None and boot.prepared is not None
+
+
 def verified(boot: Boot) -> tuple[str, ...]:
-    """The areas proven by recordings: none on another architecture or in a confidential guest so far."""
-    recorded = boot.host.confidential is None and boot.uki.machine == "x64"
+    """The areas proven by recordings: none on another architecture, in a confidential guest or after an update."""
+    recorded = boot.host.confidential is None and boot.uki.machine == "x64" and not follows_update(boot)
     return boot.model.verified if recorded else ()
 
 

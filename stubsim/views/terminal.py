@@ -111,6 +111,16 @@ def _parts(boot: Boot) -> Iterator[RenderableType]:
             yield _table(block)
         for note in block.notes:
             yield _indented(Text(clean(note), style="italic"))
+    if boot.next is not None:
+        yield from _second_boot(boot.next)
+
+
+def _second_boot(boot: Boot) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    yield Text()
+    yield Text("The boot after the update", style="bold underline")
+    yield from _parts(boot)
 
 
 def _table(block: Block) -> RenderableType:

@@ -14,12 +14,13 @@ from stubsim.machine.tpm import rtmr
 from stubsim.machine.variables import NON_VOLATILE
 from stubsim.stub.devicetree import Devicetree
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
-from stubsim.views.json import of_kind, verified
+from stubsim.views.json import follows_update, of_kind, verified
 
 GPA_NOTE = "gpas are those of the simulated memory map; real firmware will place things elsewhere."
 _DOUBT = " (see Unknown)"
 _KINDS = {"ovmf": "OVMF", "igvm": "IGVM", "capsule": "UEFI capsule", "elf": "ELF", "unknown": "unknown kind"}
 _BASIS = {"recording": "a recording", "source": "public source", "proposal": "a proposal"}
+_FILES = frozenset(file.name for files in vmfwupdate.FILES.values() for file in files)
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
@@ -47,6 +48,8 @@ def headline(boot: Boot) -> str:
         line = f"firmware update: {firmware} is handed over {protocol}"
     elif status == "hypervisor-abort":
         line = f"the firmware update fails: {firmware} is handed over {protocol}, but {message}"
+    elif status == "kernel-started" and follows_update(boot):
+        line = "the kernel starts from memory, on the new firmware"
     elif status == "kernel-started":
         line = "; ".join(["the kernel starts", *_chosen(boot, firmware)])
     elif status == "boot-loop":
@@ -94,6 +97,9 @@ def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
         names = "" if own is None else " ".join(f'"{text}"' for text in (own.id, own.title) if text)
         yield "profile", f"{prepared.profile} {names}".rstrip()
     yield from _choices(boot)
+    if boot.firmware is not None:
+        digest = boot.digests.sha256(boot.firmware).hex()
+        yield "firmware", f"{_size(len(boot.firmware))}, {payload.kind(boot.firmware).description}, SHA-256 {digest}"
     if prepared is None:
         return
     cmdline = "(none)" if prepared.cmdline is None else prepared.cmdline or "(empty)"
@@ -108,6 +114,8 @@ def _how_sure(boot: Boot) -> str:
         return f"stub {boot.model.id} is verified by recorded boots"
     if not boot.model.verified:
         return f"unverified: from {_BASIS.get(boot.model.basis, boot.model.basis)}, not recorded"
+    if follows_update(boot):
+        return "unverified: no such boot was recorded"
     where = "in a confidential guest" if boot.host.confidential else "on this architecture"
     return f"unverified: not recorded {where}"
 
@@ -216,7 +224,7 @@ def _memory(boot: Boot) -> Block | None:
         what = row.name
         if index >= first and row.name in vmfwupdate.KINDS and row.type == "EfiLoaderData":
             what += ", next boot"
-        elif row.name in (vmfwupdate.OPAQUE_BLOB, vmfwupdate.FW_BLOB):
+        elif row.name in _FILES:
             what = f"{row.name.rpartition('/')[2]} buffer"
         private = (("shared" if row.shared else "private"),) if shared else ()
         rows.append((_range(row), _size(row.size), row.type, *private, what))
@@ -227,7 +235,7 @@ def _memory(boot: Boot) -> Block | None:
 def _writes(boot: Boot) -> Block | None:
     """The writes to fw_cfg; where nothing was written but could have been, that."""
     writes: list[FwCfgWritten] = of_kind(boot, FwCfgWritten)
-    if not writes and boot.proposal is None:
+    if not writes and (boot.proposal is None or boot.dialect == "capsule"):
         return None
     rows = [
         (str(number), row.file, f"{row.selector:#06x}", str(row.offset), str(len(row.data)), f"{row.gpa:#010x}")

@@ -23,7 +23,7 @@ PLAIN = Reset("plain")
 
 
 class Device:
-    """`warnings` is what it tells the host, the guest sees none of it; `wants_reset` asks for a reset of the machine."""
+    """`warnings` is what it tells the host, the guest sees none of it; `wants_reset` asks for a reset."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []

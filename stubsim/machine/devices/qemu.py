@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from stubsim.machine.devices.device import Device
 from stubsim.machine.fwcfg import Item
+from stubsim.machine.layout import GIB4
+from stubsim.machine.memory import Memory
 
 VMCOREINFO = "etc/vmcoreinfo"
 RAMFB = "etc/ramfb"
@@ -72,3 +74,49 @@ class Smi(Device):
 
 # By the file that shows that the machine has it.
 DEVICES: dict[str, type[Device]] = {VMCOREINFO: VmCoreInfo, RAMFB: Ramfb, SMI_OK: Smi}
+
+
+# What a machine of QEMU 10.0.13 has without any option: name and size in bytes. Their content is not simulated, but
+# for that of Smi; the sizes of the SMBIOS tables and of etc/e820 go with the machine, and with the release.
+_Q35_FILES = (
+    ("bios-geometry", 0),
+    ("bootorder", 0),
+    ("etc/acpi/rsdp", 20),
+    ("etc/acpi/tables", 131072),
+    ("etc/boot-fail-wait", 4),
+    ("etc/smbios/smbios-anchor", 31),
+    ("etc/smbios/smbios-tables", 312),
+    ("etc/system-states", 6),
+    ("etc/table-loader", 4096),
+    ("genroms/kvmvapic.bin", 9216),
+)
+_VIRT_FILES = (
+    ("bios-geometry", 0),
+    ("bootorder", 0),
+    ("etc/acpi/rsdp", 36),
+    ("etc/acpi/tables", 131072),
+    ("etc/boot-fail-wait", 4),
+    ("etc/smbios/smbios-anchor", 24),
+    ("etc/smbios/smbios-tables", 266),
+    ("etc/table-loader", 3072),
+)
+# QEMU 7.2 makes an empty log area also for a machine without a TPM.
+TPM_LOG = ("etc/tpm/log", 0)
+_E820_ENTRY = 20
+
+
+def stock_items(memory: Memory, *more: tuple[str, int]) -> tuple[Item, ...]:
+    """The files of a machine of q35's kind, or virt's, with nothing but ``more`` added: the read-only ones."""
+    files = [*more]
+    if memory.architecture in ("x64", "ia32"):
+        # The RAM below 4 GiB is one entry, and the last one is what AMD's HyperTransport keeps for itself.
+        pieces = 1 + any(start >= GIB4 for start, _ in memory.ram)
+        files += [*_Q35_FILES, ("etc/e820", (pieces + 1) * _E820_ENTRY)]
+    else:
+        files += _VIRT_FILES
+    return tuple(Item(name, bytes(size)) for name, size in files)
+
+
+def stock_devices(memory: Memory) -> tuple[Device, ...]:
+    """The devices behind the files of such a machine."""
+    return (Smi(),) if memory.architecture in ("x64", "ia32") else ()

@@ -1,0 +1,17 @@
+"""`stubsim dialects`."""
+
+from __future__ import annotations
+
+import argparse
+
+from stubsim.cli import output
+from stubsim.views.dialects import dialects_json, render_dialects
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    output.write_report(arguments, dialects_json(), render_dialects)
+    return 0
