@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Qtest:
 
 
 @contextmanager
-def qemu(binary: str, *options: str, accel: Sequence[str] = ("-accel", "qtest")) -> Iterator[Qtest]:
+def qemu(binary: str, *options: str) -> Iterator[Qtest]:
     """Start QEMU with these options and none of its default devices."""
     with tempfile.TemporaryDirectory(prefix="stubsim-qtest-") as folder:
         path = str(Path(folder) / "socket")
@@ -40,7 +40,7 @@ def qemu(binary: str, *options: str, accel: Sequence[str] = ("-accel", "qtest"))
             server.bind(path)
             server.listen(1)
             server.settimeout(60)
-            command = [binary, "-S", "-nodefaults", "-display", "none", *accel, "-qtest", f"unix:{path}", *options]
+            command = [binary, "-S", "-nodefaults", "-display", "none", "-qtest", f"unix:{path}", *options]
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )

@@ -16,9 +16,7 @@ MIB = 1 << 20
 
 class Driver:
     def __init__(self, *items: Item, devices: Sequence[Device] = (), region: int = 256 << 10, dma: bool = True) -> None:
-        self.machine = VirtualMachine(
-            Memory(64 * MIB), bios=BiosRegion(region), items=items, devices=devices, dma=dma
-        )
+        self.machine = VirtualMachine(Memory(64 * MIB), bios=BiosRegion(region), items=items, devices=devices, dma=dma)
         assert self.machine.fw_cfg is not None
         self.fw_cfg = self.machine.fw_cfg
 
