@@ -158,7 +158,7 @@ def start_context(
         host=host,
         model=model,
         machine=uki.machine,
-        memory=Memory(host.memory if start.memory is None else start.memory, uki.machine),
+        memory=Memory(host.memory if start.memory is None else start.memory, uki.machine, _devices(host)),
         tpm=tpm,
         variables=Variables(host.variables),
         digests=digests,
@@ -256,6 +256,18 @@ def _refused_by_firmware(context: Context) -> Outcome | None:
         context.memory.place(gpa + section.virtual_address, [context.uki.data(section)])
     context.emit(Staged("uki", gpa, image.size_of_image, "EfiLoaderCode", False))
     return None
+
+
+def _devices(host: Host) -> list[str]:
+    """What makes the firmware hold more memory, or less (machine/layout.py, DEVICES)."""
+    has = {
+        "serial port beside graphics": host.console.serial and host.console.graphics,
+        "rng": host.rng,
+        "sha1": host.tpm is not None and "sha1" in host.tpm,
+        "no tpm": host.tpm is None,
+        "no graphics": not host.console.graphics,
+    }
+    return [device for device, is_so in has.items() if is_so]
 
 
 def _load_image(context: Context) -> int:
