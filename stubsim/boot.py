@@ -158,7 +158,7 @@ def start_context(
         host=host,
         model=model,
         machine=uki.machine,
-        memory=Memory(host.memory if start.memory is None else start.memory, uki.machine, _devices(host)),
+        memory=Memory(host.memory if start.memory is None else start.memory, uki.machine, devices=_devices(host)),
         tpm=tpm,
         variables=Variables(host.variables),
         digests=digests,

@@ -8,7 +8,7 @@ QEMU guest; they are plausible, not a prediction: each firmware and each device 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from stubsim.machine.layout import FREE, PAGE, SPECIAL, TYPES, layout
@@ -45,7 +45,7 @@ class Memory:
     are virt: in one piece from 1 GiB (RISC-V: 2 GiB). ``layout`` tells what the firmware holds.
     """
 
-    def __init__(self, size: int, architecture: str = "x64", devices: Iterable[str] = ()) -> None:
+    def __init__(self, size: int, architecture: str = "x64", *, devices: Sequence[str] = ()) -> None:
         self.layout = layout(size, architecture, devices)
         self.ram = self.layout.ram
         self.architecture = architecture
