@@ -176,6 +176,7 @@ def start_context(
             host.memory if start.memory is None else start.memory,
             uki.machine,
             confidential=host.confidential is not None,
+            devices=_devices(host),
         ),
         tpm=tpm,
         variables=Variables(host.variables),
@@ -321,6 +322,18 @@ def _started_by_firmware(context: Context) -> Outcome | int:
         context.memory.place(gpa + section.virtual_address, [context.uki.data(section)])
     context.emit(Staged("uki", gpa, image.size_of_image, "EfiLoaderCode", False))
     return gpa
+
+
+def _devices(host: Host) -> list[str]:
+    """What makes the firmware hold more memory, or less (machine/layout.py, DEVICES)."""
+    has = {
+        "serial port beside graphics": host.console.serial and host.console.graphics,
+        "rng": host.rng,
+        "sha1": host.tpm is not None and "sha1" in host.tpm,
+        "no tpm": host.tpm is None,
+        "no graphics": not host.console.graphics,
+    }
+    return [device for device, is_so in has.items() if is_so]
 
 
 def _load_image(context: Context) -> int:

@@ -2,12 +2,13 @@
 
 x86 is q35 with OVMF 2022.11, from recorded memory maps. Booted with 384 MiB, 2, 4 and 8 GiB it holds the same pages
 below the end of the low RAM, and RAM above 4 GiB is free. They are those of a machine with VGA, a TPM and no serial
-port, and of a CPU without 1 GiB pages: each device and each other build moves the lower ones by some pages.
+port, and of a CPU without 1 GiB pages: devices move the lower ones (DEVICES), other builds all.
 Arm is virt with ArmVirtQemu, from its source alone; for others little is known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 PAGE = 4096
@@ -30,7 +31,7 @@ TYPES = (
 FREE = "EfiConventionalMemory"
 
 # EDK II shows free pages in the bin of such a type as allocated, so that the map stays alike from boot to boot, and
-# gives nobody else an address in them (MdeModulePkg/Core/Dxe/Mem/Page.c, `Special`).
+# gives another type no address in them that it asks for (MdeModulePkg/Core/Dxe/Mem/Page.c, `Special`).
 SPECIAL = frozenset(
     (
         "EfiReservedMemoryType",
@@ -75,14 +76,15 @@ class Layout(NamedTuple):
         return self.granularity if type in _RUNTIME else PAGE
 
 
-def layout(size: int, architecture: str) -> Layout:
+def layout(size: int, architecture: str, devices: Iterable[str] = ()) -> Layout:
     """The layout of a guest with `size` bytes of RAM; a part of a page at its end does not count.
 
-    Where there is less RAM than the firmware would need, its ranges are cut to what there is.
+    ``devices`` are keys of DEVICES, of no effect but on x86. Where there is less RAM than the firmware would need, its
+    ranges are cut to what there is.
     """
     size &= -PAGE
     if architecture in ("x64", "ia32"):
-        return _q35(size)
+        return _q35(size, sum(DEVICES[device] for device in devices))
     start = _VIRT_START.get(architecture, 1 << 30)
     top = start + size
     held = [_at(start, *_DEVICETREE)]
@@ -104,42 +106,39 @@ _Q35_OUTSIDE = (
     Range(0xB0000000, 0xC0000000, "EfiReservedMemoryType"),
     Range(0xFFC00000, GIB4, "EfiMemoryMappedIO"),
 )
-# What the recorded maps have in pages from the gpa 0, and pages, type, from the end of the low RAM downwards. Pieces
-# that alternate between code and data of the boot services are drawn together; the loaded image is left out.
+# What the recorded maps have: gpa, pages and type at the bottom, and pages and type from the end of the low RAM
+# downwards, above the bins and below them. Pieces that alternate between code and data of the boot services are drawn
+# together; the loaded image is left out.
 _OVMF_LOW = (
     (0x0, 1, "EfiBootServicesCode"),
     (0x806000, 2, "EfiACPIMemoryNVS"),
     (0x810000, 240, "EfiACPIMemoryNVS"),
     (0x900000, 3072, "EfiBootServicesData"),
 )
-_OVMF_TOP = (
+_OVMF_ABOVE = (
     (136, "EfiACPIMemoryNVS"),
     (132, "EfiRuntimeServicesData"),
     (116, "EfiBootServicesData"),
     (128, FREE),
     (1538, "EfiBootServicesData"),
-    # The bins of OvmfPkg/PlatformPei/MemTypeInfo.c, in their order.
-    (128, "EfiACPIMemoryNVS"),
-    (18, "EfiACPIReclaimMemory"),
-    (128, "EfiReservedMemoryType"),
-    (256, "EfiRuntimeServicesCode"),
-    (256, "EfiRuntimeServicesData"),
-    (2379, "EfiBootServicesData"),
-    (258, "EfiRuntimeServicesData"),
-    (3073, "EfiBootServicesData"),
-    (8969, FREE),
-    (32, "EfiBootServicesData"),
 )
-_OVMF_BINS = range(5, 10)
-# A memory map does not tell what of a bin is in use. These pages from the bin's end were, in the RAM of OVMF 2022.11 at
-# its shell (a disk, no TPM): all down to the last that was not filled with 0xAF, as its build does with freed pages.
-_OVMF_USED = {
-    "EfiACPIMemoryNVS": 34,
-    "EfiACPIReclaimMemory": 11,
-    "EfiReservedMemoryType": 47,
-    "EfiRuntimeServicesCode": 148,
-    "EfiRuntimeServicesData": 208,
-}
+# OvmfPkg/PlatformPei/MemTypeInfo.c, in its order. A memory map does not tell what of a bin is in use: the middle
+# column, in pages from its end, is what was in the RAM of OVMF 2022.11 at its shell (a disk, no TPM), down to the last
+# page that was not filled with 0xAF, as this build does with freed ones.
+_OVMF_BINS = (
+    (128, 34, "EfiACPIMemoryNVS"),
+    (18, 11, "EfiACPIReclaimMemory"),
+    (128, 47, "EfiReservedMemoryType"),
+    (256, 148, "EfiRuntimeServicesCode"),
+    (256, 208, "EfiRuntimeServicesData"),
+)
+_OVMF_BELOW = ((2379, "EfiBootServicesData"), (258, "EfiRuntimeServicesData"), (3073, "EfiBootServicesData"))
+# The stack of the phase before DXE, at the bottom of its memory: 64 MiB, page tables, and the 136 pages on top.
+_OVMF_STACK = (0x448B000, 32, "EfiBootServicesData")
+# Pages that the drivers at the bottom of those hold more, by what the machine has or lacks: seen alike in 66 recordings
+# with a serial port, 6 with an RNG, 2 with SHA-1, 2 without a TPM and 1 without graphics. The 16 for SHA-1 are the log
+# in the format of TPM 1.2 (Tcg2Dxe, PcdTcgLogAreaMinLen); the rest is measured, not derived.
+DEVICES = {"serial port beside graphics": 20, "rng": 3, "sha1": 16, "no tpm": -38, "no graphics": -23}
 
 # QEMU, hw/arm/virt.c and hw/riscv/virt.c; it puts the devicetree at the start of RAM, the size is our own guess.
 _VIRT_START = {"riscv64": 2 << 30, "riscv32": 2 << 30}
@@ -159,21 +158,25 @@ _BOOT_SERVICES = ("EfiBootServicesCode", "EfiBootServicesData")
 _GRANULARITY = {"aa64": 0x10000}
 
 
-def _q35(size: int) -> Layout:
+def _q35(size: int, device_pages: int) -> Layout:
     low = size if size < _Q35_MOST_LOW else _Q35_LOW
     pieces = ((0, min(low, 0xA0000)), (0x100000, low), (GIB4, GIB4 + size - low))
-    held = [_at(start, pages, kind) for start, pages, kind in _OVMF_LOW]
+    depth, pages, kind = _OVMF_STACK
+    held = [_at(low - depth, pages, kind), *(_at(*row) for row in _OVMF_LOW)]
     bins: list[Range] = []
     top = low
-    for number, (pages, kind) in enumerate(_OVMF_TOP):
+    for pages, kind in _OVMF_ABOVE:
         top -= pages * PAGE
-        row = _at(top, pages, kind)
-        if number in _OVMF_BINS:
-            bins.append(row)
-            row = row._replace(start=row.end - _OVMF_USED[kind] * PAGE)
-        if kind != FREE:
-            held.append(row)
-    return _clipped(pieces, held, bins, _Q35_OUTSIDE, PAGE)
+        held.append(_at(top, pages, kind))
+    for pages, used, kind in _OVMF_BINS:
+        top -= pages * PAGE
+        bins.append(_at(top, pages, kind))
+        held.append(_at(bins[-1].end - used * PAGE, used, kind))
+    for pages, kind in _OVMF_BELOW:
+        top -= pages * PAGE
+        held.append(_at(top, pages, kind))
+    held[-1] = held[-1]._replace(start=top - device_pages * PAGE)
+    return _clipped(pieces, [row for row in held if row.type != FREE], bins, _Q35_OUTSIDE, PAGE)
 
 
 def _at(start: int, pages: int, kind: str) -> Range:

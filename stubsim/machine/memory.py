@@ -50,8 +50,10 @@ class Memory:
     every page is private until it is shared with the hypervisor.
     """
 
-    def __init__(self, size: int, architecture: str = "x64", *, confidential: bool = False) -> None:
-        self.layout = layout(size, architecture)
+    def __init__(
+        self, size: int, architecture: str = "x64", *, devices: Sequence[str] = (), confidential: bool = False
+    ) -> None:
+        self.layout = layout(size, architecture, devices)
         self.ram = self.layout.ram
         self.architecture = architecture
         self.confidential = confidential

@@ -35,21 +35,16 @@ def distances() -> dict[str, int]:
 
 
 def is_of_the_layout(recording: Recording) -> bool:
-    """The firmware and the devices whose memory map is the layout's; started by the firmware, no program before."""
-    host, expected = recording.host, recording.expected
-    console = host["console"]
+    """The firmware whose memory map is the layout's, with graphics; it started the UKI without a program before."""
     return (
-        expected["ovmf"] == "2022.11"
+        recording.expected["ovmf"] == "2022.11"
         and not recording.name.startswith(("launch-", "sdboot", "shell-"))
-        and console["graphics"]
-        and not console["serial"]
-        and not console["virtio"]
-        and host["tpm"] == {"banks": ["sha256"]}
+        and recording.host["console"]["graphics"]
     )
 
 
 def test_the_kernel_lies_where_it_was_recorded():
-    """To the byte on the machine of the layout, but where the stub looks through folders: that keeps pages in use."""
+    """To the byte with the firmware of the layout, but where the stub reads files: that keeps pages in use."""
     found = [distance(folder) for folder in RECORDINGS if is_of_the_layout(recorded(folder))]
     known = [abs(pages) for pages in found if pages is not None]
     assert sum(pages == 0 for pages in known) > 0.85 * len(known)
@@ -57,9 +52,10 @@ def test_the_kernel_lies_where_it_was_recorded():
 
 
 def test_the_kernel_is_close_to_where_it_was_recorded():
-    """Other devices move it by tens of pages, another build or a loader before the stub by up to 17 MiB."""
+    """A boot loader or the shell moves it by up to 358 pages, another build or the lab's launcher by up to 17 MiB."""
     found = distances()
-    assert sum(abs(pages) <= 32 for pages in found.values()) > 0.8 * len(found)
+    assert sum(pages == 0 for pages in found.values()) > 0.75 * len(found)
+    assert sum(abs(pages) <= 8 for pages in found.values()) > 0.8 * len(found)
     assert max(map(abs, found.values())) * PAGE < 17 << 20
 
 

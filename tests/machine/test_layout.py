@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim.machine.layout import FREE, GIB4, PAGE, SPECIAL, TYPES, layout
+from stubsim.machine.layout import DEVICES, FREE, GIB4, PAGE, SPECIAL, TYPES, Layout, layout
 from stubsim.machine.memory import Memory
 
 MIB = 1 << 20
@@ -61,6 +61,23 @@ def test_the_map_is_the_recorded_one(shared: Path, stub: str):
         kind = "EfiMemoryMappedIO" if number == 11 else TYPES[number]
         rows.append((start, start + pages * PAGE, FREE if "Loader" in kind else kind))
     assert merged(sorted(rows)) == ours(384 * MIB)
+
+
+def test_devices_move_what_the_drivers_hold_and_nothing_above_it():
+    plain = layout(2 << 30, "x64")
+    for device, pages in DEVICES.items():
+        moved = layout(2 << 30, "x64", [device])
+        changed = set(plain.held) ^ set(moved.held)
+        assert {row.type for row in changed} == {"EfiBootServicesData"}
+        assert lowest_driver(plain) - lowest_driver(moved) == pages * PAGE
+        assert moved._replace(held=()) == plain._replace(held=())
+    both = layout(2 << 30, "x64", ["rng", "no tpm"])
+    assert lowest_driver(plain) - lowest_driver(both) == (3 - 38) * PAGE
+    assert layout(2 << 30, "aa64", ["rng"]) == layout(2 << 30, "aa64")
+
+
+def lowest_driver(found: Layout) -> int:
+    return min(row.start for row in found.held if row.start > 0x7D000000)
 
 
 # As the shell's memmap names them.
