@@ -19,7 +19,7 @@ from stubsim.views.units import gpa_range
 from stubsim.views.units import size as _size
 
 GPA_NOTE = "gpas are those of the simulated memory map; real firmware will place things elsewhere."
-_DOUBT = " (see Unknown)"
+DOUBT = " (see Unknown)"
 _KINDS = {"ovmf": "OVMF", "igvm": "IGVM", "capsule": "UEFI capsule", "elf": "ELF", "unknown": "unknown kind"}
 _BASIS = {"recording": "a recording", "source": "public source", "proposal": "a proposal"}
 
@@ -335,7 +335,7 @@ def _compatible(data: bytes | memoryview | None) -> str:
 def _doubt(boot: Boot, *keys: str) -> str:
     """A mark where something that is not known has a say in it."""
     affected = {key for event in of_kind(boot, Unknown) for key in event.affects}
-    return _DOUBT if affected.intersection(keys) else ""
+    return DOUBT if affected.intersection(keys) else ""
 
 
 def _text(data: bytes) -> str:
