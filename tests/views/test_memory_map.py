@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +16,7 @@ from hypothesis import strategies as st
 from stubsim.machine.memory import GIB4, TYPES, Memory
 from stubsim.trace import Staged
 from stubsim.views.memory_map import memory_svg
-from tests.browser import dumped_dom
+from tests.browser import Browser, is_blank
 
 SVG = "{http://www.w3.org/2000/svg}"
 DATA = "EfiLoaderData"
@@ -189,38 +187,41 @@ def ties(rows: list[Staged]) -> bool:
     return len({(row.gpa, row.size) for row in rows}) < len(rows)
 
 
-# What a browser measures, given to the test as the text of the page.
-MEASURE = """<pre id="answer"></pre><script>
-const of = (node) => { const b = node.getBBox(); return [b.x, b.y, b.width, b.height]; };
-document.getElementById("answer").textContent = JSON.stringify({
-  dark: getComputedStyle(document.querySelector(".memory-map .paper")).fill,
-  picture: of(document.querySelector("svg")),
-  groups: [...document.querySelectorAll("svg g")].map((group) => ({
-    range: [...group.querySelectorAll(":scope > rect.range")].map(of),
-    texts: [...group.querySelectorAll(":scope > text")].map((text) => [text.textContent, ...of(text)]),
-  })),
-});</script>"""
+# What a browser measures: for each group the boxes of its range and of its texts.
+MEASURE = """(() => {
+  const of = (node) => { const b = node.getBBox(); return [b.x, b.y, b.width, b.height]; };
+  return {
+    paper: getComputedStyle(document.querySelector(".memory-map .paper")).fill,
+    picture: of(document.querySelector("svg")),
+    groups: [...document.querySelectorAll("svg g")].map((group) => ({
+      range: [...group.querySelectorAll(":scope > rect.range")].map(of),
+      texts: [...group.querySelectorAll(":scope > text")].map(of),
+    })),
+  };
+})()"""
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_in_a_browser_every_text_is_inside_its_box_and_clear_of_the_others(
-    oracle: Callable[[str], str], tmp_path: Path, dark: bool
+    browser: Browser, tmp_path: Path, dark: bool
 ):
+    file = tmp_path / "map.svg"
     text = memory_svg(ROWS + HUGE, ram=Memory(1 << 40).ram, bios_region=BIOS, title="A map")
-    page = tmp_path / "page.html"
-    page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{text}{MEASURE}', encoding="utf-8")
-    dom = dumped_dom(oracle("chromium"), page, dark=dark)
-    answer = json.loads(dom.partition('<pre id="answer">')[2].partition("</pre>")[0])
-    assert answer["dark"] == ("rgb(21, 26, 34)" if dark else "rgb(255, 255, 255)")
-    all_texts = []
+    file.write_text(text, encoding="utf-8")
+    browser.open(file, dark=dark)
+    answer = browser.evaluate(MEASURE)
+    assert answer["paper"] == ("rgb(21, 26, 34)" if dark else "rgb(255, 255, 255)")
+    texts = []
     for group in answer["groups"]:
-        for _, x, y, width, height in group["texts"]:
+        for x, y, width, height in group["texts"]:
             for left, top, wide, high in group["range"]:
                 assert left <= x < x + width <= left + wide
                 assert top <= y < y + height <= top + high
-        all_texts += [Box(*place) for _, *place in group["texts"]]
-    assert len(all_texts) > 40
-    for index, box in enumerate(all_texts):
-        assert 0 < box.x < box.x + box.width < answer["picture"][2] + answer["picture"][0]
-        assert not any(box.overlaps(other) for other in all_texts[:index])
+        texts += [Box(*place) for place in group["texts"]]
+    assert len(texts) > 40
+    for index, box in enumerate(texts):
+        assert 0 < box.x < box.x + box.width < answer["picture"][0] + answer["picture"][2]
+        assert not any(box.overlaps(other) for other in texts[:index])
+    assert not is_blank(browser.screenshot())
+    assert (browser.complaints(), browser.requests()) == ([], [file.as_uri()])
