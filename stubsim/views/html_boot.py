@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from xml.etree.ElementTree import Element
 
 from stubsim import chid
 from stubsim.boot import Boot
+from stubsim.formats import hwids
 from stubsim.machine.memory import GIB4, Memory
 from stubsim.machine.variables import NON_VOLATILE
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
@@ -51,8 +53,20 @@ def boot_page(boot: Boot) -> str:
         headline_text(boot),
         _TONES.get(boot.outcome.status, "bad"),
         element("p", code(boot.uki.path), " on ", element("strong", machine)),
+        element("p", *_cautions(boot, report)),
     )
     return page(f"{name} on {machine}", head, [*_sections(boot, report)])
+
+
+def _cautions(boot: Boot, report: Json) -> Iterator[Child]:
+    """What to bear in mind before the first number is read."""
+    if not report["model"]["verified"]:
+        yield from (badge("unverified: no recorded boots behind this", "warn"), " ")
+    if boot.proposal is not None:
+        yield from (badge("proposed protocol", "warn"), " ")
+    for key in ("assumed", UNKNOWN):
+        if report[key]:
+            yield from (element("a", f"{len(report[key])} {key}", href=f"#{key}", class_="badge warn"), " ")
 
 
 def _sections(boot: Boot, report: Json) -> Iterator[Element]:
@@ -62,13 +76,13 @@ def _sections(boot: Boot, report: Json) -> Iterator[Element]:
     trees = [*choices(boot, doubt="selection" in doubts)]
     if trees:
         yield section("Selection", *trees)
-    yield _hardware_ids(boot, report, doubt="chids" in doubts, open=bool(trees))
+    yield _hardware_ids(boot, report, doubt="chids" in doubts)
     yield _uki(boot, report)
     if report["load_options"] is not None or report["cmdline"] is not None:
         yield _command_line(report, doubt="cmdline" in doubts)
     for each in others:
         title = each.title or ""
-        make = next((make for start, make in _IN_FULL.items() if title.startswith(start)), _plain)
+        make = next((make for start, make in _IN_FULL.items() if re.match(start, title)), _plain)
         yield make(boot, report, each)
 
 
@@ -78,7 +92,7 @@ def _plain(boot: Boot, report: Json, given: Block) -> Element:
     return block(given, short=short, id=UNKNOWN if given.title == "Unknown" else None)
 
 
-def _hardware_ids(boot: Boot, report: Json, *, doubt: bool, open: bool) -> Element:
+def _hardware_ids(boot: Boot, report: Json, *, doubt: bool) -> Element:
     """The texts they are made of, those the stub looks up in its order, then the others."""
     rows = {row["type"]: row for row in chids_json(boot.host)["chids"]}
     order = boot.model.chid_priority
@@ -87,16 +101,19 @@ def _hardware_ids(boot: Boot, report: Json, *, doubt: bool, open: bool) -> Eleme
         if match is not None:
             matched.setdefault(match["chid_type"], []).append(badge(f"{kind} entry {match['entry']}", "good"))
     texts = {part["field"]: part["value"] for kind in sorted(order) for part in rows[kind]["parts"]}
-    lines = [(str(place), *_id_row(rows[kind]), tuple(matched.get(kind, ()))) for place, kind in enumerate(order, 1)]
-    rest = [_id_row(rows[kind]) for kind in chid.PARTS if kind not in order]
+    lines = [
+        (str(place), *_id_row(boot, rows[kind]), tuple(matched.get(kind, ()))) for place, kind in enumerate(order, 1)
+    ]
+    rest = [_id_row(boot, rows[kind]) for kind in chid.PARTS if kind not in order]
     columns = ("type", "CHID", "made of")
     caption = f"In the order in which stub {boot.model.id} looks them up"
+    asked = hwids.SECTION in boot.model.sections and any(row.name == hwids.SECTION for row in boot.uki.image.sections)
     looked_up = table(("order", *columns, "matched"), lines, caption, right=(0, 1), key=1)
     more = table(columns, rest, "Never looked up", right=(0,), hidden=True)
     return section(
         "Hardware ids",
         facts((_words(field), _id_text(boot, field, text)) for field, text in texts.items()),
-        looked_up if open else details("The ids, of which this UKI asks for none", looked_up),
+        looked_up if asked else details("The ids; this boot has no .hwids to look them up in", looked_up),
         details(f"{len(rest)} more that the stub does not look up", more),
         doubt=doubt,
     )
@@ -114,9 +131,12 @@ def _id_text(boot: Boot, field: str, text: str | None) -> Cell:
     return code(f'"{text}"') if text else (code('""'), " empty or missing")
 
 
-def _id_row(row: Json) -> tuple[Cell, ...]:
-    own: Cell = element("code", row["chid"], class_="nowrap") if row["chid"] else (badge("absent"), f" {row['absent']}")
-    return str(row["type"]), own, ", ".join(_words(part["field"]) for part in row["parts"])
+def _id_row(boot: Boot, row: Json) -> tuple[Cell, ...]:
+    made_of = ", ".join(_words(part["field"]) for part in row["parts"])
+    if row["chid"]:
+        return str(row["type"]), element("code", row["chid"], class_="nowrap"), made_of
+    mark = badge("absent") if row["type"] in boot.chids else badge("not known", "warn")
+    return str(row["type"]), (mark, f" {row['absent']}"), made_of
 
 
 def _uki(boot: Boot, report: Json) -> Element:
@@ -213,7 +233,7 @@ def _measurements(boot: Boot, report: Json, given: Block) -> Element:
         (
             str(number),
             str(row["pcr"]),
-            row["description"],
+            _measured(row),
             (row["type"], f" {row['tag']}" if row["tag"] else None),
             *(_digest(row["digests"][bank]) for bank in banks),
         )
@@ -223,6 +243,14 @@ def _measurements(boot: Boot, report: Json, given: Block) -> Element:
     made = block(given._replace(columns=("PCR", "bank", "value")) if given.rows else given, short="Measurements")
     made.append(table(columns, rows, "Measurements in order", right=(0, 1)))
     return made
+
+
+def _measured(row: Json) -> str:
+    """What was measured; of a section the name comes before the content, under the same description."""
+    name = row["description"].encode(errors="replace") + b"\0"
+    digests = [hashlib.new(bank, name, usedforsecurity=False).hexdigest() for bank in row["digests"]]
+    own = digests and digests == [*row["digests"].values()]
+    return f"{row['description']} (the name itself)" if own else str(row["description"])
 
 
 def _variables(boot: Boot, report: Json, given: Block) -> Element:
@@ -259,9 +287,9 @@ def _attributes(bits: int) -> str:
 
 # How a block of the terminal's text begins -> the section that has more to say on the same.
 _IN_FULL: dict[str, Callable[[Boot, Json, Block], Element]] = {
-    "Initrd, ": _initrd,
-    "Memory": _memory,
-    "fw_cfg": _writes,
-    "PCR values": _measurements,
-    "Variables": _variables,
+    r"Initrd, ": _initrd,
+    r"Memory": _memory,
+    r"fw_cfg": _writes,
+    r"PCR values|\d+ measurements?;": _measurements,
+    r"Variables": _variables,
 }

@@ -167,4 +167,4 @@ def _candidate(row: _Candidate, chosen: pe.Section | None, wanted: str | None) -
         return node(label, shown, " ", badge("chosen", "good"), tone="good")
     if row.string is not None and row.string == wanted:
         return node(label, shown, " fits too, but is not the one that counts", tone="calm")
-    return node(label, shown, " is another", tone="calm")
+    return node(label, shown, " differs", tone="calm")

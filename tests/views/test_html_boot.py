@@ -123,7 +123,7 @@ def test_a_firmware_update(tmp_path: Path, host: Path):
     ]  # fmt: skip
     tree = [shown(item.find("div")) for item in found["selection"].iter("li")]
     assert any(text.startswith("type 3: ") and text.endswith('entry 0 "Device"') for text in tree)
-    assert "section 6: other is another" in tree
+    assert "section 6: other differs" in tree
     assert "section 7: fw chosen" in tree
     ids = rows(found["hardware-ids"])
     assert [row[1] for row in ids] == ["17", "16", "15", "3", "6", "8", "10", "4", "5", "7", "9", "11"]
@@ -147,6 +147,7 @@ def test_the_numbers_are_those_of_the_json(tmp_path: Path, host: Path):
     assert [row[-1] for row in rows(found["measurements"], 1)] == [
         event["digests"]["sha256"] for event in report["measurements"]
     ]
+    assert [row[2] for row in rows(found["measurements"], 1)][:2] == [".linux (the name itself)", ".linux"]
     assert rows(found["measurements"])[0][-1] == report["pcrs"]["sha256"]["11"]
     assert [row[-1] for row in rows(found["initrd"])] == [part["sha256"] for part in report["initrd"]["parts"]]
     used = {int(row[0]): row for row in rows(found["the-uki"]) if row[5] == "used"}
@@ -166,8 +167,30 @@ def test_what_is_not_known_is_marked_and_linked(tmp_path: Path):
     assert not [*found["memory"].iterfind("h2/a")]
     assert "smbios.family: the host file says so" in shown(found["unknown"])
     assert "family not known" in shown(found["hardware-ids"])
+    assert rows(found["hardware-ids"])[3][2] == "not known the host file says that it is not known: family"
+    assert rows(found["hardware-ids"])[0][2] == "absent edid_panel missing (no EDID)"
     steps = [shown(item.find("div")) for item in found["selection"].iter("li")]
     assert "type 3: not known the host file does not tell" in steps
+
+
+def test_a_confidential_guest_has_registers_instead_of_pcrs(tmp_path: Path):
+    guest = written(tmp_path, "host.json", {"smbios": MACHINE, "confidential": "tdx", "tpm": None})
+    found = sections(boot_page(written(tmp_path, "uki.efi", UPDATING), "--smbios", guest))
+    assert shown(found["measurements"].find("h2/span")).endswith("no TPM, so no PCR values")
+    assert {row[1] for row in rows(found["measurements"])} == {"11"}
+    assert {len(row[-1]) for row in rows(found["measurements"])} == {96}
+    assert [row[0] for row in rows(found["rtmr-values-after-the-same-measurements"])] == ["2"]
+
+
+def test_what_to_bear_in_mind_is_on_top(tmp_path: Path, host: Path):
+    image = written(tmp_path, "uki.efi", UPDATING)
+
+    def cautions(*arguments: str) -> list[str]:
+        header = boot_page(image, "--smbios", host, *arguments).find("body/header")
+        return [] if header is None else [shown(mark) for mark in header.iterfind("p/*[@class='badge warn']")]
+
+    assert cautions() == ["proposed protocol", "2 assumed", "1 unknown"]
+    assert cautions("--stub", "260")[0] == "unverified: no recorded boots behind this"
 
 
 def test_a_boot_that_fails(tmp_path: Path, host: Path):
@@ -193,7 +216,7 @@ def test_why_none_is_chosen(tmp_path: Path, host: Path):
     nobody = {"smbios": {"manufacturer": "Nobody"}}
     assert tree(entry, firmware(), machine=nobody).endswith("in no entry | No entry matches.")
     assert "There is no .hwids" in tree(firmware())
-    assert "section 6: other is another" in tree(entry, firmware("other"))
+    assert "section 6: other differs" in tree(entry, firmware("other"))
     assert "section 6: bad .efifw (section 6): offset 0x0: bad magic" in tree(entry, SectionSpec(".efifw", bytes(32)))
     assert "section 7: fw fits too" in tree(entry, firmware(), firmware())
     assert tree(entry, firmware(), stub="260") == ""
