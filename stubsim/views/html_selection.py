@@ -76,7 +76,7 @@ def _steps(boot: Boot, kind: int, part: Part, chosen: pe.Section | None) -> list
         return [node("There is no .hwids, so none of its sections is used.", tone="calm")] if candidates else []
     refused = part.table.refused.get(boot.model.id)
     if refused is not None:
-        return [node(".hwids is ", badge("refused as a whole", "bad"), f": {refused}", tone="bad")]
+        return [node(badge("refused as a whole", "bad"), f" {refused}", tone="bad")]
     entries = [entry for entry in part.table.entries if entry.type == kind]
     steps, winner = _lookup(boot, entries)
     count = f"{len(entries)} {word} {'entry' if len(entries) == 1 else 'entries'}"

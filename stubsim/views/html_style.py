@@ -67,8 +67,8 @@ details { margin: 0.5rem 0; }
 summary { cursor: pointer; color: var(--link); }
 .tree, .tree ul { list-style: none; margin: 0; padding: 0; }
 .tree ul { margin-left: 0.2rem; padding-left: 1.1rem; border-left: 2px solid var(--rule); }
-.tree li > div { position: relative; padding: 0.15rem 0 0.15rem 1.25rem; overflow-wrap: anywhere; }
-.tree li > div::before { content: ""; position: absolute; left: 0; top: 0.65rem; width: 0.6rem; height: 0.6rem;
+.tree li > div { position: relative; padding: 0.15rem 0 0.15rem 1.25em; overflow-wrap: anywhere; }
+.tree li > div::before { content: ""; position: absolute; left: 0; top: 0.65em; width: 0.6em; height: 0.6em;
   border-radius: 50%; background: var(--rule); }
 .tree details { margin: 0; }
 .tree details .tree { margin-top: 0.25rem; }
