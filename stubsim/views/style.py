@@ -77,7 +77,7 @@ summary { cursor: pointer; color: var(--link); }
 .tree li.warn > div::before { background: var(--warn); }
 .tree li.calm > div { color: var(--muted); }
 figure { margin: 0.5rem 0; overflow-x: auto; }
-figure svg { display: block; max-width: 100%; min-width: 26rem; height: auto; }
+figure svg { display: block; max-width: 100%; min-width: 20rem; height: auto; }
 figcaption { color: var(--muted); font-size: 0.875rem; }
 footer { border-top: 1px solid var(--rule); padding-top: 1rem; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
