@@ -213,7 +213,8 @@ def test_handover(updating: Path, device: Path, host: Path):
     assert asked["fw_cfg"]["writes"] == []
 
 
-def test_a_firmware_that_the_hypervisor_cannot_take(image: Path, device: Path):
+def test_a_firmware_that_the_hypervisor_cannot_take(tmp_path: Path, device: Path):
+    image = written(tmp_path, "uki.efi", uki(table((hwids.UEFI_FW, "fw")), firmware(payload=b"not 64 KiB")))
     result = invoke("boot", image, "--smbios", device, "--format", "json")
     assert result.status == 1
     assert result.json["outcome"]["status"] == "hypervisor-abort"
