@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     request = None
     if arguments.snp is not None:
+        if arguments.format == "eventlog":
+            raise StubsimError("an event log has no place for --snp", hint="use --format json or text")
         from stubsim.explain import snp
 
         request = snp.parse(arguments.snp)

@@ -23,6 +23,8 @@ _VCPUS_MAX = 4096
 _PAGE = 4096
 # All the memory that a hypervisor prepares for OVMF is a few hundred KiB.
 _PREPARED_MAX = 256 << 20
+# Kernel, initrd and command line, as for -kernel with kernel-hashes=on.
+_NO_HASHES = (None, None, None)
 
 _INCLUDED = (
     "the firmware image, page by page, ending at 4 GiB",
@@ -115,7 +117,7 @@ def _launchable(data: memoryview) -> None:
     if metadata is None:
         raise StubsimError(
             "no SEV-SNP launch measurement: the OVMF image has no SEV metadata",
-            hint="take one built for X64 with SEV support, such as OVMF.fd or OVMF.amdsev.fd",
+            hint="edk2 has it in builds for X64 (OvmfPkgX64.dsc, AmdSevX64.dsc)",
         )
     reset = ovmf.entry(entries, ovmf.SEV_ES_RESET)
     if reset is None or not any(reset.numbers[:1]):
@@ -140,24 +142,23 @@ def _digest(data: memoryview, request: Request) -> bytes:
     from sevsnpmeasure.sev_mode import SevMode
 
     types, vmms = _known()
-    # The tool takes the image by name alone.
-    with NamedTemporaryFile(prefix="stubsim-", suffix=".fd") as file:
-        file.write(data)
-        file.flush()
-        try:
+    signature = None if request.vcpu_type is None else types[request.vcpu_type]
+    try:
+        # The tool takes the image by name alone.
+        with NamedTemporaryFile(prefix="stubsim-", suffix=".fd") as file:
+            file.write(data)
+            file.flush()
             digest: bytes = calc_launch_digest(
                 SevMode.SEV_SNP,
                 request.vcpus,
-                None if request.vcpu_type is None else types[request.vcpu_type],
+                signature,
                 file.name,
-                None,
-                None,
-                None,
+                *_NO_HASHES,
                 request.guest_features,
                 vmm_type=vmms[request.vmm],
             )
-        except Exception as error:  # the tool has no error of its own
-            raise StubsimError(f"sev-snp-measure: {type(error).__name__}: {error}") from error
+    except Exception as error:  # the tool has no error of its own
+        raise StubsimError(f"sev-snp-measure: {type(error).__name__}: {error}") from error
     return digest
 
 

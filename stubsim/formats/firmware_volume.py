@@ -31,6 +31,8 @@ _LARGE_FILE = 0x01
 _DEPTH = 1
 _UNPACKED_RATIO, _UNPACKED_MAX = 16, 64 << 20
 _DICTIONARY_MAX = 256 << 20
+# Files and sections; a real image has some hundreds.
+_STEPS_MAX = 1 << 16
 
 
 class Core(NamedTuple):
@@ -45,20 +47,20 @@ def cores(data: bytes | memoryview) -> tuple[Core, ...]:
 
     Never raises: what is not well-formed is passed over, and so is what is packed in another way than with LZMA.
     """
-    found = dict.fromkeys(_cores(memoryview(data).toreadonly(), _DEPTH))
+    found = dict.fromkeys(_cores(memoryview(data).toreadonly(), _DEPTH, iter(range(_STEPS_MAX))))
     return tuple(sorted(found, key=lambda core: [*_CORES.values()].index(core.phase)))
 
 
-def _cores(view: memoryview, depth: int) -> Iterator[Core]:
+def _cores(view: memoryview, depth: int, steps: Iterator[int]) -> Iterator[Core]:
     for volume in _volumes(view):
-        for file_type, body in _files(volume):
-            for section_type, header, section in _sections(body):
+        for file_type, body in _files(volume, steps):
+            for section_type, header, section in _sections(body, steps):
                 machine = _machine(section_type, section[header:]) if file_type in _CORES else None
                 if machine is not None:
                     yield Core(_CORES[file_type], machine)
                 elif file_type == _VOLUME_IMAGE and depth:
                     inner = section[header:] if section_type == _VOLUME else _unpacked(section_type, header, section)
-                    yield from _cores(inner, depth - 1)
+                    yield from _cores(inner, depth - 1, steps)
 
 
 def _volumes(view: memoryview) -> Iterator[memoryview]:
@@ -74,14 +76,14 @@ def _volumes(view: memoryview) -> Iterator[memoryview]:
             yield view[start:behind]
 
 
-def _files(volume: memoryview) -> Iterator[tuple[int, memoryview]]:
+def _files(volume: memoryview, steps: Iterator[int]) -> Iterator[tuple[int, memoryview]]:
     """Type and content of each file."""
     _, _, _, _, _, at, _, extended, _, _ = _HEADER.unpack_from(volume)
     if extended:
         # A GUID, and the size with it.
         at = extended + _number(volume, extended + 16, 4)
     at += -at % 8
-    while at + 24 <= len(volume):
+    while at + 24 <= len(volume) and next(steps, None) is not None:
         size, header = _number(volume, at + 20, 3), 24
         if volume[at + 19] & _LARGE_FILE:
             size, header = _number(volume, at + 24, 8), 32
@@ -91,10 +93,10 @@ def _files(volume: memoryview) -> Iterator[tuple[int, memoryview]]:
         at += size + -size % 8
 
 
-def _sections(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+def _sections(body: memoryview, steps: Iterator[int]) -> Iterator[tuple[int, int, memoryview]]:
     """Type, size of the header, and the section with its header."""
     at = 0
-    while at + 4 <= len(body):
+    while at + 4 <= len(body) and next(steps, None) is not None:
         size, header = _number(body, at, 3), 4
         if size == 0xFFFFFF:
             size, header = _number(body, at + 4, 4), 8

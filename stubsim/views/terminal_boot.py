@@ -68,7 +68,7 @@ def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
         if block is not None:
             yield block
     if launch is not None:
-        yield _snp(launch)
+        yield _snp(boot, launch)
     written = [(row.path, f"{row.size} bytes") for row in of_kind(boot, EspWritten)]
     if written:
         yield Block("Files written on the partition" + _doubt(boot, "esp_changes"), written)
@@ -295,7 +295,7 @@ def _rtmrs(boot: Boot) -> Block | None:
     return Block(title, rows, right=(0,), fixed=(1,))
 
 
-def _snp(launch: Launch) -> Block:
+def _snp(boot: Boot, launch: Launch) -> Block:
     vcpus, vcpu_type, guest_features, vmm = launch.request
     kind = "" if vcpu_type is None else f", type {vcpu_type}"
     rows = [
@@ -305,7 +305,8 @@ def _snp(launch: Launch) -> Block:
         *zip_longest(("without",), launch.excluded, fillvalue=""),
         ("computed by", launch.tool),
     ]
-    return Block("SEV-SNP launch measurement of the chosen firmware", rows, fixed=(0,))
+    title = "SEV-SNP launch measurement of the chosen firmware" + _doubt(boot, "selection")
+    return Block(title, rows, fixed=(0,))
 
 
 def _variables(boot: Boot) -> Block | None:

@@ -250,6 +250,7 @@ def test_snp_that_cannot_be(tmp_path: Path, text: str, message: str):
     assert message in result.lines[0]
     ERROR.validate(result.json)
     assert len(result.lines) == 1
+    assert invoke("boot", image, "--smbios", host, "--snp", text, "--format", "eventlog").status == 2
 
 
 def test_follow_is_answered(updating: Path, device: Path):

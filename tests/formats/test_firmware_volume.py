@@ -103,6 +103,12 @@ def test_a_bomb_is_not_unpacked():
     assert cores(volume(file(IMAGE, bomb))) == ()
 
 
+def test_a_million_sections_are_not_walked():
+    empty = section(0x19, b"")
+    assert cores(volume(file(SEC, empty * 60000, terse(X64)))) == (Core("SEC", X64),)
+    assert cores(volume(file(SEC, empty * 70000, terse(X64)))) == ()
+
+
 def test_a_dictionary_too_large():
     data = bytearray(lzma.compress(volume(file(DXE, program(X64))), lzma.FORMAT_ALONE))
     data[1:5] = b"\xff" * 4
