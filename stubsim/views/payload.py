@@ -17,7 +17,8 @@ class Table(NamedTuple):
 def facts(payload: Json) -> Iterator[tuple[str, str]]:
     """Label and text."""
     details = payload["details"] or {}
-    yield "payload", payload["description"]
+    # The table below says the rest.
+    yield "payload", f"OVMF: {payload['size']} bytes" if details.get("table") else payload["description"]
     yield "sha256", payload["sha256"] or "not computed"
     if details.get("cores"):
         yield "cores", ", ".join(f"{row['phase']} {row['machine']}" for row in details["cores"])
@@ -39,7 +40,10 @@ def _no_tables(details: Json) -> Iterator[Table]:
 
 
 def _ovmf(details: Json) -> Iterator[Table]:
-    sev, tdx = details["sev_metadata"], details["tdx_metadata"]
+    table, sev, tdx = details["table"], details["sev_metadata"], details["tdx_metadata"]
+    if table is not None:
+        entries = [_entry(row) for row in table["entries"]]
+        yield Table(f"OVMF's table at {table['offset']:#x}, {table['size']} bytes", ("what", "gpa", "size"), entries)
     if sev is not None:
         prepared = [(row["name"], f"{row['base']:#x}", f"{row['size']:#x}") for row in sev["sections"]]
         yield Table(f"SEV metadata at {sev['offset']:#x}", ("what", "gpa", "size"), prepared)
@@ -57,6 +61,18 @@ def _ovmf(details: Json) -> Iterator[Table]:
         ]
         columns = ("what", "gpa", "size", "from offset", "bytes", "measured")
         yield Table(f"TDX metadata at {tdx['offset']:#x}", columns, loaded)
+
+
+def _entry(row: Json) -> tuple[str, str, str]:
+    name = row["name"] or row["guid"]
+    if "offset" in row:
+        where = "outside" if row["offset"] is None else f"{row['offset']:#x}"
+        return f"{name}, at {where}", "", ""
+    if "address" not in row:
+        return f"{name}: {row['data'] or 'empty'}", "", ""
+    if row["address"] is None:
+        return name, "none", ""
+    return name, f"{row['address']:#x}", f"{row['size']:#x}" if "size" in row else ""
 
 
 def _igvm(details: Json) -> Iterator[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from uuid import UUID
@@ -208,7 +209,10 @@ def test_payloads_are_shown(tmp_path: Path):
         assert all(len(line) <= width for line in text.splitlines() if "uki.efi" not in line)
         words = [
             "SEC ia32, PEI ia32, DXE x64",
-            f"SEV metadata at {OVMF.index(b'ASEV'):#x}",
+            f"OVMF: {len(OVMF)} bytes\n",
+            f"{UUID(int=5)}: 3f",
+            f"SEV metadata, at {OVMF.index(b'ASEV'):#x}",
+            f"SEV metadata at {OVMF.index(b'ASEV'):#x}\n",
             "SNP_SECRETS  0x80d000  0x1000",
             "0xffff0000  0x10000",
             "MRTD",
@@ -223,6 +227,8 @@ def test_payloads_are_shown(tmp_path: Path):
             *(["0xffffffff81000000"] if width > 80 else []),
         ]
         assert [word for word in words if word not in text] == []
+        for row in ("SEV-ES reset block +0x80b004", "SEV secret block +none", "SEV hash table +0x80f000 +0x400"):
+            assert re.search(f"    {row}\n", text)
 
 
 def test_only_so_many_payloads_are_decoded(tmp_path: Path):
