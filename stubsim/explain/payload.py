@@ -94,14 +94,16 @@ def _unknown(view: memoryview) -> Json | None:
 
 def _igvm(view: memoryview) -> Json:
     file = igvm.parse(view)
-    counts = Counter((header.type, header.name) for header in file.headers)
+    counts = Counter(header.type for header in file.headers)
     return {
         "version": file.version,
         "machine": igvm.ARCHITECTURES.get(file.architecture, f"{file.architecture:#x}"),
         "page_size": file.page_size,
         "total_size": file.total_size,
         "platforms": [_platform(row) for row in file.platforms],
-        "headers": [{"type": kind, "name": name, "count": count} for (kind, name), count in sorted(counts.items())],
+        "headers": [
+            {"type": kind, "name": igvm.header_name(kind), "count": count} for kind, count in sorted(counts.items())
+        ],
     }
 
 

@@ -23,7 +23,8 @@ _FILE_SYSTEMS = (
     UUID("5473c07a-3dcb-4dca-bd6f-1e9689e7349a").bytes_le,
 )
 _LZMA = UUID("ee4e5898-3914-4259-9d6e-dc7bd79403cf").bytes_le
-_SIGNATURE = re.compile(b"_FVH")
+# From the file system to the signature, with the length between them; code that looks for volumes has the latter alone.
+_VOLUME_START = re.compile(b"(?:" + b"|".join(map(re.escape, _FILE_SYSTEMS)) + b").{8}_FVH", re.DOTALL)
 # Zero vector, file system, length, signature, attributes, header length, checksum, extended header, reserved, revision.
 _HEADER = Struct("<16s16sQ4sIHHHBB")
 _LARGE_FILE = 0x01
@@ -64,14 +65,14 @@ def _cores(view: memoryview, depth: int, steps: Iterator[int]) -> Iterator[Core]
 
 
 def _volumes(view: memoryview) -> Iterator[memoryview]:
-    """The volumes that lie one behind the other; the signature also occurs in code that looks for it."""
+    """The volumes with files that lie one behind the other."""
     behind = 0
-    for match in _SIGNATURE.finditer(view):
-        start = match.start() - 40
+    for match in _VOLUME_START.finditer(view):
+        start = match.start() - 16
         if start < behind or len(view) - start < _HEADER.size:
             continue
-        _, file_system, length, _, _, header_length, *_ = _HEADER.unpack_from(view, start)
-        if file_system in _FILE_SYSTEMS and _HEADER.size <= header_length <= length <= len(view) - start:
+        _, _, length, _, _, header_length, *_ = _HEADER.unpack_from(view, start)
+        if _HEADER.size <= header_length <= length <= len(view) - start:
             behind = start + length
             yield view[start:behind]
 

@@ -60,7 +60,7 @@ class Header(NamedTuple):
 
     @property
     def name(self) -> str:
-        return HEADERS.get(self.type & ~OPTIONAL, f"type {self.type:#x}")
+        return header_name(self.type)
 
 
 class Platform(NamedTuple):
@@ -125,6 +125,11 @@ def build(headers: Iterable[tuple[int, bytes]], data: bytes = b"", *, version: i
     unsigned = _FIXED.pack(MAGIC, version, start, len(variable), total, 0) + extension
     checksum = _checksum(unsigned, variable)
     return _FIXED.pack(MAGIC, version, start, len(variable), total, checksum) + extension + variable + data
+
+
+def header_name(kind: int) -> str:
+    """What igvm_defs calls a type of variable header, whether or not it is optional."""
+    return HEADERS.get(kind & ~OPTIONAL, f"type {kind:#x}")
 
 
 def platform(kind: int, compatibility_mask: int = 1) -> tuple[int, bytes]:
