@@ -67,12 +67,24 @@ def bitmap() -> bytes:
     return struct.pack("<2sIHHI", b"BM", 14 + len(header) + len(pixels), 0, 0, 14 + len(header)) + header + pixels
 
 
-def ovmf_image(seed: str, size: int, *, tdx: bool) -> bytes:
-    """Noise with OVMF's table at its end; where the numbers point there is noise as well."""
-    entries = [(ovmf.SEV_ES_RESET, struct.pack("<I", 0x80B004)), (ovmf.SEV_HASHES, struct.pack("<II", 0x80B400, 1024))]
+# Where OvmfPkgX64.fdf has them.
+SEV_MEMORY = (
+    ovmf.SevSection(0x800000, 0x9000, 1),
+    ovmf.SevSection(0x80A000, 0x3000, 1),
+    ovmf.SevSection(0x80D000, 0x1000, 2),
+    ovmf.SevSection(0x80E000, 0x1000, 3),
+    ovmf.SevSection(0x80F000, 0x11000, 1),
+)
+
+
+def ovmf_image(seed: str, size: int, *, tdx: bool = False, sev: Sequence[ovmf.SevSection] | None = None) -> bytes:
+    """Noise with OVMF's table at its end, either with the entries of SEV or with that of TDX."""
     if tdx:
-        entries = [(ovmf.TDX_METADATA, struct.pack("<I", 0x2000))]
-    table = ovmf.build(entries, 4096)
+        volume = ovmf.TdxSection(0, size, (1 << 32) - size, size, 0, ovmf.EXTEND_MR)
+        table = ovmf.build([], 4096, tdx=[volume, ovmf.TdxSection(0, 0, 0x809000, 0x2000, 2, 0)])
+    else:
+        reset, hashes = struct.pack("<I", 0x80B004), struct.pack("<II", 0x80B400, 1024)
+        table = ovmf.build([(ovmf.SEV_ES_RESET, reset), (ovmf.SEV_HASHES, hashes)], 4096, sev=sev)
     return noise(seed, size - len(table)) + table
 
 
@@ -195,7 +207,7 @@ def demo() -> bytes:
                 of_host("example-qemu-vmfwupdate", (3, 9), fwid="example.ovmf-sev"),
                 of_host("google-compute-engine", (8, 9), fwid="example.ovmf-tdx"),
             ),
-            firmware("example.ovmf-sev", ovmf_image("sev", 65536, tdx=False)),
+            firmware("example.ovmf-sev", ovmf_image("sev", 65536)),
             firmware("example.ovmf-tdx", ovmf_image("tdx", 65536, tdx=True)),
         ]
     )
@@ -204,7 +216,7 @@ def demo() -> bytes:
 def payloads() -> bytes:
     """Each kind of firmware payload, each for another machine."""
     kinds = (
-        ("example-qemu-vmfwupdate", "example.ovmf", ovmf_image("ovmf", 131072, tdx=False)),
+        ("example-qemu-vmfwupdate", "example.ovmf", ovmf_image("ovmf", 131072, sev=SEV_MEMORY)),
         ("redhat-kvm-rhel9", "example.igvm", igvm_file()),
         ("google-compute-engine", "example.capsule", capsule_file()),
         ("microsoft-hyper-v-gen2", "example.elf", elf_file()),
@@ -241,7 +253,7 @@ def old_ukify() -> bytes:
         [
             *system(),
             hwids_section(of_host("example-qemu-vmfwupdate", (9,), fwid="example.ovmf")),
-            old_ukify_firmware("example.ovmf", ovmf_image("old", 65536, tdx=False)),
+            old_ukify_firmware("example.ovmf", ovmf_image("old", 65536)),
         ]
     )
 
@@ -272,7 +284,7 @@ def stub257() -> bytes:
                 of_host(name, (9,), compatible="example,fixture"), of_host(name, (9,), fwid="example.ovmf-sev")
             ),
             SectionSpec(".dtbauto", fdt.build(["example,fixture"])),
-            firmware("example.ovmf-sev", ovmf_image("sev", 65536, tdx=False)),
+            firmware("example.ovmf-sev", ovmf_image("sev", 65536)),
         ],
         stub="257.13-1~deb13u1",
     )

@@ -4,7 +4,7 @@
 # those two come from Debian testing, in a folder of their own (STUBSIM_ORACLES) that they are run in by chroot.
 set -euo pipefail
 
-# command, and the Debian package it comes from
+# command or file, and the Debian package it comes from
 tools='
 cpio            cpio
 dtc             device-tree-compiler
@@ -17,13 +17,18 @@ pesign          pesign
 debootstrap     debootstrap
 systemd-measure systemd
 chromium        chromium
+readelf         binutils
+qemu-system-x86_64 qemu-system-x86
+/usr/share/ovmf/OVMF.fd                   ovmf
+/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd ovmf-ia32
+/usr/share/AAVMF/AAVMF_CODE.fd            qemu-efi-aarch64
 '
 
 export PATH="$PATH:/usr/sbin:/sbin:/usr/lib/systemd:/lib/systemd"
 
 missing() {
     while read -r command package; do
-        if [ -n "$command" ] && ! command -v "$command" >/dev/null; then echo "$package"; fi
+        if [ -n "$command" ] && ! command -v "$command" >/dev/null && [ ! -f "$command" ]; then echo "$package"; fi
     done <<<"$tools" | sort -u
 }
 

@@ -57,6 +57,22 @@ def oracle() -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
+def oracle_file() -> Callable[[str], bytes]:
+    """Read a file of a Debian package that we did not make; absent, it is as with ``oracle``."""
+
+    def content(name: str) -> bytes:
+        path = Path(name)
+        if not path.is_file():
+            reason = f"{NO_ORACLE}: {name} (make test-oracles)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+        return path.read_bytes()
+
+    return content
+
+
+@pytest.fixture(scope="session")
 def newer_oracle() -> Callable[..., str]:
     """Run a tool of Debian testing on some bytes: ``newer_oracle("ukify", data, "inspect", "{}")`` is what it prints.
 

@@ -30,7 +30,8 @@ CHIDS = chid.chids(smbios.Fields(**{key: text.encode() for key, text in MACHINE.
 CHID = CHIDS[3]
 assert CHID is not None
 
-FIRMWARE = b"a firmware image"
+# Of a size that QEMU takes, so that nothing is warned of.
+FIRMWARE = b"a firmware image".ljust(65536, b"\0")
 KERNEL = pe.build([SectionSpec(".text", b"\xf4" * 512)])
 INITRD = b"070701 is not looked at"
 COMPATIBLE = "example,board"

@@ -20,6 +20,8 @@ from scripts import build_fixtures
 from stubsim import boot, hosts, uki
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
+from stubsim.explain import snp
+from stubsim.explain.payload import decode
 from stubsim.explain.selection import reasons
 from stubsim.formats import efifw, payload
 from stubsim.formats.pe import Section
@@ -157,6 +159,19 @@ def test_each_kind_of_payload_has_its_machine(built: Path, host: str, kind: str)
     found = payload.kind(efifw.parse(data).payload)
     assert found.name == kind
     assert "broken" not in found.description
+
+
+@pytest.mark.parametrize("name", ["demo.efi", "payloads.efi"])
+def test_nothing_in_a_payload_is_broken(built: Path, name: str):
+    image = uki.load(str(built / name))
+    for section in all_of(image, ".efifw"):
+        details = decode(efifw.parse(image.data(section)).payload).details or {}
+        assert details.get("errors", []) == []
+
+
+def test_one_firmware_can_be_measured_for_sev_snp(built: Path):
+    launch = snp.measure(booted(built, "payloads.efi", "example-qemu-vmfwupdate"), snp.parse("vcpus=4,type=EPYC-v4"))
+    assert len(launch.measurement) == 48
 
 
 def test_raw_firmware_fills_whole_blocks_of_64_kib(built: Path):

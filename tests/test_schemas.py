@@ -286,6 +286,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "error": "bad magic",
             }
         ],
+        "fmwimg": [{"section": 3, "profile": None, "payload": None, "error": "not there"}],
         "dtbauto": [{"section": 2, "profile": None, "compatible": ["a,b"], "error": None}],
         "warnings": [],
     },

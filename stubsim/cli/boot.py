@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from stubsim import hosts, uki
 from stubsim.boot import Boot, boot
@@ -11,25 +12,42 @@ from stubsim.cli import output, start
 from stubsim.errors import StubsimError
 from stubsim.trace import Log
 
+if TYPE_CHECKING:
+    from stubsim.explain.snp import Launch
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
     parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
     start.add_arguments(parser)
     parser.add_argument("--format", choices=("text", "json", "html", "eventlog", "qtest"), default="text")
+    parser.add_argument(
+        "--snp",
+        metavar="KEY=VALUE,...",
+        help="add the SEV-SNP launch measurement of the chosen firmware, for vcpus=4,type=EPYC-v4; also "
+        "guest_features=0x1 and vmm=QEMU (stubsim[snp])",
+    )
     parser.add_argument("--extract", metavar="DIR", help="write what kernel and hypervisor get as files into DIR")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    request = None
+    if arguments.snp is not None:
+        if arguments.format not in ("text", "json"):
+            raise StubsimError(f"--format {arguments.format} has no place for --snp", hint="use --format json or text")
+        from stubsim.explain import snp
+
+        request = snp.parse(arguments.snp)
     host = hosts.load(arguments.smbios)
     result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
+    launch = None if request is None else snp.measure(result, request)
     good = _is_good(result)
     _tell(result, good)
     if result.next is not None:
         _tell(result.next, good := _is_good(result.next))
     if arguments.extract is not None:
         _extract(result, arguments.extract)
-    output.write(arguments.output, _rendered(result, arguments))
+    output.write(arguments.output, _rendered(result, launch, arguments))
     return 0 if good else 1
 
 
@@ -50,7 +68,7 @@ def _tell(result: Boot, good: bool) -> None:
         output.tell("error", f"{result.uki.path}: {last}")
 
 
-def _rendered(result: Boot, arguments: argparse.Namespace) -> str | bytes:
+def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace) -> str | bytes:
     if arguments.format == "eventlog":
         from stubsim.views.eventlog import event_log
 
@@ -62,14 +80,14 @@ def _rendered(result: Boot, arguments: argparse.Namespace) -> str | bytes:
     if arguments.format == "json":
         from stubsim.views.json import boot_json, dumps
 
-        return dumps(boot_json(result))
+        return dumps(boot_json(result, launch))
     if arguments.format == "html":
         from stubsim.views.html_boot import boot_page
 
         return boot_page(result)
     from stubsim.views.terminal import render_boot, screen
 
-    return render_boot(result, screen(to_file=arguments.output != "-"))
+    return render_boot(result, screen(to_file=arguments.output != "-"), launch)
 
 
 def _extract(result: Boot, folder: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.explain.payload import Content, decode
 from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.stub.chid_match import refusal
 from stubsim.stub.models import MODELS, StubModel
@@ -13,6 +14,10 @@ from stubsim.uki import Uki
 
 # Sections of a real UKI do not overlap, so all of them together hold about as many bytes as the file does.
 _ZEROS_MAX = 64 << 20
+# A UKI has a handful of firmwares; a hostile one has thousands that each take long to decode.
+_MOST_DECODED = 256
+# Of the prototype shown at KVM Forum 2024 (agraf/systemd, branch fuki).
+_IMAGE = ".fmwimg"
 _NEVER_USED = "no stub accepts it: the UKI boots, and this firmware is silently never used"
 
 
@@ -26,15 +31,29 @@ class Table(NamedTuple):
 
 
 class Firmware(NamedTuple):
-    """A `.efifw`; the blob is None where no stub accepts it."""
+    """A `.efifw`; the blob is None where no stub accepts it, the content also where there are too many to decode."""
 
     section: pe.Section
     blob: efifw.Efifw | None
+    content: Content | None
     error: StubsimError | None
 
     @property
     def fwid(self) -> str | None:
         return None if self.blob is None else self.blob.fwid.decode(errors="surrogateescape")
+
+    @property
+    def payload(self) -> memoryview | None:
+        return None if self.blob is None else self.blob.payload
+
+
+class Image(NamedTuple):
+    """A `.fmwimg`: the firmware of a prototype's UKI, as it is."""
+
+    section: pe.Section
+    payload: memoryview | None
+    content: Content | None
+    error: StubsimError | None
 
 
 class Tree(NamedTuple):
@@ -53,6 +72,7 @@ class Part(NamedTuple):
     tables: tuple[Table, ...]
     firmwares: tuple[Firmware, ...]
     trees: tuple[Tree, ...]
+    images: tuple[Image, ...]
 
     @property
     def title(self) -> str:
@@ -70,6 +90,7 @@ class Budget:
     def __init__(self, uki: Uki) -> None:
         self._uki = uki
         self._left = 4 * uki.size + _ZEROS_MAX
+        self._decoded = 0
 
     def spend(self, size: int) -> bool:
         self._left -= size
@@ -80,6 +101,10 @@ class Budget:
         if not self.spend(section.virtual_size):
             raise StubsimError("not looked at: the sections add up to far more than the file holds")
         return self._uki.data(section)
+
+    def decode(self, payload: memoryview) -> Content | None:
+        self._decoded += 1
+        return decode(payload) if self._decoded <= _MOST_DECODED else None
 
 
 def read(uki: Uki, budget: Budget) -> tuple[Part, ...]:
@@ -98,6 +123,7 @@ def _part(profile: int | None, sections: tuple[pe.Section, ...], budget: Budget)
         tuple(_table(section, budget) for section in named(hwids.SECTION)),
         tuple(_firmware(section, budget) for section in named(efifw.SECTION)),
         tuple(_tree(section, budget) for section in named(".dtbauto")),
+        tuple(_image(section, budget) for section in named(_IMAGE)),
     )
 
 
@@ -144,10 +170,19 @@ def _refused(model: StubModel, table: Table, data: memoryview) -> StubsimError |
 
 def _firmware(section: pe.Section, budget: Budget) -> Firmware:
     try:
-        return Firmware(section, accepted_firmware(section, budget.data(section)), None)
+        blob = accepted_firmware(section, budget.data(section))
     except StubsimError as error:
         error.hint = error.hint or _NEVER_USED
-        return Firmware(section, None, placed(error, section))
+        return Firmware(section, None, None, placed(error, section))
+    return Firmware(section, blob, budget.decode(blob.payload), None)
+
+
+def _image(section: pe.Section, budget: Budget) -> Image:
+    try:
+        data = budget.data(section)
+    except StubsimError as error:
+        return Image(section, None, None, placed(error, section))
+    return Image(section, data, budget.decode(data), None)
 
 
 def accepted_firmware(section: pe.Section, data: memoryview) -> efifw.Efifw:

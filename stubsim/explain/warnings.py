@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
-from stubsim.explain.contents import Part, Table, accepted_firmware, label, placed, read_table
+from stubsim.explain.contents import Firmware, Image, Part, Table, accepted_firmware, label, placed, read_table
+from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
-from stubsim.formats import fdt, hwids, pe
+from stubsim.formats import fdt, firmware_volume, hwids, pe
 from stubsim.stub.models import MODELS, StubModel
 from stubsim.trace import Log
 from stubsim.uki import Uki
@@ -17,6 +18,9 @@ from stubsim.uki import Uki
 _NEWEST = MODELS["262"]
 _MANY = (".dtbauto", ".efifw", ".profile")
 _PANEL_TYPES = (15, 16, 17)
+# QEMU for x86 (hw/i386): a ROM is loaded in units of 64 KiB, and the property max-fw-size of pc and q35, which bounds
+# firmware in flash, is 8 MiB unless set.
+_BIOS_UNIT, _BIOS_MAX = 64 << 10, 8 << 20
 
 
 class Subject(NamedTuple):
@@ -113,6 +117,49 @@ def _blobs(subject: Subject) -> Iterator[str]:
                 yield f"{tree.error}: a stub skips it"
 
 
+def _payloads(subject: Subject) -> Iterator[str]:
+    """What keeps a payload from being the firmware of a machine that could start this UKI."""
+    for part in subject.parts:
+        holders: tuple[Firmware | Image, ...] = (*part.firmwares, *part.images)
+        for each in holders:
+            if each.content is None or each.payload is None:
+                continue
+            kind, machine = each.content.kind.name, subject.uki.machine
+            place, size = label(each.section), len(each.payload)
+            if kind in ("ovmf", "unknown") and machine in ("x64", "ia32"):
+                if size % _BIOS_UNIT:
+                    yield (
+                        f"{place}: a payload of {size} bytes, no multiple of 64 KiB: QEMU takes no such BIOS, and "
+                        "the update device of qemu-v5 aborts on it"
+                    )
+                if size > _BIOS_MAX:
+                    yield (
+                        f"{place}: a payload of {size} bytes, more than the 8 MiB that QEMU has for firmware in flash "
+                        "unless told (max-fw-size); how large a machine's BIOS region is, its update device says"
+                    )
+            for text in _foreign(each.content, machine):
+                yield f"{place}: {text}"
+
+
+def _foreign(content: Content, machine: str) -> Iterator[str]:
+    """Firmware for another machine, or for one in 32-bit mode."""
+    cores = content.machines
+    first = cores.get(firmware_volume.SECURITY)
+    # Only ia32 is left on the way to DXE, by OVMF's IA32X64 build.
+    last = cores.get(firmware_volume.DXE, None if first == "ia32" else first)
+    if last is not None and last != machine:
+        yield f"the firmware is for {last}, the UKI for {machine}: it cannot start it"
+    elif first == "ia32" and machine == "x64":
+        # edk2 has both kinds of metadata in builds whose SEC is for x64 only.
+        yield "the firmware starts in 32-bit mode (its SEC core is for ia32): no SEV-SNP or TDX guest can run it"
+    details = content.details or {}
+    if content.kind.name == "elf" and details:
+        if details["machine"] != machine:
+            yield f"an ELF image of {details['bits']} bit for {details['machine']}, the UKI is for {machine}"
+    elif content.kind.name == "igvm" and details and details["machine"] != machine:
+        yield f"an IGVM file for {details['machine']}, the UKI is for {machine}"
+
+
 def _without_table(subject: Subject) -> Iterator[str]:
     for part in subject.parts:
         if part.firmwares and part.table is None:
@@ -158,7 +205,7 @@ def _unfounded(subject: Subject) -> Iterator[str]:
 
 # Rules in the order in which they are told.
 RULES: tuple[Callable[[Subject], Iterable[str]], ...] = (
-    _stub, _kernel, _ignored, _hidden, _tables, _blobs, _without_table, _unfounded, _unnamed,
+    _stub, _kernel, _ignored, _hidden, _tables, _blobs, _payloads, _without_table, _unfounded, _unnamed,
 )  # fmt: skip
 
 _ELSE = {

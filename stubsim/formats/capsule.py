@@ -19,6 +19,13 @@ FLAGS = {
 }
 HEADER_SIZE = 28
 FIRMWARE_MANAGEMENT = UUID("6dcbd5ed-e82d-4c44-bda1-7194199ad92a")
+# UEFI 2.10: 23.2 firmware management and 23.5 JSON capsules; Windows shows the third while firmware is written (edk2,
+# MdeModulePkg). Any other GUID is a firmware class of the machine's ESRT.
+NAMES = {
+    FIRMWARE_MANAGEMENT: "firmware management protocol",
+    UUID("67d6f4cd-d6b8-4573-bf4a-de5e252d61ae"): "JSON",
+    UUID("3b8c8162-188c-46a4-aec9-be43f1d65697"): "Windows display",
+}
 _HEADER = Struct("<16sIII")
 
 
@@ -30,6 +37,15 @@ class Capsule(NamedTuple):
     flags: int
     image_size: int
     body: memoryview
+
+    @property
+    def name(self) -> str | None:
+        """Of a GUID that the specification or edk2 gives a meaning."""
+        return NAMES.get(self.guid)
+
+    @property
+    def flag_names(self) -> tuple[str, ...]:
+        return tuple(text for bit, text in FLAGS.items() if self.flags & bit)
 
     @property
     def flags_valid(self) -> bool:

@@ -15,8 +15,36 @@ from stubsim.errors import StubsimError
 
 MAGIC = b"IGVM"
 SUPPORTED_PLATFORM = 0x1
-PLATFORMS = {1: "VSM isolation", 2: "SEV-SNP", 3: "TDX"}
+PLATFORMS = {0: "native", 1: "VSM isolation", 2: "SEV-SNP", 3: "TDX", 4: "SEV", 5: "SEV-ES"}
 ARCHITECTURES = {0: "x64", 1: "aa64"}
+# A loader that does not know a header with this bit may pass over it.
+OPTIONAL = 0x8000_0000
+# IgvmVariableHeaderType without its prefix IGVM_VHT_.
+HEADERS = {
+    0x001: "SUPPORTED_PLATFORM",
+    0x101: "GUEST_POLICY",
+    0x102: "RELOCATABLE_REGION",
+    0x103: "PAGE_TABLE_RELOCATION_REGION",
+    0x301: "PARAMETER_AREA",
+    0x302: "PAGE_DATA",
+    0x303: "PARAMETER_INSERT",
+    0x304: "VP_CONTEXT",
+    0x305: "REQUIRED_MEMORY",
+    0x307: "VP_COUNT_PARAMETER",
+    0x308: "SRAT",
+    0x309: "MADT",
+    0x30A: "MMIO_RANGES",
+    0x30B: "SNP_ID_BLOCK",
+    0x30C: "MEMORY_MAP",
+    0x30D: "ERROR_RANGE",
+    0x30E: "COMMAND_LINE",
+    0x30F: "SLIT",
+    0x310: "PPTT",
+    0x311: "VBS_MEASUREMENT",
+    0x312: "DEVICE_TREE",
+    0x313: "ENVIRONMENT_INFO_PARAMETER",
+    0x314: "CORIM_MEASUREMENT",
+}
 _FIXED = Struct("<4sIIIII")
 _EXTENSION = Struct("<II")
 _HEADER = Struct("<II")
@@ -29,6 +57,10 @@ class Header(NamedTuple):
     type: int
     offset: int
     data: bytes
+
+    @property
+    def name(self) -> str:
+        return header_name(self.type)
 
 
 class Platform(NamedTuple):
@@ -93,6 +125,11 @@ def build(headers: Iterable[tuple[int, bytes]], data: bytes = b"", *, version: i
     unsigned = _FIXED.pack(MAGIC, version, start, len(variable), total, 0) + extension
     checksum = _checksum(unsigned, variable)
     return _FIXED.pack(MAGIC, version, start, len(variable), total, checksum) + extension + variable + data
+
+
+def header_name(kind: int) -> str:
+    """What igvm_defs calls a type of variable header, whether or not it is optional."""
+    return HEADERS.get(kind & ~OPTIONAL, f"type {kind:#x}")
 
 
 def platform(kind: int, compatibility_mask: int = 1) -> tuple[int, bytes]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BufferedReader, RawIOBase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from stubsim.errors import StubsimError
-from stubsim.formats import capsule, igvm, ovmf
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from stubsim.formats import capsule, elf, igvm, ovmf
 
 # UEFI Platform Initialization, firmware volume header: the signature is at 40; ArmVirtQemu has a page before it.
 _VOLUME_SIGNATURES = (40, 4096 + 40)
@@ -29,7 +25,7 @@ def kind(data: bytes | memoryview) -> Kind:
     view = memoryview(data).toreadonly()
     if bytes(view[:4]) == igvm.MAGIC:
         return _kind("igvm", "IGVM", _igvm, view)
-    if bytes(view[:4]) == b"\x7fELF":
+    if bytes(view[:4]) == elf.MAGIC:
         return _kind("elf", "ELF", _elf, view)
     if ovmf.has_table(view):
         return _kind("ovmf", "OVMF", _ovmf, view)
@@ -77,43 +73,14 @@ def _is_capsule(view: memoryview) -> bool:
 
 def _capsule(view: memoryview) -> str:
     header = capsule.parse(view)
-    flags = [text for bit, text in capsule.FLAGS.items() if header.flags & bit]
+    flags = [*header.flag_names]
     if not header.flags_valid:
         flags.append("flags that UpdateCapsule() refuses")
     return ", ".join([str(header.guid), f"{header.image_size} bytes", *flags])
 
 
 def _elf(view: memoryview) -> str:
-    from elftools.elf.elffile import ELFFile
-
-    try:
-        file = ELFFile(BufferedReader(_Stream(view)))
-        bits, machine = file.elfclass, file.get_machine_arch()
-        return f"{bits} bit, {machine}, entry {file['e_entry']:#x}, {file['e_phnum']} segments, {len(view)} bytes"
-    except Exception as error:  # pyelftools lets construct's and others through for headers it did not expect
-        raise StubsimError(f"{type(error).__name__}: {error}".rstrip(": "), expected="a readable ELF header") from error
-
-
-class _Stream(RawIOBase):
-    """The bytes as a stream, without a copy of a payload that may be large."""
-
-    def __init__(self, view: memoryview) -> None:
-        self._view = view
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = max(0, offset + (0, self._at, len(self._view))[whence])
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        target = memoryview(buffer).cast("B")
-        data = self._view[self._at :][: len(target)]
-        target[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+    file = elf.parse(view)
+    count = len(file.segments)
+    segments = "1 segment" if count == 1 else f"{count} segments"
+    return f"{file.bits} bit, {file.machine}, entry {file.entry:#x}, {segments}, {len(view)} bytes"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
-from stubsim.explain.contents import Budget, Firmware, Part, Table, Tree, read
+from stubsim.explain.contents import Budget, Firmware, Image, Part, Table, Tree, read
+from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
 from stubsim.explain.warnings import Subject, warnings
-from stubsim.formats import authenticode, hwids, payload, pe
+from stubsim.formats import authenticode, hwids, pe
 from stubsim.stub.models import choose
 from stubsim.uki import Uki
+from stubsim.views import payload
 from stubsim.views.terminal import Screen, clean, rendered
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ Json = dict[str, Any]
 
 # Sets for hundreds of machines are shown whole; only a hostile table has more.
 _MOST_ENTRIES = 4096
+_MOST_ROWS = 64
 
 
 def inspect_json(uki: Uki) -> Json:
@@ -52,6 +56,7 @@ def inspect_json(uki: Uki) -> Json:
         ],
         "hwids": [_table(table, part) for part in parts for table in part.tables],
         "efifw": [_firmware(firmware, part, hashes) for part in parts for firmware in part.firmwares],
+        "fmwimg": [_image(image, part, hashes) for part in parts for image in part.images],
         "dtbauto": [_tree(tree, part) for part in parts for tree in part.trees],
         "warnings": [*found, *unhashed],
     }
@@ -109,20 +114,36 @@ def _entry(entry: hwids.Entry) -> Json:
 
 def _firmware(firmware: Firmware, part: Part, hashes: Budget) -> Json:
     blob = firmware.blob
-    content = None
-    if blob is not None:
-        kind = payload.kind(blob.payload)
-        size = len(blob.payload)
-        digest = _sha256(blob.payload) if hashes.spend(size) else None
-        content = {"size": size, "sha256": digest, "kind": kind.name, "description": kind.description}
     return {
         "section": firmware.section.index,
         "profile": part.profile,
         "fwid": firmware.fwid,
         "header_size": blob and blob.header_size,
-        "payload": content,
+        "payload": _payload(firmware.payload, firmware.content, hashes),
         "target_chid": None if blob is None or blob.target_chid is None else str(blob.target_chid),
         "error": _message(firmware.error),
+    }
+
+
+def _image(image: Image, part: Part, hashes: Budget) -> Json:
+    return {
+        "section": image.section.index,
+        "profile": part.profile,
+        "payload": _payload(image.payload, image.content, hashes),
+        "error": _message(image.error),
+    }
+
+
+def _payload(data: memoryview | None, content: Content | None, hashes: Budget) -> Json | None:
+    if data is None:
+        return None
+    kind = None if content is None else content.kind
+    return {
+        "size": len(data),
+        "sha256": _sha256(data) if hashes.spend(len(data)) else None,
+        "kind": "unknown" if kind is None else kind.name,
+        "description": "not decoded, there are too many" if kind is None else kind.description,
+        "details": content and content.details,
     }
 
 
@@ -161,6 +182,10 @@ def _draw(console: Console, report: Json) -> None:
         _draw_table(console, table)
     for row in report["efifw"]:
         _draw_firmware(console, row)
+    for row in report["fmwimg"]:
+        _heading(console, f".fmwimg, {_place(row)}, firmware without header (a prototype of 2024)")
+        _draw_payload(console, row["payload"])
+        _error(console, row["error"])
     for row in report["dtbauto"]:
         _heading(console, f".dtbauto, {_place(row)}")
         for text in row["compatible"]:
@@ -189,23 +214,34 @@ def _draw_file(console: Console, report: Json) -> None:
 
 
 def _draw_sections(console: Console, sections: list[Json]) -> None:
-    from rich.table import Table as Grid
-
     _heading(console, "sections, in file order")
-    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("  #", "name", "address", "size", "offset", "in file", "profile"):
-        grid.add_column(title, justify="left" if title == "name" else "right", overflow="fold", header_style="dim")
-    for row in sections:
-        grid.add_row(
+    rows = [
+        (
             f"{row['index']:>3}",
-            clean(row["name"]),
+            row["name"],
             f"{row['virtual_address']:#x}",
             str(row["virtual_size"]),
             f"{row['raw_offset']:#x}",
             str(row["raw_size"]),
             "" if row["profile"] is None else str(row["profile"]),
         )
-    console.print(grid)
+        for row in sections
+    ]
+    _draw_grid(console, ("  #", "name", "address", "size", "offset", "in file", "profile"), rows)
+
+
+def _draw_grid(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> None:
+    """Numbers to the right; what stands under "name" or "what" is text."""
+    from rich.padding import Padding
+    from rich.table import Table as Grid
+
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in columns:
+        left = title in ("name", "what")
+        grid.add_column(title, justify="left" if left else "right", overflow="fold", header_style="dim")
+    for row in rows:
+        grid.add_row(*map(clean, row))
+    console.print(Padding(grid, (0, 0, 0, len(indent)), expand=False) if indent else grid)
 
 
 def _draw_table(console: Console, table: Json) -> None:
@@ -234,9 +270,20 @@ def _draw_firmware(console: Console, row: Json) -> None:
         _pair(console, "header", f"{row['header_size']} bytes")
         if row["target_chid"] is not None:
             _pair(console, "target CHID", row["target_chid"])
-        _pair(console, "payload", clean(content["description"]))
-        _pair(console, "sha256", content["sha256"] or "not computed")
+        _draw_payload(console, content)
     _error(console, row["error"])
+
+
+def _draw_payload(console: Console, content: Json | None) -> None:
+    if content is None:
+        return
+    for key, value in payload.facts(content):
+        _pair(console, key, clean(value))
+    for table in payload.tables(content):
+        _line(console, " ", table.title)
+        _draw_grid(console, table.columns, table.rows[:_MOST_ROWS], "    ")
+        if len(table.rows) > _MOST_ROWS:
+            _line(console, "   ", f"and {len(table.rows) - _MOST_ROWS} more, all of them with --format json")
 
 
 def _place(row: Json) -> str:

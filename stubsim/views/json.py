@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from stubsim import chid
@@ -16,6 +16,9 @@ from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined
 from stubsim.trace import Access, EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 
+if TYPE_CHECKING:
+    from stubsim.explain.snp import Launch
+
 Json = dict[str, Any]
 
 
@@ -24,7 +27,7 @@ def dumps(value: Json) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-def boot_json(boot: Boot) -> Json:
+def boot_json(boot: Boot, launch: Launch | None = None) -> Json:
     """The contract of `stubsim boot --format json`; see the schema of the same name."""
     return {
         "schema": "stubsim/boot/1",
@@ -57,6 +60,22 @@ def boot_json(boot: Boot) -> Json:
         "unknown": [unknown_json(row) for row in of_kind(boot, Unknown)],
         "firmware": None if boot.firmware is None else _payload(boot, boot.firmware),
         "next": None if boot.next is None else boot_json(boot.next),
+        **({} if launch is None else {"snp": launch_json(launch)}),
+    }
+
+
+def launch_json(launch: Launch) -> Json:
+    vcpus, vcpu_type, guest_features, vmm = launch.request
+    return {
+        "measurement": launch.measurement.hex(),
+        "fwid": launch.fwid,
+        "vcpus": vcpus,
+        "vcpu_type": vcpu_type,
+        "guest_features": f"{guest_features:#x}",
+        "vmm_type": vmm,
+        "tool": launch.tool,
+        "included": list(launch.included),
+        "excluded": list(launch.excluded),
     }
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from stubsim.boot import Boot
+    from stubsim.explain.snp import Launch
     from stubsim.views.terminal_boot import Block
 
 _PIPED_WIDTH = 80
@@ -45,11 +46,11 @@ def screen(*, to_file: bool = False) -> Screen:
     return Screen(min(max(width, _WIDTHS[0]), _WIDTHS[1]), colour)
 
 
-def render_boot(boot: Boot, target: Screen | None = None) -> str:
+def render_boot(boot: Boot, target: Screen | None = None, launch: Launch | None = None) -> str:
     """The whole text, with a newline at its end; for standard output unless told otherwise."""
 
     def draw(console: Console) -> None:
-        for part in _parts(boot):
+        for part in _parts(boot, launch):
             console.print(part)
 
     return rendered(draw, target)
@@ -97,13 +98,13 @@ def _escaped(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _parts(boot: Boot) -> Iterator[RenderableType]:
+def _parts(boot: Boot, launch: Launch | None) -> Iterator[RenderableType]:
     from rich.text import Text
 
     from stubsim.views.terminal_boot import blocks, headline
 
     yield Text(clean(headline(boot)), style="bold green" if boot.outcome.status in _GOOD else "bold red")
-    for block in blocks(boot):
+    for block in blocks(boot, launch):
         yield Text()
         if block.title:
             yield Text(clean(block.title), style="bold")

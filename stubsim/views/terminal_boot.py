@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
 
 from stubsim import chid
 from stubsim.boot import Boot
@@ -17,6 +18,9 @@ from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unkno
 from stubsim.views.json import follows_update, of_kind, verified
 from stubsim.views.units import gpa_range
 from stubsim.views.units import size as _size
+
+if TYPE_CHECKING:
+    from stubsim.explain.snp import Launch
 
 GPA_NOTE = "gpas are those of the simulated memory map; real firmware will place things elsewhere."
 DOUBT = " (see Unknown)"
@@ -60,13 +64,15 @@ def headline(boot: Boot) -> str:
     return line + _doubt(boot, "outcome", *(("selection",) if "chosen" in line else ()))
 
 
-def blocks(boot: Boot) -> Iterator[Block]:
+def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
     """Everything else, in the order of the boot; only blocks that have something to say."""
     yield Block(None, [*_facts(boot)], fixed=(0,))
     for make in (_initrd, _memory, _writes, _opaque_page, _fw_blob, _pcrs, _rtmrs, _variables):
         block = make(boot)
         if block is not None:
             yield block
+    if launch is not None:
+        yield _snp(boot, launch)
     written = [(row.path, f"{row.size} bytes") for row in of_kind(boot, EspWritten)]
     if written:
         yield Block("Files written on the partition" + _doubt(boot, "esp_changes"), written)
@@ -296,6 +302,20 @@ def _rtmrs(boot: Boot) -> Block | None:
         return None
     title = "RTMR values after the same measurements, from zero" + _doubt(boot, "pcrs")
     return Block(title, rows, right=(0,), fixed=(1,))
+
+
+def _snp(boot: Boot, launch: Launch) -> Block:
+    vcpus, vcpu_type, guest_features, vmm = launch.request
+    kind = "" if vcpu_type is None else f", type {vcpu_type}"
+    rows = [
+        ("measurement", launch.measurement.hex()),
+        ("for", f"{vcpus} vCPU{'' if vcpus == 1 else 's'}{kind}, guest features {guest_features:#x}, by {vmm}"),
+        *zip_longest(("of",), launch.included, fillvalue=""),
+        *zip_longest(("without",), launch.excluded, fillvalue=""),
+        ("computed by", launch.tool),
+    ]
+    title = "SEV-SNP launch measurement of the chosen firmware" + _doubt(boot, "selection")
+    return Block(title, rows, fixed=(0,))
 
 
 def _variables(boot: Boot) -> Block | None:

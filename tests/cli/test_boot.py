@@ -18,6 +18,7 @@ from stubsim.formats import hwids, pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from tests.conftest import recordings
+from tests.explain.test_snp import IMAGE as SNP_IMAGE
 from tests.samples import (
     COMPATIBLE,
     FIRMWARE,
@@ -213,11 +214,43 @@ def test_handover(updating: Path, device: Path, host: Path):
     assert asked["fw_cfg"]["writes"] == []
 
 
-def test_a_firmware_that_the_hypervisor_cannot_take(image: Path, device: Path):
+def test_a_firmware_that_the_hypervisor_cannot_take(tmp_path: Path, device: Path):
+    image = written(tmp_path, "uki.efi", uki(table((hwids.UEFI_FW, "fw")), firmware(payload=b"not 64 KiB")))
     result = invoke("boot", image, "--smbios", device, "--format", "json")
     assert result.status == 1
     assert result.json["outcome"]["status"] == "hypervisor-abort"
     assert result.lines[-1].startswith(f"stubsim: error: {image}: ")
+
+
+def test_snp_is_in_json_and_text(tmp_path: Path):
+    image = written(tmp_path, "uki.efi", uki(table((hwids.UEFI_FW, "fw")), firmware(payload=SNP_IMAGE)))
+    host = written(tmp_path, "host.json", {"smbios": MACHINE})
+    options = ("--smbios", host, "--snp", "vcpus=4,type=EPYC-v4")
+    found = booted(image, *options)["snp"]
+    kept = {key: found[key] for key in ("fwid", "vcpus", "vcpu_type", "guest_features", "vmm_type")}
+    assert kept == {"fwid": "fw", "vcpus": 4, "vcpu_type": "EPYC-v4", "guest_features": "0x1", "vmm_type": "QEMU"}
+    text = "".join(invoke("boot", image, *options).out.split())
+    for words in ("SEV-SNP launch measurement of the chosen firmware", found["measurement"], *found["excluded"]):
+        assert "".join(words.split()) in text
+    assert "snp" not in booted(image, "--smbios", host)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("vcpus=4,type=EPIC", "unknown type 'EPIC' in --snp (expected EPYC, "),
+        ("vcpus=4,type=EPYC", "firmware fw: no SEV-SNP launch measurement: the payload is unknown, 65536 bytes"),
+    ],
+)
+def test_snp_that_cannot_be(tmp_path: Path, text: str, message: str):
+    image = written(tmp_path, "uki.efi", FIRMWARE_UKI)
+    host = written(tmp_path, "host.json", {"smbios": MACHINE})
+    result = invoke("boot", image, "--smbios", host, "--snp", text, "--format", "json")
+    assert result.status == 2
+    assert message in result.lines[0]
+    ERROR.validate(result.json)
+    assert len(result.lines) == 1
+    assert invoke("boot", image, "--smbios", host, "--snp", text, "--format", "eventlog").status == 2
 
 
 def test_follow_is_answered(updating: Path, device: Path):

@@ -23,6 +23,15 @@ def test_both_ways():
     assert capsule.build(read.guid, b"BODY", flags=read.flags) == BY_HAND
 
 
+def test_names():
+    read = capsule.parse(BY_HAND)
+    assert read.name == "firmware management protocol"
+    assert read.flag_names == ("persist across reset", "initiate reset")
+    own = capsule.parse(capsule.build(UUID(int=7), b"", flags=0x20001))
+    assert own.name is None
+    assert own.flag_names == ("populate system table",)
+
+
 def test_larger_header_and_trailing_bytes():
     data = capsule.build(UUID(int=7), b"body", header_size=32) + b"more"
     read = capsule.parse(data)

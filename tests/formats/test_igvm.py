@@ -35,6 +35,22 @@ def test_layout_by_hand():
     assert igvm.parse(data).platforms[0].type == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (1, "SUPPORTED_PLATFORM"),
+        (0x302, "PAGE_DATA"),
+        (0x80000302, "PAGE_DATA"),
+        (0x306, "type 0x306"),
+        (0, "type 0x0"),
+    ],
+)
+def test_names_of_headers(kind: int, name: str):
+    """As igvm_defs numbers them; 0x306 is reserved."""
+    (header,) = igvm.parse(igvm.build([(kind, b"")])).headers
+    assert header.name == name
+
+
 def test_version_2_names_its_architecture():
     data = igvm.build([igvm.platform(2)], version=2, architecture=1)
     file = igvm.parse(data + b"more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from uuid import UUID
@@ -9,10 +10,13 @@ from uuid import UUID
 import pytest
 
 from stubsim import uki as ukis
-from stubsim.formats import efifw, hwids
+from stubsim.formats import efifw, hwids, igvm
 from stubsim.formats.pe import SectionSpec
 from stubsim.views.inspect import inspect_json, render_inspect
 from stubsim.views.terminal import Screen
+from tests.explain.test_payload import CAPSULE, IGVM, OVMF
+from tests.formats.test_elf import image as elf_image
+from tests.formats.test_firmware_volume import AA64, IA32, SEC, X64, file, ovmf_like, terse, volume
 from tests.samples import CHID, COMPATIBLE, FIRMWARE_UKI, FULL_UKI, KERNEL, devicetree, firmware, table, uki, written
 
 OLD_UKIFY = b"\0" + efifw.build("fw", b"payload")[4:]
@@ -106,6 +110,51 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     ),
     "a section without entry": (uki(table(FW), firmware(), firmware("b")), ("names its fwid 'b'; never selected",)),
     "the same id twice": (uki(table(FW), firmware(), firmware()), ("has the fwid 'fw' of section 6",)),
+    "no multiple of 64 KiB": (
+        uki(table(FW), firmware(payload=bytes(65537))),
+        ("a payload of 65537 bytes, no multiple of 64 KiB",),
+    ),
+    "an arm UKI has no such region": (uki(table(FW), firmware(payload=bytes(65537)), machine=0xAA64), ()),
+    "8 MiB": (uki(table(FW), firmware(payload=bytes(8 << 20))), ()),
+    "more than 8 MiB": (
+        uki(table(FW), firmware(payload=bytes((8 << 20) + 65536))),
+        ("a payload of 8454144 bytes, more than the 8 MiB that QEMU has for firmware in flash",),
+    ),
+    "a capsule is as long as it is": (uki(table(FW), firmware(payload=CAPSULE)), ()),
+    "firmware for ia32": (
+        uki(table(FW), firmware(payload=ovmf_like(IA32, IA32).ljust(65536))),
+        ("the firmware is for ia32, the UKI for x64: it cannot start it",),
+    ),
+    "firmware for aa64": (
+        uki(table(FW), firmware(payload=ovmf_like(AA64, AA64).ljust(65536))),
+        ("the firmware is for aa64, the UKI for x64: it cannot start it",),
+    ),
+    "firmware whose DXE cannot be seen": (
+        uki(table(FW), firmware(payload=volume(file(SEC, terse(AA64))).ljust(65536))),
+        ("the firmware is for aa64, the UKI for x64: it cannot start it",),
+    ),
+    "firmware for x64 on the other side of 32 bits": (
+        uki(table(FW), firmware(payload=ovmf_like(IA32, X64).ljust(65536))),
+        ("the firmware starts in 32-bit mode (its SEC core is for ia32): no SEV-SNP or TDX guest can run it",),
+    ),
+    "32 bits alone do not tell": (
+        uki(table(FW), firmware(payload=volume(file(SEC, terse(IA32))).ljust(65536))),
+        ("the firmware starts in 32-bit mode",),
+    ),
+    "the right firmware": (uki(table(FW), firmware(payload=ovmf_like(X64, X64).ljust(65536))), ()),
+    "32-bit ELF": (
+        uki(table(FW), firmware(payload=elf_image(bits=32, machine=3))),
+        ("an ELF image of 32 bit for ia32, the UKI is for x64",),
+    ),
+    "the right ELF": (uki(table(FW), firmware(payload=elf_image())), ()),
+    "foreign IGVM": (
+        uki(table(FW), firmware(payload=igvm.build([], version=2, architecture=1))),
+        ("an IGVM file for aa64, the UKI is for x64",),
+    ),
+    "a prototype's firmware": (
+        uki(SectionSpec(".fmwimg", b"odd")),
+        (".fmwimg (section 5): a payload of 3 bytes, no multiple of 64 KiB",),
+    ),
     "the same compatible twice": (
         uki(table(DT), devicetree(), devicetree()),
         ("compatible 'example,board' of section 6",),
@@ -146,6 +195,48 @@ def test_the_text_says_all_of_it(tmp_path: Path):
         ]
         assert [word for word in words if word not in text] == []
     assert "\x1b[" in render_inspect(value, Screen(80, True))
+
+
+def test_payloads_are_shown(tmp_path: Path):
+    """Each kind in each width, the raw firmware of the prototype among them."""
+    payloads = [OVMF.ljust(65536, b"\0")[-65536:], IGVM, CAPSULE, elf_image(), OVMF.replace(b"ASEV", b"ASEX")]
+    sections = [firmware(f"fw{index}", payload) for index, payload in enumerate(payloads)]
+    value = inspect_json(ukis.load(str(written(tmp_path, "uki.efi", uki(*sections, SectionSpec(".fmwimg", OVMF))))))
+    assert [row["payload"]["kind"] for row in value["efifw"]] == ["unknown", "igvm", "capsule", "elf", "ovmf"]
+    assert [row["payload"]["kind"] for row in value["fmwimg"]] == ["ovmf"]
+    for width in (80, 140):
+        text = render_inspect(value, Screen(width, False))
+        assert all(len(line) <= width for line in text.splitlines() if "uki.efi" not in line)
+        words = [
+            "SEC ia32, PEI ia32, DXE x64",
+            f"OVMF: {len(OVMF)} bytes\n",
+            f"{UUID(int=5)}: 3f",
+            f"SEV metadata, at {OVMF.index(b'ASEV'):#x}",
+            f"SEV metadata at {OVMF.index(b'ASEV'):#x}\n",
+            "SNP_SECRETS  0x80d000  0x1000",
+            "0xffff0000  0x10000",
+            "MRTD",
+            "SEV-SNP",
+            "type 9",
+            "PAGE_DATA",
+            "firmware management protocol, header of 28",
+            "PT_LOAD",
+            "r-x",
+            ".fmwimg, section 10, firmware without header",
+            "that begin with",
+            *(["0xffffffff81000000"] if width > 80 else []),
+        ]
+        assert [word for word in words if word not in text] == []
+        for row in ("SEV-ES reset block +0x80b004", "SEV secret block +none", "SEV hash table +0x80f000 +0x400"):
+            assert re.search(f"    {row}\n", text)
+
+
+def test_only_so_many_payloads_are_decoded(tmp_path: Path):
+    """A hostile image has thousands; each is named, the first ones are looked into."""
+    sections = [firmware(f"fw{index}", elf_image()) for index in range(260)]
+    rows = inspect_json(ukis.load(str(written(tmp_path, "uki.efi", uki(*sections)))))["efifw"]
+    assert [row["payload"]["details"] is None for row in rows] == [False] * 256 + [True] * 4
+    assert rows[-1]["payload"]["description"] == "not decoded, there are too many"
 
 
 @pytest.mark.parametrize(("rows", "count"), [(1, "1 entry"), (2, "2 entries")])

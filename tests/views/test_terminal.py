@@ -428,7 +428,7 @@ def show(run: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any
     import stubsim.cli.boot as command
 
     seen: list[Any] = []
-    monkeypatch.setattr(command, "_rendered", lambda result, _: seen.append(result) or "")
+    monkeypatch.setattr(command, "_rendered", lambda result, *_: seen.append(result) or "")
     run(arguments)
     (result,) = seen
     return result
