@@ -10,7 +10,8 @@ from xml.etree.ElementTree import Element
 from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.formats import hwids
-from stubsim.machine.memory import GIB4, Memory
+from stubsim.machine.layout import GIB4
+from stubsim.machine.memory import Memory
 from stubsim.machine.variables import NON_VOLATILE
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
 from stubsim.views.chids import chids_json
@@ -29,6 +30,7 @@ from stubsim.views.html import (
     marked,
     page,
     section,
+    slug,
     table,
     unsure,
 )
@@ -36,7 +38,7 @@ from stubsim.views.html_selection import choices
 from stubsim.views.json import Json, boot_json, of_kind
 from stubsim.views.markup import Child, element
 from stubsim.views.memory_map import memory_map
-from stubsim.views.terminal_boot import Block, blocks
+from stubsim.views.terminal_boot import DOUBT, Block, blocks
 from stubsim.views.terminal_boot import headline as headline_text
 from stubsim.views.units import size
 
@@ -84,6 +86,24 @@ def _sections(boot: Boot, report: Json) -> Iterator[Element]:
         title = each.title or ""
         make = next((make for start, make in _IN_FULL.items() if re.match(start, title)), _plain)
         yield make(boot, report, each)
+    if boot.next is not None:
+        yield _second_boot(boot.next)
+
+
+def _second_boot(boot: Boot) -> Element:
+    """The boot after the update, in one section: what the terminal says of it."""
+    summary, *others = blocks(boot)
+    parts = [
+        section(
+            (each.title or "").removesuffix(DOUBT),
+            block_table(each),
+            *(element("p", note, class_="note") for note in each.notes),
+            id=slug(f"next {each.title}"),
+            level=3,
+        )
+        for each in others
+    ]
+    return section("The boot after the update", element("p", headline_text(boot)), block_table(summary), *parts)
 
 
 def _plain(boot: Boot, report: Json, given: Block) -> Element:

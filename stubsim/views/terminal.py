@@ -121,7 +121,7 @@ def _second_boot(boot: Boot) -> Iterator[RenderableType]:
 
     yield Text()
     yield Text("The boot after the update", style="bold underline")
-    yield from _parts(boot)
+    yield from _parts(boot, None)
 
 
 def _table(block: Block) -> RenderableType:

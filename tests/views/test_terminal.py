@@ -210,7 +210,7 @@ def test_the_numbers_are_those_of_the_json(folder: Path):
     result = json.loads(piped(folder, *ARGUMENTS, "--format", "json"))
     rows = [line.split()[0] for line in text.partition("\nMemory\n")[2].partition("gpas are")[0].splitlines()[1:-1]]
     ranges = sorted((row["gpa"], row["size"]) for row in result["memory"])
-    assert len(ranges) == 7
+    assert len(ranges) == 8
     assert rows == [f"{gpa:#010x}-{gpa + size - 1:#010x}" for gpa, size in ranges]
     writes = [line.split() for line in text.splitlines() if re.match(r" +\d+ +etc/vmfwupdate/", line)]
     assert [row[1] for row in writes] == ["etc/vmfwupdate/opaque-blob", "etc/vmfwupdate/fw-blob"]
