@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ _WIDTHS = (60, 500)
 _MOST_ROWS = 64
 _LONGEST_TEXT = 4096
 _GOOD = ("kernel-started", "firmware-update")
-_STYLES = {"error": "red", "warning": "yellow"}
+_STYLES = {"error": "red", "warning": "yellow", "chosen": "green", "bad": "red", "added": "green", "removed": "red"}
 
 
 class Screen(NamedTuple):
@@ -48,8 +48,16 @@ def screen(*, to_file: bool = False) -> Screen:
 def render_boot(boot: Boot, target: Screen | None = None) -> str:
     """The whole text, with a newline at its end; for standard output unless told otherwise."""
 
+    from stubsim.views.terminal_boot import blocks, headline
+
+    return render_blocks(headline(boot), boot.outcome.status in _GOOD, blocks(boot), target)
+
+
+def render_blocks(headline: str, good: bool, blocks: Iterable[Block], target: Screen | None = None) -> str:
+    """A headline, green or red, and what stands below it in blocks."""
+
     def draw(console: Console) -> None:
-        for part in _parts(boot):
+        for part in _parts(headline, good, blocks):
             console.print(part)
 
     return rendered(draw, target)
@@ -97,13 +105,11 @@ def _escaped(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _parts(boot: Boot) -> Iterator[RenderableType]:
+def _parts(headline: str, good: bool, blocks: Iterable[Block]) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    from stubsim.views.terminal_boot import blocks, headline
-
-    yield Text(clean(headline(boot)), style="bold green" if boot.outcome.status in _GOOD else "bold red")
-    for block in blocks(boot):
+    yield Text(clean(headline), style="bold green" if good else "bold red")
+    for block in blocks:
         yield Text()
         if block.title:
             yield Text(clean(block.title), style="bold")
