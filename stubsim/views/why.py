@@ -30,7 +30,7 @@ def why_json(why: Why) -> Json:
         "host": boot.host.name,
         "outcome": boot.outcome._asdict(),
         "profile": profile_json(boot),
-        "strings": _strings(why),
+        "strings": strings_json(why),
         "chids": _chids(why),
         "choices": {KINDS[choice.kind].word: _choice(choice) for choice in why.choices},
         "other_stubs": [_other(row, boot.model.id) for row in why.others],
@@ -39,7 +39,7 @@ def why_json(why: Why) -> Json:
     }
 
 
-def _strings(why: Why) -> list[Json]:
+def strings_json(why: Why) -> list[Json]:
     """What the CHIDs are made of, each field once: as it is in the table, and as the stub hashes it."""
     rows = {}
     for own in why.chids.values():
@@ -89,16 +89,16 @@ def _lookup(lookup: Lookup, key: str) -> Json:
         "profile": lookup.profile,
         "entries": len(entries),
         "prevented": lookup.prevented,
-        "winner": _candidate(lookup.winner, key),
-        "runner_up": _candidate(lookup.runner_up, key),
-        "alternative": _candidate(lookup.alternative, key),
-        "matches": [_candidate(candidate, key) for candidate in lookup.candidates],
+        "winner": candidate_json(lookup.winner, key),
+        "runner_up": candidate_json(lookup.runner_up, key),
+        "alternative": candidate_json(lookup.alternative, key),
+        "matches": [candidate_json(candidate, key) for candidate in lookup.candidates],
         "misses": [_entry(entries[index], key) | {"known": known} for index, known in lookup.misses.items()],
         "asides": list(lookup.asides),
     }
 
 
-def _candidate(candidate: Candidate | None, key: str) -> Json | None:
+def candidate_json(candidate: Candidate | None, key: str) -> Json | None:
     if candidate is None:
         return None
     return _entry(candidate.entry, key) | {"chid_type": candidate.type, "wildcard": wildcard(candidate)}

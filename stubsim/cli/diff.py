@@ -1,0 +1,64 @@
+"""`stubsim diff UKI [UKI] --smbios HOST [--smbios HOST] [--stub MODEL --stub MODEL]`."""
+
+from __future__ import annotations
+
+import argparse
+
+from stubsim import hosts, uki
+from stubsim.boot import Boot, Start, boot
+from stubsim.cli import output, start
+from stubsim.errors import StubsimError
+from stubsim.explain.diff import diff
+from stubsim.views.diff import diff_json, render_diff
+
+# What may be given twice, and what it is called in the report.
+_OPTIONS = {
+    "uki": "UKI", "smbios": "--smbios", "stub": "--stub", "profile": "--profile", "cmdline": "--cmdline",
+    "load_options": "--load-options", "shell": "--shell", "esp": "--esp", "path": "--path", "handover": "--handover",
+}  # fmt: skip
+_REPORTED = {"smbios": "host"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "What is given once holds for both boots, what is given twice is first A's, then B's: two UKIs, two --smbios, "
+        "two --stub, or any other option with a value. Exit status: 0 equal, 1 different, 2 trouble."
+    )
+    parser.add_argument("uki", metavar="UKI", nargs="+", help="the unified kernel image, or two")
+    parser.add_argument(
+        "--smbios", metavar="HOST", action="append", required=True, help="the machine, a host file in JSON; or two"
+    )
+    start.add_arguments(parser, action="append")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    varies = _varies(arguments)
+    (a, first), (b, second) = (_booted(_side(arguments, index)) for index in (0, -1))
+    report = diff_json(diff((a, b), (first, second)), varies)
+    output.write_report(arguments, report, render_diff)
+    return 0 if report["equal"] else 1
+
+
+def _varies(arguments: argparse.Namespace) -> list[str]:
+    """What was given twice; StubsimError when nothing was, or something more often."""
+    given = {name: len(getattr(arguments, name) or ()) for name in _OPTIONS}
+    for name, count in given.items():
+        if count > 2:
+            raise StubsimError(f"{count} times {_OPTIONS[name]}", expected="once for both boots, or twice")
+    varies = [_REPORTED.get(name, name) for name, count in given.items() if count == 2]
+    if not varies:
+        raise StubsimError("nothing to compare", expected="two UKIs, two --smbios, two --stub or another option twice")
+    return varies
+
+
+def _side(arguments: argparse.Namespace, index: int) -> argparse.Namespace:
+    """The arguments of one of the boots."""
+    own = {name: values[index] for name in _OPTIONS if (values := getattr(arguments, name))}
+    return argparse.Namespace(**vars(arguments) | dict.fromkeys(_OPTIONS) | own)
+
+
+def _booted(arguments: argparse.Namespace) -> tuple[Boot, Start]:
+    host = hosts.load(arguments.smbios)
+    started = start.start(arguments, host)
+    return boot(uki.load(arguments.uki), host, started), started
