@@ -23,7 +23,7 @@ Facts = Mapping[str, object]
 Rows = Iterable[tuple[str, Facts]]
 
 # Above this many pairs words are not laid beside each other: command lines of thousands of words are no real ones.
-_PAIRS_MAX = 1 << 22
+_PAIRS_MAX = 1 << 20
 
 
 class Change(NamedTuple):

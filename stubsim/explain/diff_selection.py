@@ -45,7 +45,7 @@ def _content(why: Why, choice: Choice) -> bytes | None:
 
 def _causes(names: str, why: Why, choice: Choice, other: Why, other_choice: Choice) -> Iterator[str]:
     """Why the second boot does not find what led the first to its choice."""
-    lookup = next((lookup for lookup in reversed(choice.lookups) if lookup.winner), None)
+    lookup = choice.led_by
     if choice.section is None or lookup is None or lookup.winner is None:
         return
     winner = lookup.winner

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from stubsim import chid
 from stubsim.explain.contents import Table
-from stubsim.explain.near_misses import NearMiss
 from stubsim.explain.selection import KINDS
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
@@ -101,7 +100,7 @@ def look_up(
     *,
     prevented: str | None,
     own: dict[int, OwnChid],
-    near: dict[UUID, NearMiss],
+    near: dict[UUID, str],
     model: StubModel,
 ) -> Lookup:
     order = [own[type_] for type_ in model.chid_priority]
@@ -152,12 +151,11 @@ def _undecided(
     return tuple(before)
 
 
-def _known_of(entry: hwids.Entry, model: StubModel, order: Sequence[OwnChid], near: dict[UUID, NearMiss]) -> str | None:
+def _known_of(entry: hwids.Entry, model: StubModel, order: Sequence[OwnChid], near: dict[UUID, str]) -> str | None:
     """What can be said of an entry that the machine does not have; None: nothing in common is known."""
     if entry.chid == _NULL:
         return _no_wildcard(model, order)
-    miss = near.get(entry.chid)
-    return None if miss is None else miss.how
+    return near.get(entry.chid)
 
 
 def _no_wildcard(model: StubModel, order: Sequence[OwnChid]) -> str:

@@ -1,4 +1,4 @@
-"""GUIDs that a machine nearly has: its CHIDs of types no stub looks up, and those made in another way than a stub does.
+"""GUIDs that a machine nearly has: its ids that no stub looks up, and those made in another way than a stub does.
 
 A hash cannot be inverted, so of a GUID nothing can be said but which of these it equals. Each way here is one that
 tables were seen to be made in, or that a table's author may try: other tools, strings not stripped (the shipped entry
@@ -20,79 +20,89 @@ from stubsim.stub.models import MODELS, StubModel
 
 # What dmidecode prints for string number 0.
 _NOT_SPECIFIED = "Not Specified"
+# "Extra Hardware IDs" of `fwupdtool hwids` (fwupd 2.0 and later), which shipped tables have taken over.
+_FWUPD_EXTRA = (
+    ("manufacturer", "family", "product_name", "product_sku", "bios_vendor"),
+    ("manufacturer", "family", "product_name", "bios_vendor"),
+    ("manufacturer", "bios_vendor"),
+)
+_PROGRAMS = {"fwupd": "fwupd", "systemd-analyze": "systemd-analyze chid"}
 
-Texts = dict[str, str]
+Texts = Mapping[str, str]
 
 
-class NearMiss(NamedTuple):
-    """A GUID, the CHID type it would be, and in words how it comes about."""
+class _Id(NamedTuple):
+    """An id of the machine as a stub would make it; ``remark`` says that this stub does not look it up, or is ""."""
 
+    name: str
+    type: int | None
+    texts: Texts
     chid: UUID
-    type: int
-    how: str
+    remark: str
 
 
-def near_misses(host: Host, model: StubModel) -> dict[UUID, NearMiss]:
-    """By GUID, the simplest way for each; nothing of a type with an unknown field, and no GUID that is looked up."""
-    panel = None if host.edid is None else edid.panel_id(host.edid)
-    own = [row for row in chid.compute(host.fields, panel) if not unknown_fields(host, row.type)]
-    found: dict[UUID, NearMiss] = {}
-    for way in (_not_looked_up, _swapped, _other_tools, _changed):
-        for miss in way(host, model, own):
-            found.setdefault(miss.chid, miss)
-    for row in own:
-        if row.type in model.chid_priority and row.chid is not None:
-            found.pop(row.chid, None)
+def near_misses(host: Host, model: StubModel) -> dict[UUID, str]:
+    """How each GUID comes about, the simplest way for each; nothing that depends on a field that is not known."""
+    own = [*_own(host, model)]
+    found: dict[UUID, str] = {}
+    for id_ in own:
+        if id_.remark:
+            found.setdefault(id_.chid, f"this machine's {id_.name}{id_.remark}")
+    for id_ in own:
+        # In .hwids the first three groups are little-endian, which is easily done twice or not at all.
+        how = f"this machine's {id_.name}, {id_.chid}, with its first three groups byte-swapped"
+        found.setdefault(UUID(bytes=id_.chid.bytes_le), how + id_.remark)
+    for other, how in (*_other_tools(host, own), *_changed(host, own)):
+        found.setdefault(other, how)
+    for id_ in own:
+        if not id_.remark:
+            found.pop(id_.chid, None)
     return found
 
 
-def _not_looked_up(host: Host, model: StubModel, own: list[chid.Chid]) -> Iterator[NearMiss]:
-    for row in own:
-        if row.chid is not None and row.type not in model.chid_priority:
-            yield NearMiss(row.chid, row.type, f"this machine's CHID of type {row.type}{_looked_up_by(row, model)}")
-
-
-def _looked_up_by(row: chid.Chid, model: StubModel) -> str:
-    """Which stubs look the type up; nothing to add where this one does."""
-    if row.type in model.chid_priority:
-        return ""
-    if row.type not in chid.PRIORITY:
-        return ", which no stub looks up"
-    others = [other.id for other in MODELS.values() if row.type in other.chid_priority and other.basis != "proposal"]
-    return f", which stub {model.id} does not look up (those that do: {', '.join(others)})"
-
-
-def _swapped(host: Host, model: StubModel, own: list[chid.Chid]) -> Iterator[NearMiss]:
-    """In .hwids the first three groups are little-endian, which is easily done twice or not at all."""
-    for row in own:
-        if row.chid is not None:
-            how = f"this machine's CHID of type {row.type}, {row.chid}, with its first three groups byte-swapped"
-            yield NearMiss(UUID(bytes=row.chid.bytes_le), row.type, how + _looked_up_by(row, model))
-
-
-def _other_tools(host: Host, model: StubModel, own: list[chid.Chid]) -> Iterator[NearMiss]:
+def _own(host: Host, model: StubModel) -> Iterator[_Id]:
     panel = None if host.edid is None else edid.panel_id(host.edid)
-    ours = {row.type: row for row in own}
-    for view in chid.VIEWS:
+    rows = chid.compute(host.fields, panel)
+    texts: dict[str, str | None] = {}
+    for row in rows:
+        unknown = unknown_fields(host, row.type)
+        texts |= {field: None if field in unknown else text for field, text in row.parts}
+        if row.chid is not None and not unknown:
+            known = {field: text or "" for field, text in row.parts}
+            yield _Id(f"CHID of type {row.type}", row.type, known, row.chid, _not_looked_up(row.type, model))
+    for fields in _FWUPD_EXTRA:
+        extra = {field: text for field in fields if (text := texts[field]) is not None}
+        if len(extra) == len(fields):
+            name = f"id of {', '.join(map(_plain, fields))}"
+            yield _Id(name, None, extra, chid.hash_texts(extra.values()), ", which fwupd has and no stub looks up")
+
+
+def _not_looked_up(type_: int, model: StubModel) -> str:
+    if type_ in model.chid_priority:
+        return ""
+    others = [each.id for each in MODELS.values() if type_ in each.chid_priority and each.basis != "proposal"]
+    if others:
+        return f", which stub {model.id} does not look up (those that do: {', '.join(others)})"
+    return ", which no stub looks up"
+
+
+def _other_tools(host: Host, own: list[_Id]) -> Iterator[tuple[UUID, str]]:
+    """The same types as other programs compute them."""
+    panel = None if host.edid is None else edid.panel_id(host.edid)
+    by_type = {id_.type: id_ for id_ in own}
+    for view, program in _PROGRAMS.items():
         for row in chid.compute(host.fields, panel, view):
-            if row.chid is not None and row.type in ours and row.chid != ours[row.type].chid:
-                differences = _differences(dict(row.parts), ours[row.type])
-                how = f"CHID type {row.type} as {_PROGRAMS[view]} computes it: {differences}"
-                yield NearMiss(row.chid, row.type, how + _looked_up_by(row, model))
+            id_ = by_type.get(row.type)
+            if row.chid is not None and id_ is not None:
+                texts = {field: text or "" for field, text in row.parts}
+                yield row.chid, _told(id_, f"as {program} computes it", texts)
 
 
-_PROGRAMS = {"stub": "the stub", "fwupd": "fwupd", "systemd-analyze": "systemd-analyze chid"}
-
-
-def _changed(host: Host, model: StubModel, own: list[chid.Chid]) -> Iterator[NearMiss]:
-    """Every CHID again, of other texts."""
-    for row in own:
-        if row.chid is None:
-            continue
-        texts = {field: text or "" for field, text in row.parts}
-        for why, changed in _ways(host, texts):
-            how = f"CHID type {row.type} {why}: {_differences(changed, row)}"
-            yield NearMiss(chid.hash_texts(changed.values()), row.type, how + _looked_up_by(row, model))
+def _changed(host: Host, own: list[_Id]) -> Iterator[tuple[UUID, str]]:
+    """Every id again, of other texts."""
+    for id_ in own:
+        for way, texts in _ways(host, id_.texts):
+            yield chid.hash_texts(texts.values()), _told(id_, way, texts)
 
 
 def _ways(host: Host, texts: Texts) -> Iterator[tuple[str, Texts]]:
@@ -107,11 +117,12 @@ def _ways(host: Host, texts: Texts) -> Iterator[tuple[str, Texts]]:
             yield f"in {word}", converted
         for field, text in converted.items():
             if text != texts[field]:
-                yield f"in {word}", texts | {field: text}
+                yield f"in {word}", {**texts, field: text}
     for field, text in texts.items():
         if text:
-            yield "with a field empty", texts | {field: ""}
-        yield "with a field left out", {name: other for name, other in texts.items() if name != field}
+            yield "with a field empty", {**texts, field: ""}
+        if len(texts) > 1:
+            yield "with a field left out", {name: other for name, other in texts.items() if name != field}
 
 
 def raw_text(host: Host, field: str) -> str | None:
@@ -121,7 +132,7 @@ def raw_text(host: Host, field: str) -> str | None:
 
 
 def _some(texts: Texts, others: Texts) -> Iterator[Texts]:
-    """Any of the other texts in place of ours, at least one: 6 strings at most, so 63 ways."""
+    """Any of the other texts in place of ours, at least one: of 6 strings at most, so 63 ways."""
     choices = [(text,) if others[field] == text else (text, others[field]) for field, text in texts.items()]
     for chosen in product(*choices):
         changed = dict(zip(texts, chosen, strict=True))
@@ -129,13 +140,16 @@ def _some(texts: Texts, others: Texts) -> Iterator[Texts]:
             yield changed
 
 
-def _differences(texts: Mapping[str, str | None], row: chid.Chid) -> str:
-    """Where texts differ from those a stub hashes."""
+def _told(id_: _Id, way: str, texts: Texts) -> str:
+    """Where the texts differ from those a stub hashes."""
     words = []
-    for field, ours in row.parts:
-        name = field.replace("_", " ")
+    for field, ours in id_.texts.items():
         if field not in texts:
-            words.append(f"{name} {ours!r} is not in it")
+            words.append(f"{_plain(field)} {ours!r} is not in it")
         elif texts[field] != ours:
-            words.append(f"{name} {texts[field]!r} where a stub hashes {ours!r}")
-    return ", ".join(words)
+            words.append(f"{_plain(field)} {texts[field]!r} where a stub hashes {ours!r}")
+    return f"this machine's {id_.name} {way}: {', '.join(words)}{id_.remark}"
+
+
+def _plain(field: str) -> str:
+    return field.replace("_", " ")

@@ -18,6 +18,9 @@ def what_it_means(boot: Boot, kind: int, *, offered: bool) -> Iterator[str]:
     """Sentences on one kind of choice; ``offered`` says whether the UKI has anything of the kind."""
     if boot.sections is None:
         return
+    found, section = boot.sections.matches.get(kind), boot.sections.section(KINDS[kind].section)
+    if found is not None and section is None:
+        yield "the stub takes the first entry it finds, and does not go on to the next when that leads to nothing"
     if kind == hwids.DEVICETREE:
         yield from _devicetree(boot, offered=offered)
         yield from _message(boot, MISS)

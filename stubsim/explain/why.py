@@ -10,7 +10,7 @@ from stubsim.boot import Boot, Start
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import Budget, Part, Table, read
 from stubsim.explain.lookup import Lookup, OwnChid, look_up, own_chids
-from stubsim.explain.near_misses import NearMiss, near_misses
+from stubsim.explain.near_misses import near_misses
 from stubsim.explain.other_stubs import OtherStub, other_stubs, profile_of
 from stubsim.explain.selection import KINDS, reason
 from stubsim.explain.what_it_means import what_it_means
@@ -54,6 +54,13 @@ class Choice(NamedTuple):
         """Whether the UKI has anything of the kind at all."""
         return bool(self.blobs or any(lookup.entries for lookup in self.lookups))
 
+    @property
+    def led_by(self) -> Lookup | None:
+        """The look-up that led to the choice, or one that found an entry which led to nothing."""
+        found = [lookup for lookup in self.lookups if lookup.winner is not None]
+        profile = next((blob.profile for blob in self.blobs if blob.section is self.section), None)
+        return next((lookup for lookup in found if lookup.profile == profile), found[0] if found else None)
+
 
 class Why(NamedTuple):
     """The answer; ``chids`` are all types, ``others`` what other stubs would choose."""
@@ -91,7 +98,7 @@ def why(boot: Boot, start: Start) -> Why:
     return Why(boot, profile, own, choices, other_stubs(boot, start))
 
 
-def _choice(case: _Case, parts: tuple[Part, ...], own: dict[int, OwnChid], near: dict[UUID, NearMiss]) -> Choice:
+def _choice(case: _Case, parts: tuple[Part, ...], own: dict[int, OwnChid], near: dict[UUID, str]) -> Choice:
     boot, kind = case.boot, case.kind
     section = None if boot.sections is None else boot.sections.section(KINDS[kind].section)
     lookups = tuple(

@@ -70,11 +70,10 @@ def _selection(row: Selection) -> Json:
 
 def _choice(choice: Choice) -> Json:
     key = KINDS[choice.kind].string
-    winner = next((lookup.winner for lookup in reversed(choice.lookups) if lookup.winner), None)
     return {
         "offered": choice.offered,
         "chosen": None if choice.section is None else {"section": choice.section.index, key: choice.string},
-        "winner": candidate_json(winner, key),
+        "winner": candidate_json(choice.led_by and choice.led_by.winner, key),
         "reason": choice.reason,
         "undecided": list(choice.undecided),
     }

@@ -262,8 +262,7 @@ def _choice_blocks(word: str, choice: Json) -> Iterator[Block]:
         misses = _misses(lookup, kind.string)
         if misses:
             where = "" if lookup["profile"] is None else f" of profile {lookup['profile']}"
-            title = f"{word} entries of .hwids{where} that this machine has not"
-            yield Block(title, misses, fixed=(0,))
+            yield Block(f"Other {word} entries of .hwids{where}", misses, fixed=(0,))
 
 
 def _lookup_rows(word: str, lookup: Json) -> Iterator[tuple[str, str]]:
@@ -317,7 +316,8 @@ def _misses(lookup: Json, key: str) -> list[tuple[str, ...]]:
             more = f"; {others} more of the same device are this machine's" if others else ""
             count = f"{len(silent)} {'entry' if len(silent) == 1 else 'entries'}"
             label = "without name" if name is None else f'"{name}"'
-            rows.append((count, f"{label}, {string}: nothing in common is known{more}"))
+            device = f"{label}, {f'no {key}' if string is None else string}"
+            rows.append((count, f"{device}: nothing in common is known{more}"))
     return rows
 
 
