@@ -10,6 +10,7 @@ from stubsim.cli import output, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff import diff
 from stubsim.views.diff import diff_json, render_diff
+from stubsim.views.json import Json
 
 # What may be given twice, and what it is called in the report.
 _OPTIONS = {
@@ -29,15 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--smbios", metavar="HOST", action="append", required=True, help="the machine, a host file in JSON; or two"
     )
     start.add_arguments(parser, action="append")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "json", "html"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     varies = _varies(arguments)
     (a, first), (b, second) = (_booted(_side(arguments, index)) for index in (0, -1))
     report = diff_json(diff((a, b), (first, second)), varies)
-    output.write_report(arguments, report, render_diff)
+    output.write_report(arguments, report, render_diff, _page)
     return 0 if report["equal"] else 1
+
+
+def _page(report: Json) -> str:
+    from stubsim.views.html_diff import diff_page
+
+    return diff_page(report)
 
 
 def _varies(arguments: argparse.Namespace) -> list[str]:

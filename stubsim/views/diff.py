@@ -107,9 +107,9 @@ _NAMES = {
     "selection": "what is chosen",
     "cmdline": "command line",
     "files": "files on the partition",
-    "unknown": "what is not known",
+    "unknown": "what is unknown",
 }
-_TITLES = {
+TITLES = {
     "sections": "Sections the stub works with",
     "initrd": "Initrd",
     "devicetree": "Devicetree of the kernel",
@@ -118,11 +118,13 @@ _TITLES = {
     "files": "Files written on the partition",
     "memory": "Memory, wherever it lies",
     "fw_cfg": "fw_cfg writes",
-    "unknown": "Not known of one of them",
+    "unknown": "Unknown of one of them",
 }
 _NOUNS = {"devicetree": "devicetree", "uefi-fw": "firmware"}
 _KINDS = {kind.word: kind for kind in KINDS.values()}
 _VARIES = {"uki": "UKI", "host": "machine", "stub": "stub"}
+# As `git diff --word-diff` writes them.
+WORD_MARKS = {"equal": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
 # Facts that need no name.
 _PLAIN = ("data", "level", "source", "type", "why")
 _SHORT = 16
@@ -130,16 +132,18 @@ _SHORT = 16
 
 def render_diff(report: Json, target: Screen | None = None) -> str:
     """The value of `diff_json` as text."""
-    return render_blocks(_headline(report), report["equal"], _blocks(report), target)
+    return render_blocks(headline(report), report["equal"], blocks(report), target)
 
 
-def _headline(report: Json) -> str:
+def headline(report: Json) -> str:
+    """The answer in one line."""
     if report["equal"]:
         return "the two boots are equal" + (", as far as is known" if report["open"] else "")
     return f"different: {', '.join(_NAMES.get(part, part) for part in report['differing'])}"
 
 
-def _blocks(report: Json) -> Iterator[Block]:
+def blocks(report: Json) -> Iterator[Block]:
+    """What stands below it."""
     yield Block(None, [*_facts(report)], fixed=(0,))
     if report["outcome"]:
         rows = [(side.upper(), _outcome(report[side]["outcome"])) for side in "ab"]
@@ -159,7 +163,7 @@ def _blocks(report: Json) -> Iterator[Block]:
     for part in ("variables", "messages", "files", "memory", "fw_cfg", "unknown"):
         yield from _part(report, part)
     if report["open"]:
-        yield Block("Not known of either, and so not compared", [("-", text) for text in report["open"]], fixed=(0,))
+        yield Block("Unknown of both, and so not compared", [("-", text) for text in report["open"]], fixed=(0,))
 
 
 def _facts(report: Json) -> Iterator[tuple[str, str]]:
@@ -202,17 +206,15 @@ def _chosen(word: str, row: Json) -> Block:
 
 
 def _words(cmdline: Json) -> Block:
-    """As `git diff --word-diff` writes them."""
-    marks = {"equal": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
     rows = [(side.upper(), "(none)") for side in "ab" if cmdline[side] is None]
-    rows.append(("", " ".join(marks[run["change"]].format(run["text"] or " ") for run in cmdline["words"])))
+    rows.append(("", " ".join(WORD_MARKS[run["change"]].format(run["text"] or " ") for run in cmdline["words"])))
     return Block("Command line", rows, fixed=(0,))
 
 
 def _part(report: Json, part: str) -> Iterator[Block]:
     if report[part]:
         rows = [_row(row) for row in report[part]]
-        yield Block(_TITLES[part], rows, fixed=(0,))
+        yield Block(TITLES[part], rows, fixed=(0,))
 
 
 def _row(row: Json) -> tuple[str, ...]:

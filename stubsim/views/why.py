@@ -14,9 +14,9 @@ from stubsim.trace import Unknown
 from stubsim.views.chids import chids_json
 from stubsim.views.json import Json, model_json, of_kind, profile_json, uki_json, unknown_json
 from stubsim.views.terminal import Screen, render_blocks
-from stubsim.views.terminal_boot import Block
+from stubsim.views.terminal_boot import DOUBT, Block
 
-_GOOD = ("kernel-started", "firmware-update")
+GOOD = ("kernel-started", "firmware-update")
 
 
 def why_json(why: Why) -> Json:
@@ -137,34 +137,35 @@ def _chosen(found: Chosen | None, kind: int) -> Json | None:
 
 # --- as text ---------------------------------------------------------------------------------------------------------
 
-_WORDS = {kind.word: kind for kind in KINDS.values()}
-_NOUNS = {"devicetree": "devicetree", "uefi-fw": "firmware"}
-_UNKNOWN = "(see Not known)"
-_PANEL = "edid_panel"
+# By ukify's word for a kind of entry: the key of its string, and the section that leads to; what people call it.
+KEYS = {kind.word: (kind.string, kind.section) for kind in KINDS.values()}
+NOUNS = {"devicetree": "devicetree", "uefi-fw": "firmware"}
 
 
 def render_why(report: Json, target: Screen | None = None) -> str:
     """The value of `why_json` as text."""
-    return render_blocks(_headline(report), report["outcome"]["status"] in _GOOD, _blocks(report), target)
+    return render_blocks(headline(report), report["outcome"]["status"] in GOOD, blocks(report), target)
 
 
-def _headline(report: Json) -> str:
+def headline(report: Json) -> str:
+    """The answer in one line."""
     status, message = report["outcome"]["status"], report["outcome"]["message"]
-    failed = "" if status in _GOOD else f"the boot fails: {message or status}; "
+    failed = "" if status in GOOD else f"the boot fails: {message or status}; "
     return failed + "; ".join(_outcome(word, choice) for word, choice in report["choices"].items())
 
 
 def _outcome(word: str, choice: Json) -> str:
-    noun, chosen = _NOUNS[word], choice["chosen"]
+    noun, chosen = NOUNS[word], choice["chosen"]
     if not choice["offered"]:
         return f"the UKI offers no {noun}"
-    doubt = f" {_UNKNOWN}" if choice["undecided"] else ""
+    doubt = DOUBT if choice["undecided"] else ""
     if chosen is None:
         return f"no {noun} is chosen{doubt}"
-    return f"{noun} {chosen[_WORDS[word].string]} is chosen{doubt}"
+    return f"{noun} {chosen[KEYS[word][0]]} is chosen{doubt}"
 
 
-def _blocks(report: Json) -> Iterator[Block]:
+def blocks(report: Json) -> Iterator[Block]:
+    """What stands below it."""
     yield Block(None, [*_facts(report)], fixed=(0,))
     yield _hashed(report)
     yield _order(report)
@@ -175,12 +176,12 @@ def _blocks(report: Json) -> Iterator[Block]:
         yield _others(report)
     notes = [("-", f"{row['what']}: {row['why']}") for row in report["unknown"]]
     notes += [
-        ("-", f"{', '.join(map(_plain, choice['undecided']))}: the choice of the {_NOUNS[word]} depends on it")
+        ("-", f"{', '.join(map(_plain, choice['undecided']))}: the choice of the {NOUNS[word]} depends on it")
         for word, choice in report["choices"].items()
         if choice["undecided"]
     ]
     if notes:
-        yield Block("Not known", notes, fixed=(0,))
+        yield Block("Unknown", notes, fixed=(0,))
 
 
 def _plain(field: str) -> str:
@@ -202,19 +203,21 @@ def _facts(report: Json) -> Iterator[tuple[str, str]]:
 def _hashed(report: Json) -> Block:
     """The strings that the stub makes the CHIDs it looks up of."""
     wanted = {part["field"] for row in report["chids"] if row["priority"] is not None for part in row["parts"]}
-    rows = [(_plain(row["field"]), _string(row)) for row in report["strings"] if row["field"] in wanted]
+    rows = [(_plain(row["field"]), hashed_text(row)) for row in report["strings"] if row["field"] in wanted]
     return Block("The machine, as the stub hashes it", rows, fixed=(0,))
 
 
-def _string(row: Json) -> str:
+def hashed_text(row: Json) -> str:
+    """A field of the machine, and what was stripped of it."""
     if row["unknown"]:
         return "not known"
     if row["hashed"] is None:
         return "absent"
     hashed = f'"{row["hashed"]}"'
-    if row["raw"] == row["hashed"] or row["field"] == _PANEL:
-        return hashed
-    return f"{hashed} (missing)" if row["raw"] is None else f'{hashed}, stripped of "{row["raw"]}"'
+    if row["raw"] is None:
+        # Numbers and the panel id are no strings of the table.
+        return hashed if row["hashed"] else f"{hashed} (missing)"
+    return hashed if row["raw"] == row["hashed"] else f'{hashed}, stripped of "{row["raw"]}"'
 
 
 def _order(report: Json) -> Block:
@@ -242,32 +245,36 @@ def _found(word: str, lookup: Json, type_: int) -> str:
     if not entries:
         return ""
     numbers = ", ".join(str(match["entry"]) for match in entries)
-    where = "" if lookup["profile"] is None else f" of profile {lookup['profile']}"
     winner = lookup["winner"]
     won = " (found first)" if winner is not None and winner["chid_type"] == type_ else ""
-    return f"{word} {numbers}{where}{won}"
+    return f"{word} {numbers}{owner(lookup)}{won}"
 
 
 def _choice_blocks(word: str, choice: Json) -> Iterator[Block]:
-    kind = _WORDS[word]
-    rows = [row for lookup in choice["lookups"] for row in _lookup_rows(word, lookup)]
+    key, name = KEYS[word]
+    rows = [row for lookup in choice["lookups"] for row in lookup_rows(word, lookup)]
     if choice["chosen"] is None or not any(lookup["winner"] for lookup in choice["lookups"]):
         rows.insert(0, ("because", choice["reason"]))
     rows += [("so", text) for text in choice["meaning"]]
-    yield Block(f"{kind.section}: {_outcome(word, choice)}", rows, fixed=(0,))
+    yield Block(f"{name}: {_outcome(word, choice)}", rows, fixed=(0,))
     if choice["sections"]:
-        sections = [_blob_row(row, kind.string) for row in choice["sections"]]
-        yield Block(f"{kind.section} sections", sections, fixed=(0, 1))
+        sections = [_blob_row(row, key) for row in choice["sections"]]
+        yield Block(f"{name} sections", sections, fixed=(0, 1))
     for lookup in choice["lookups"]:
-        misses = _misses(lookup, kind.string)
-        if misses:
-            where = "" if lookup["profile"] is None else f" of profile {lookup['profile']}"
-            yield Block(f"Other {word} entries of .hwids{where}", misses, fixed=(0,))
+        others = misses(lookup, key)
+        if others:
+            yield Block(f"Other {word} entries of .hwids{owner(lookup)}", others, fixed=(0,))
 
 
-def _lookup_rows(word: str, lookup: Json) -> Iterator[tuple[str, str]]:
-    key = _WORDS[word].string
-    where = f"section {lookup['section']}" + ("" if lookup["profile"] is None else f", profile {lookup['profile']}")
+def owner(row: Json) -> str:
+    """Of a look-up or section, whose it is; nothing for the base's."""
+    return "" if row["profile"] is None else f" of profile {row['profile']}"
+
+
+def lookup_rows(word: str, lookup: Json) -> Iterator[tuple[str, str]]:
+    """What one look-up found, or why it was not made."""
+    key = KEYS[word][0]
+    where = f"section {lookup['section']}{owner(lookup)}"
     count = lookup["entries"]
     yield ".hwids", f"{where}: {count} {word} {'entry' if count == 1 else 'entries'}"
     if lookup["prevented"] is not None:
@@ -294,12 +301,11 @@ def _match(match: Json, key: str) -> str:
 
 def _blob_row(row: Json, key: str) -> tuple[str, ...]:
     strings = row[key] if isinstance(row[key], list) else [row[key]]
-    where = "" if row["profile"] is None else f" of profile {row['profile']}"
     text = ", ".join(text for text in strings if text is not None)
-    return row["verdict"], f"{row['section']}{where}", text, row["why"]
+    return row["verdict"], f"{row['section']}{owner(row)}", text, row["why"]
 
 
-def _misses(lookup: Json, key: str) -> list[tuple[str, ...]]:
+def misses(lookup: Json, key: str) -> list[tuple[str, ...]]:
     """By device: the entries of which something is known one by one, the others counted."""
     devices: dict[tuple[object, object], list[Json]] = {}
     for miss in lookup["misses"]:
@@ -309,14 +315,16 @@ def _misses(lookup: Json, key: str) -> list[tuple[str, ...]]:
         matched[match["name"], match[key]] = matched.get((match["name"], match[key]), 0) + 1
     rows: list[tuple[str, ...]] = []
     for (name, string), misses in devices.items():
-        rows += [(f"entry {miss['entry']}", f"{miss['chid']}: {miss['known']}") for miss in misses if miss["known"]]
+        label = "without name" if name is None else f'"{name}"'
+        device = f"{label}, {f'no {key}' if string is None else string}"
+        rows += [
+            (f"entry {miss['entry']}", f"{device}: {miss['chid']}, {miss['known']}") for miss in misses if miss["known"]
+        ]
         silent = [miss["entry"] for miss in misses if not miss["known"]]
         if silent:
             others = matched.get((name, string), 0)
             more = f"; {others} more of the same device are this machine's" if others else ""
             count = f"{len(silent)} {'entry' if len(silent) == 1 else 'entries'}"
-            label = "without name" if name is None else f'"{name}"'
-            device = f"{label}, {f'no {key}' if string is None else string}"
             rows.append((count, f"{device}: nothing in common is known{more}"))
     return rows
 
@@ -337,7 +345,7 @@ def _answer(report: Json, row: Json) -> str:
     if row["failed"] is not None:
         return f"the boot fails: {row['failed']}"
     found = [
-        f"{_NOUNS[word]} {chosen[_WORDS[word].string]}" if chosen else f"no {_NOUNS[word]}"
+        f"{NOUNS[word]} {chosen[KEYS[word][0]]}" if chosen else f"no {NOUNS[word]}"
         for word, chosen in row["chosen"].items()
         if report["choices"][word]["offered"]
     ]

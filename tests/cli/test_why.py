@@ -117,5 +117,5 @@ def test_what_is_not_known_is_said(tmp_path: Path):
     assert strings["product_sku"] == {"field": "product_sku", "raw": None, "hashed": None, "unknown": True}
     assert {row["type"] for row in report["chids"] if row["unknown"]} == {0, 3, 4, 6, 7, 17}
     text = " ".join(invoke("why", image, "--smbios", host).out.split())
-    assert "no firmware is chosen (see Not known)" in text
+    assert "no firmware is chosen (see Unknown)" in text
     assert "- devicetree, product sku: the choice of the devicetree depends on it" in text
