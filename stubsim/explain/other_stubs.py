@@ -40,7 +40,7 @@ class OtherStub(NamedTuple):
 
 def other_stubs(boot: Boot, start: Start) -> tuple[OtherStub, ...]:
     """One for each known stub, the boot's own included, oldest first; none where the firmware starts no stub."""
-    own = _run(boot, start, boot.model)
+    own = boot.sections or _run(boot, start, boot.model)
     if boot.sections is None and not isinstance(own, str):
         return ()
     return tuple(_other(boot, start, MODELS[id_], own) for id_ in MODEL_IDS)

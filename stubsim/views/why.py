@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from stubsim.explain.lookup import Candidate, Lookup, wildcard
@@ -140,6 +141,8 @@ def _chosen(found: Chosen | None, kind: int) -> Json | None:
 # By ukify's word for a kind of entry: the key of its string, and the section that leads to; what people call it.
 KEYS = {kind.word: (kind.string, kind.section) for kind in KINDS.values()}
 NOUNS = {"devicetree": "devicetree", "uefi-fw": "firmware"}
+# So many devices that have nothing to do with the machine are named one by one.
+_MOST_STRANGERS = 4
 
 
 def render_why(report: Json, target: Screen | None = None) -> str:
@@ -293,9 +296,7 @@ def lookup_rows(word: str, lookup: Json) -> Iterator[tuple[str, str]]:
 
 
 def _match(match: Json, key: str) -> str:
-    name = "without name" if match["name"] is None else f'"{match["name"]}"'
-    string = f"no {key}" if match[key] is None else match[key]
-    text = f"entry {match['entry']}, {name}, {string}: by CHID type {match['chid_type']}"
+    text = f"entry {match['entry']}, {_device(match['name'], match[key], key)}: by CHID type {match['chid_type']}"
     return text if match["wildcard"] is None else f"{text} ({match['wildcard']})"
 
 
@@ -306,27 +307,38 @@ def _blob_row(row: Json, key: str) -> tuple[str, ...]:
 
 
 def misses(lookup: Json, key: str) -> list[tuple[str, ...]]:
-    """By device: the entries of which something is known one by one, the others counted."""
-    devices: dict[tuple[object, object], list[Json]] = {}
+    """The entries of which something is known one by one; the others counted by device, strangers all together."""
+    devices: dict[tuple[str | None, str | None], list[Json]] = {}
     for miss in lookup["misses"]:
         devices.setdefault((miss["name"], miss[key]), []).append(miss)
-    matched: dict[tuple[object, object], int] = {}
-    for match in lookup["matches"]:
-        matched[match["name"], match[key]] = matched.get((match["name"], match[key]), 0) + 1
-    rows: list[tuple[str, ...]] = []
-    for (name, string), misses in devices.items():
-        label = "without name" if name is None else f'"{name}"'
-        device = f"{label}, {f'no {key}' if string is None else string}"
-        rows += [
-            (f"entry {miss['entry']}", f"{device}: {miss['chid']}, {miss['known']}") for miss in misses if miss["known"]
-        ]
-        silent = [miss["entry"] for miss in misses if not miss["known"]]
-        if silent:
-            others = matched.get((name, string), 0)
-            more = f"; {others} more of the same device are this machine's" if others else ""
-            count = f"{len(silent)} {'entry' if len(silent) == 1 else 'entries'}"
-            rows.append((count, f"{device}: nothing in common is known{more}"))
-    return rows
+    own = Counter((match["name"], match[key]) for match in lookup["matches"])
+    known: list[tuple[str, ...]] = []
+    counted: list[tuple[str, ...]] = []
+    strangers: list[tuple[str, ...]] = []
+    strange = 0
+    for device, rows in devices.items():
+        label = _device(*device, key)
+        told = [row for row in rows if row["known"]]
+        known += [(f"entry {row['entry']}", f"{label}: {row['chid']}, {row['known']}") for row in told]
+        silent = len(rows) - len(told)
+        if silent and (told or own[device]):
+            more = f"; {own[device]} more of the device are this machine's" if own[device] else ""
+            counted.append((_entries(silent), f"{label}: nothing in common is known{more}"))
+        elif silent:
+            strangers.append((_entries(silent), f"{label}: nothing in common is known"))
+            strange += silent
+    if len(strangers) > _MOST_STRANGERS:
+        strangers = [(_entries(strange), f"of {len(strangers)} other devices: nothing in common is known")]
+    return known + counted + strangers
+
+
+def _entries(count: int) -> str:
+    return f"{count} {'entry' if count == 1 else 'entries'}"
+
+
+def _device(name: str | None, string: str | None, key: str) -> str:
+    label = "without name" if name is None else f'"{name}"'
+    return f"{label}, {f'no {key}' if string is None else string}"
 
 
 def _others(report: Json) -> Block:

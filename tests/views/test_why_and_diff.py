@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -90,6 +91,42 @@ def test_hostile_texts_stay_texts(target: Screen):
         assert (text != plain) == target.colour
         assert all(line.isprintable() for line in plain.split("\n"))
         assert r"\x1b[31m" in "".join(plain.split())
+
+
+@pytest.mark.parametrize("strangers", [4, 5])
+def test_devices_of_which_nothing_is_known_are_counted(strangers: int):
+    rows = [(hwids.DEVICETREE, UUID(int=number), f"n{number // 2}", "c") for number in range(2, 2 + 2 * strangers)]
+    rows += [(hwids.DEVICETREE, own_chid(kind), "own", "c") for kind in (9, 14)]
+    rows.append((hwids.DEVICETREE, UUID(int=1), "own", "c"))
+    data = make_uki(SectionSpec(".profile", b"ID=p\n"), SectionSpec(".hwids", hwids.build(rows)))
+    start = Start(profile=0)
+    host = hosts.from_json(make_host(), "host.json")
+    text = render_why(why_json(why(boot(uki.Uki(pe.open_bytes(data, "uki.efi")), host, start), start)), Screen(140))
+    told = text.partition("Other devicetree entries of .hwids of profile 0\n")[2].partition("\n\n")[0].splitlines()
+    assert "this machine's CHID of type 14, which no stub looks up" in told[0]
+    assert told[1].split() == [
+        "1",
+        "entry",
+        '"own",',
+        "c:",
+        "nothing",
+        "in",
+        "common",
+        "is",
+        "known;",
+        "1",
+        "more",
+        "of",
+        "the",
+        "device",
+        "are",
+        "this",
+        "machine's",
+    ]
+    if strangers == 4:
+        assert [line.split()[:2] for line in told[2:]] == [["2", "entries"]] * 4
+    else:
+        assert [line.strip() for line in told[2:]] == ["10 entries  of 5 other devices: nothing in common is known"]
 
 
 def test_many_entries_are_cut_in_the_text_only():
