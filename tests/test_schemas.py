@@ -413,6 +413,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "sections": [{"name": ".splash", "a": {"size": 1, "sha256": SHA256}, "b": None}],
         "initrd": [{"name": "boot-secret", "a": {"size": 1, "sha256": None}, "b": None}],
         "devicetree": [],
+        "rtmrs": [{"name": "RTMR 2", "a": {"sha384": "0f" * 48}, "b": {"sha384": "f0" * 48}}],
         "variables": [{"name": "StubInfo", "a": {"attributes": 6, "data": "00"}, "b": None}],
         "messages": [{"name": "m", "a": None, "b": {"level": "error"}}],
         "files": [],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from stubsim import hosts, uki
-from stubsim.boot import Boot, Start, boot
+from stubsim.boot import boot
 from stubsim.cli import output, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff import diff
@@ -18,6 +18,7 @@ _OPTIONS = {
     "load_options": "--load-options", "shell": "--shell", "esp": "--esp", "path": "--path", "handover": "--handover",
 }  # fmt: skip
 _REPORTED = {"smbios": "host"}
+_STARTED = tuple(name for name in _OPTIONS if name not in ("uki", "smbios"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     varies = _varies(arguments)
-    (a, first), (b, second) = (_booted(_side(arguments, index)) for index in (0, -1))
-    report = diff_json(diff((a, b), (first, second)), varies)
+    # Each file is read once: it may be a pipe.
+    images = [uki.load(path) for path in arguments.uki]
+    machines = [hosts.load(path) for path in arguments.smbios]
+    starts = [start.start(side, machines[0]) for side in _starts(arguments)]
+    a, b = (boot(images[place], machines[place], starts[place]) for place in (0, -1))
+    report = diff_json(diff((a, b), (starts[0], starts[-1])), varies)
     output.write_report(arguments, report, render_diff, _page)
     return 0 if report["equal"] else 1
 
@@ -59,13 +64,9 @@ def _varies(arguments: argparse.Namespace) -> list[str]:
     return varies
 
 
-def _side(arguments: argparse.Namespace, index: int) -> argparse.Namespace:
-    """The arguments of one of the boots."""
-    own = {name: values[index] for name in _OPTIONS if (values := getattr(arguments, name))}
-    return argparse.Namespace(**vars(arguments) | dict.fromkeys(_OPTIONS) | own)
-
-
-def _booted(arguments: argparse.Namespace) -> tuple[Boot, Start]:
-    host = hosts.load(arguments.smbios)
-    started = start.start(arguments, host)
-    return boot(uki.load(arguments.uki), host, started), started
+def _starts(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """The arguments of each way of starting: one, unless an option of it was given twice."""
+    given = {name: getattr(arguments, name) or [None] for name in _STARTED}
+    count = max(map(len, given.values()))
+    sides = ({name: values[-1 if place else 0] for name, values in given.items()} for place in range(count))
+    return [argparse.Namespace(**vars(arguments) | side) for side in sides]

@@ -195,11 +195,18 @@ def _unknown(boot: Boot) -> Iterator[tuple[str, Facts]]:
             yield event.what, {"why": event.why}
 
 
+def _rtmrs(boot: Boot) -> Iterator[tuple[str, Facts]]:
+    """The registers of a TDX guest."""
+    for index, value in boot.rtmrs.items():
+        yield f"RTMR {index}", {"sha384": value.hex()}
+
+
 PARTS: dict[str, Callable[[Boot], Rows]] = {
     "outcome": _outcome,
     "sections": _sections,
     "initrd": _initrd,
     "devicetree": _devicetree,
+    "rtmrs": _rtmrs,
     "variables": _variables,
     "messages": _messages,
     "files": _files,
@@ -209,8 +216,8 @@ PARTS: dict[str, Callable[[Boot], Rows]] = {
 }
 # These, and what is compared in a way of its own, in the order of the boot.
 ORDER = (
-    "outcome", "selection", "sections", "cmdline", "initrd", "devicetree", "measurements", "variables", "messages",
-    "files", "memory", "fw_cfg", "unknown",
+    "outcome", "selection", "sections", "cmdline", "initrd", "devicetree", "measurements", "rtmrs", "variables",
+    "messages", "files", "memory", "fw_cfg", "unknown",
 )  # fmt: skip
 
 
@@ -251,18 +258,20 @@ def _common(a: Sequence[object], b: Sequence[object]) -> int:
 
 
 def _registers(a: Boot, b: Boot) -> Iterator[Register]:
-    """Each PCR by itself; digests are compared in the banks that both have."""
+    """Each PCR by itself; digests are compared by the algorithms that both have."""
     measured = [[event for event in boot.trace if isinstance(event, Measured)] for boot in (a, b)]
     banks = [bank for bank in a.pcrs if bank in b.pcrs]
+    ours, theirs = (events[0].digests if events else {} for events in measured)
+    algorithms = [name for name in ours if name in theirs]
     for pcr in sorted({event.pcr for events in measured for event in events}):
         first, second = ([event for event in events if event.pcr == pcr] for events in measured)
-        keys = [[_key(event, banks) for event in events] for events in (first, second)]
+        keys = [[_key(event, algorithms) for event in events] for events in (first, second)]
         place = _common(*keys)
         if place == len(first) == len(second):
             continue
-        ours, theirs = (events[place] if place < len(events) else None for events in (first, second))
+        one, other = (events[place] if place < len(events) else None for events in (first, second))
         values = {bank: (a.pcrs[bank].get(pcr), b.pcrs[bank].get(pcr)) for bank in banks}
-        yield Register(pcr, place, _what(ours, theirs), ours, theirs, values)
+        yield Register(pcr, place, _what(one, other), one, other, values)
 
 
 def _what(a: Measured | None, b: Measured | None) -> str:
@@ -281,5 +290,5 @@ def _described(event: Measured | None) -> str:
     return event.description if event.pcr == PCR_KERNEL_IMAGE or event.tag is not None else repr(event.description)
 
 
-def _key(event: Measured, banks: list[str]) -> tuple[object, ...]:
-    return event.type, event.tag, event.description, *(event.digests.get(bank) for bank in banks)
+def _key(event: Measured, algorithms: list[str]) -> tuple[object, ...]:
+    return event.type, event.tag, event.description, *(event.digests[name] for name in algorithms)

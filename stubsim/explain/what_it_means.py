@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stubsim.boot import Boot
 from stubsim.explain.selection import KINDS
 from stubsim.formats import hwids
+from stubsim.stub.context import STATUS
 from stubsim.trace import Log
 
 MISS = "HWID matching failed, no DT blob will be selected"
@@ -85,9 +86,8 @@ def _missed(boot: Boot) -> bool:
 
 
 def _worth(boot: Boot, start: str, text: str) -> str:
-    assert boot.sections is not None
-    if boot.sections.hwids_error is not None and text.startswith(f"{start}: "):
+    if text not in (f"{start}.", f"{start}: {STATUS['EFI_NOT_FOUND']}"):
         return "an error, the table is refused as a whole and no machine is matched by it"
-    if start == MISS and boot.model.reports_no_match_as_error:
+    if boot.model.reports_no_match_as_error:
         return f"shown as an error, but stub {boot.model.id} says so of every machine that is in no devicetree entry"
     return "no error, no entry is for this machine"

@@ -113,6 +113,7 @@ TITLES = {
     "sections": "Sections the stub works with",
     "initrd": "Initrd",
     "devicetree": "Devicetree of the kernel",
+    "rtmrs": "RTMR values",
     "variables": "EFI variables",
     "messages": "Messages of the stub",
     "files": "Files written on the partition",
@@ -160,7 +161,7 @@ def blocks(report: Json) -> Iterator[Block]:
         yield from _part(report, part)
     for row in report["measurements"]:
         yield _measured(row)
-    for part in ("variables", "messages", "files", "memory", "fw_cfg", "unknown"):
+    for part in ("rtmrs", "variables", "messages", "files", "memory", "fw_cfg", "unknown"):
         yield from _part(report, part)
     if report["open"]:
         yield Block("Unknown of both, and so not compared", [("-", text) for text in report["open"]], fixed=(0,))
@@ -170,7 +171,7 @@ def _facts(report: Json) -> Iterator[tuple[str, str]]:
     for side in "ab":
         row = report[side]
         stub = row["model"]["id"] + ("" if row["model"]["verified"] else ", not verified by recorded boots")
-        yield side.upper(), f"{row['uki']['path']} on {row['host'] or 'the host'}, stub {stub}"
+        yield side.upper(), f"{row['uki']['path']} on {row['host'] or 'the machine'}, stub {stub}"
     yield "other in B", ", ".join(_VARIES.get(name, name) for name in report["varies"])
 
 
@@ -233,7 +234,7 @@ def _fact(key: str, value: object) -> str:
 def _value(key: str, value: object) -> str:
     if value is None:
         return "not known"
-    if key == "sha256":
+    if key in ("sha256", "sha384"):
         return f"{str(value)[:_SHORT]}..."
     if key == "data":
         return _text(bytes.fromhex(str(value)))

@@ -130,6 +130,13 @@ def test_boots_that_fail(tmp_path: Path, image: Path, host: Path):
     assert result.err == ""
 
 
+def test_a_warning_is_given_once(tmp_path: Path, image: Path, host: Path):
+    result = invoke("diff", image, image, "--smbios", host, "--esp", tmp_path / "missing")
+    assert (result.status, len(result.lines)) == (0, 1)
+    result = invoke("diff", image, "--smbios", host, "--esp", tmp_path / "missing", "--esp", tmp_path / "no")
+    assert (result.status, len(result.lines)) == (0, 2)
+
+
 def test_wrong_calls(image: Path, host: Path):
     for words, text in (
         ([image, "--smbios", host], "nothing to compare"),

@@ -163,6 +163,17 @@ def test_registers_are_compared_in_the_banks_of_both():
     assert isinstance(register.b, Measured)
 
 
+def test_a_tdx_guest_without_a_tpm():
+    host = HOST._replace(confidential="tdx")
+    found = compared((PLAIN, image(SectionSpec(".uname", b"6.1"))), host)
+    (register,) = found.registers
+    assert (register.pcr, register.what, register.values) == (11, "only B measures .uname", {})
+    assert [change.name for change in found.changes["rtmrs"]] == ["RTMR 2"]
+    assert compared(CHOICE, host).differing == ()
+    (content,) = compared((image(SectionSpec(".uname", b"6.1")), image(SectionSpec(".uname", b"6.2"))), host).registers
+    assert content.what == "another content of .uname"
+
+
 def test_a_profile_is_called_one():
     built = image(SectionSpec(".profile", b"ID=a\n"), SectionSpec(".profile", b"ID=b\n"))
     registers = {row.pcr: row for row in compared(built, TPM, {"profile": 0}, {"profile": 1}).registers}

@@ -325,6 +325,17 @@ def test_what_a_refused_table_means():
     assert 'Unsupported": an error, the table is refused as a whole and no machine is matched by it' in text
 
 
+def test_a_miss_in_a_profile_beside_a_refused_table_in_the_base():
+    """Each table has a message of its own, and only one of them is an error."""
+    refused = SectionSpec(".hwids", b"\x1c\0\0\x30" + bytes(60))
+    own = SectionSpec(".hwids", hwids.build([(DT, OTHER, "n", "a")]))
+    data = samples.uki(refused, devicetree("a"), SectionSpec(".profile", b"ID=p\n"), own)
+    host = HOST._replace(oem_strings=(b"io.systemd.boot.loglevel=debug",))
+    text = meaning(Uki(pe.open_bytes(data, "uki.efi")), host, profile=0)
+    assert 'selected: Unsupported": an error' in text
+    assert 'selected: Not found": no error' in text
+
+
 def test_what_a_firmware_means():
     image = made([(FW, OWN[3], "fw")], firmware("fw"))
     assert meaning(image, kind=FW).startswith("it is measured into PCR 11, ")
