@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     # Each file is read once: it may be a pipe.
     images = [uki.load(path) for path in arguments.uki]
     machines = [hosts.load(path) for path in arguments.smbios]
-    starts = [start.start(side, machines[0]) for side in _starts(arguments)]
+    secure = next((machine for machine in machines if machine.secure_boot), machines[0])
+    starts = [start.start(side, secure) for side in _starts(arguments)]
     a, b = (boot(images[place], machines[place], starts[place]) for place in (0, -1))
     report = diff_json(diff((a, b), (starts[0], starts[-1])), varies)
     output.write_report(arguments, report, render_diff, _page)
