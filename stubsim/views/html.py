@@ -29,8 +29,8 @@ from hashlib import sha256
 from xml.etree.ElementTree import Element
 
 from stubsim.version import __version__
-from stubsim.views.html_style import CSS
 from stubsim.views.markup import Child, element, extend, style, to_html
+from stubsim.views.style import PAGE
 from stubsim.views.terminal_boot import DOUBT, Block
 
 Cell = Child | tuple[Child, ...]
@@ -55,7 +55,7 @@ def page(title: str, head: Element, sections: Sequence[Element]) -> str:
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("meta", name="color-scheme", content="light dark"),
             element("title", title),
-            style(CSS),
+            style(PAGE),
         ),
         element(
             "body",

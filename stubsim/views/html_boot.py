@@ -132,11 +132,13 @@ def _id_text(boot: Boot, field: str, text: str | None) -> Cell:
 
 
 def _id_row(boot: Boot, row: Json) -> tuple[Cell, ...]:
-    made_of = ", ".join(_words(part["field"]) for part in row["parts"])
-    if row["chid"]:
-        return str(row["type"]), element("code", row["chid"], class_="nowrap"), made_of
-    mark = badge("absent") if row["type"] in boot.chids else badge("not known", "warn")
-    return str(row["type"]), (mark, f" {row['absent']}"), made_of
+    kind, own = row["type"], row["chid"]
+    shown: Cell = element("code", own, class_="nowrap")
+    if own is None and kind not in boot.chids:
+        shown = (badge("not known", "warn"), f" {row['absent']}")
+    elif own is None:
+        shown = (badge("absent"), " all zeros to the stub" if kind in boot.model.chid_priority else f" {row['absent']}")
+    return str(kind), shown, ", ".join(_words(part["field"]) for part in row["parts"])
 
 
 def _uki(boot: Boot, report: Json) -> Element:

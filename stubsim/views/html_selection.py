@@ -76,7 +76,7 @@ def _steps(boot: Boot, kind: int, part: Part, chosen: pe.Section | None) -> list
         return [node("There is no .hwids, so none of its sections is used.", tone="calm")] if candidates else []
     refused = part.table.refused.get(boot.model.id)
     if refused is not None:
-        return [node(".hwids is ", badge("refused as a whole", "bad"), f": {refused}", tone="bad")]
+        return [node(badge("refused as a whole", "bad"), f" {refused}", tone="bad")]
     entries = [entry for entry in part.table.entries if entry.type == kind]
     steps, winner = _lookup(boot, entries)
     count = f"{len(entries)} {word} {'entry' if len(entries) == 1 else 'entries'}"
@@ -85,7 +85,7 @@ def _steps(boot: Boot, kind: int, part: Part, chosen: pe.Section | None) -> list
     if winner is None:
         return [looked_up, node("No entry matches.", tone="calm")]
     if winner.string is None:
-        return [looked_up, node(f"The entry names no {key}, so no section is chosen.", tone="warn")]
+        return [looked_up, node(f"The entry names no {key} that can be read, so no section is chosen.", tone="warn")]
     wanted = (f"the {key} ", code(winner.string))
     return [looked_up, _sections(name, wanted, candidates, chosen, winner.string)]
 
@@ -150,9 +150,10 @@ def _sections(
     name: str, wanted: tuple[Child, ...], candidates: list[_Candidate], chosen: pe.Section | None, string: str | None
 ) -> Element:
     """The sections that were to choose from; ``string`` is what one must have, None where that is not known here."""
-    below = [_candidate(row, chosen, string) for row in candidates[:_MOST]]
-    if len(candidates) > _MOST:
-        below.append(node(f"and {len(candidates) - _MOST} more", tone="calm"))
+    listed = candidates[:_MOST] + [row for row in candidates[_MOST:] if row.section is chosen]
+    below = [_candidate(row, chosen, string) for row in listed]
+    if len(candidates) > len(listed):
+        below.append(node(f"and {len(candidates) - len(listed)} more", tone="calm"))
     if not candidates:
         below.append(node("There is none in this part.", tone="calm"))
     return node(f"The first {name} section with ", *wanted, " is used:", below=below)

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 from stubsim.trace import Staged
 from stubsim.views.markup import SVG_NAMESPACE, element, extend, style, to_xml
+from stubsim.views.style import MEMORY_MAP
 from stubsim.views.units import gpa_range, size
 
 _PAGE = 4096
@@ -45,35 +46,6 @@ _COLOURS = {
     "EfiRuntimeServicesData": "runtime",
 }
 _GROUNDS = {"ram": "RAM", "rom": "BIOS region", "none": "no RAM"}
-
-_CSS = """
-.memory-map { --paper: #ffffff; --ink: #1b2330; --muted: #566072; --rule: #8d97a8; --ram: #e9edf3; --rom: #f6e3cf;
-  --code: #d5e4fb; --code-edge: #2f6bc9; --data: #d4efdc; --data-edge: #23804a; --boot: #fbebc6; --boot-edge: #a86a05;
-  --runtime: #ecdcfa; --runtime-edge: #7a43b6; --plain: #ffffff; --plain-edge: #566072; background: #ffffff;
-  font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-@media (prefers-color-scheme: dark) {
-  .memory-map { --paper: #151a22; --ink: #e8ecf3; --muted: #a3aec0; --rule: #69748a; --ram: #252c38; --rom: #46331e;
-    --code: #1b3a66; --code-edge: #78a9f5; --data: #174630; --data-edge: #5fc98a; --boot: #4b3a10; --boot-edge: #e5b04a;
-    --runtime: #3e2a58; --runtime-edge: #bd93ee; --plain: #2e3643; --plain-edge: #a3aec0; background: #151a22; } }
-.memory-map .paper { fill: var(--paper); }
-.memory-map .ram { fill: var(--ram); }
-.memory-map .rom { fill: var(--rom); }
-.memory-map .outline { fill: none; stroke: var(--rule); }
-.memory-map .outline.none { stroke-dasharray: 4 3; }
-.memory-map .tear { fill: var(--paper); stroke: var(--rule); }
-.memory-map .tick { stroke: var(--rule); }
-.memory-map text { fill: var(--ink); font-size: 11px; }
-.memory-map .heading { font-size: 15px; font-weight: 600; }
-.memory-map .name { font-size: 13px; font-weight: 600; }
-.memory-map .gpa { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.memory-map .stretch, .memory-map .note, .memory-map .mark { fill: var(--muted); }
-.memory-map .code { fill: var(--code); stroke: var(--code-edge); }
-.memory-map .data { fill: var(--data); stroke: var(--data-edge); }
-.memory-map .boot { fill: var(--boot); stroke: var(--boot-edge); }
-.memory-map .runtime { fill: var(--runtime); stroke: var(--runtime-edge); }
-.memory-map .plain { fill: var(--plain); stroke: var(--plain-edge); }
-.memory-map .hatch { stroke: var(--ink); stroke-opacity: 0.5; }
-"""
 
 
 class _Band(NamedTuple):
@@ -139,7 +111,7 @@ def memory_map(
         "svg",
         element("title", title or "Memory map", id=f"{id}-title"),
         element("desc", _described(bands, ordered, shared), id=f"{id}-desc"),
-        style(_CSS),
+        style(MEMORY_MAP),
         _hatching(f"{id}-hatching") if shared else None,
         element("rect", class_="paper", width=width, height=_number(height), rx=6),
         xmlns=SVG_NAMESPACE,

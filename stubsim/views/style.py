@@ -1,6 +1,6 @@
-"""How the HTML pages look."""
+"""How pages and pictures look, by day and by night."""
 
-CSS = """
+PAGE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b2330; --muted: #566072; --rule: #d8dee8; --soft: #f3f5f9;
   --link: #1d5bb8; --good: #1a7140; --good-soft: #e3f4e9; --bad: #b3261e; --bad-soft: #fce8e6; --warn: #855300;
   --warn-soft: #fdf0d0; --calm: #475467; --calm-soft: #eaeef4; }
@@ -67,8 +67,8 @@ details { margin: 0.5rem 0; }
 summary { cursor: pointer; color: var(--link); }
 .tree, .tree ul { list-style: none; margin: 0; padding: 0; }
 .tree ul { margin-left: 0.2rem; padding-left: 1.1rem; border-left: 2px solid var(--rule); }
-.tree li > div { position: relative; padding: 0.15rem 0 0.15rem 1.25rem; overflow-wrap: anywhere; }
-.tree li > div::before { content: ""; position: absolute; left: 0; top: 0.65rem; width: 0.6rem; height: 0.6rem;
+.tree li > div { position: relative; padding: 0.15rem 0 0.15rem 1.25em; overflow-wrap: anywhere; }
+.tree li > div::before { content: ""; position: absolute; left: 0; top: 0.65em; width: 0.6em; height: 0.6em;
   border-radius: 50%; background: var(--rule); }
 .tree details { margin: 0; }
 .tree details .tree { margin-top: 0.25rem; }
@@ -77,7 +77,7 @@ summary { cursor: pointer; color: var(--link); }
 .tree li.warn > div::before { background: var(--warn); }
 .tree li.calm > div { color: var(--muted); }
 figure { margin: 0.5rem 0; overflow-x: auto; }
-figure svg { display: block; max-width: 100%; min-width: 26rem; height: auto; }
+figure svg { display: block; max-width: 100%; min-width: 20rem; height: auto; }
 figcaption { color: var(--muted); font-size: 0.875rem; }
 footer { border-top: 1px solid var(--rule); padding-top: 1rem; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
@@ -107,4 +107,34 @@ footer { border-top: 1px solid var(--rule); padding-top: 1rem; }
   section, figure, tr { break-inside: avoid; }
   main > section { break-inside: auto; }
   details::details-content { content-visibility: visible; block-size: auto; } }
+"""
+
+# A picture is also seen without a page around it, so it brings all it needs.
+MEMORY_MAP = """
+.memory-map { --paper: #ffffff; --ink: #1b2330; --muted: #566072; --rule: #8d97a8; --ram: #e9edf3; --rom: #f6e3cf;
+  --code: #d5e4fb; --code-edge: #2f6bc9; --data: #d4efdc; --data-edge: #23804a; --boot: #fbebc6; --boot-edge: #a86a05;
+  --runtime: #ecdcfa; --runtime-edge: #7a43b6; --plain: #ffffff; --plain-edge: #566072; background: #ffffff;
+  font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+@media (prefers-color-scheme: dark) {
+  .memory-map { --paper: #151a22; --ink: #e8ecf3; --muted: #a3aec0; --rule: #69748a; --ram: #252c38; --rom: #46331e;
+    --code: #1b3a66; --code-edge: #78a9f5; --data: #174630; --data-edge: #5fc98a; --boot: #4b3a10; --boot-edge: #e5b04a;
+    --runtime: #3e2a58; --runtime-edge: #bd93ee; --plain: #2e3643; --plain-edge: #a3aec0; background: #151a22; } }
+.memory-map .paper { fill: var(--paper); }
+.memory-map .ram { fill: var(--ram); }
+.memory-map .rom { fill: var(--rom); }
+.memory-map .outline { fill: none; stroke: var(--rule); }
+.memory-map .outline.none { stroke-dasharray: 4 3; }
+.memory-map .tear { fill: var(--paper); stroke: var(--rule); }
+.memory-map .tick { stroke: var(--rule); }
+.memory-map text { fill: var(--ink); font-size: 11px; }
+.memory-map .heading { font-size: 15px; font-weight: 600; }
+.memory-map .name { font-size: 13px; font-weight: 600; }
+.memory-map .gpa { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.memory-map .stretch, .memory-map .note, .memory-map .mark { fill: var(--muted); }
+.memory-map .code { fill: var(--code); stroke: var(--code-edge); }
+.memory-map .data { fill: var(--data); stroke: var(--data-edge); }
+.memory-map .boot { fill: var(--boot); stroke: var(--boot-edge); }
+.memory-map .runtime { fill: var(--runtime); stroke: var(--runtime-edge); }
+.memory-map .plain { fill: var(--plain); stroke: var(--plain-edge); }
+.memory-map .hatch { stroke: var(--ink); stroke-opacity: 0.5; }
 """
