@@ -235,6 +235,32 @@ BOOT: dict[str, Any] = {
     "unknown": [UNKNOWN],
     "next": None,
 }
+HWIDS_MATCH = {"entry": 0, "chid": GUID, "name": None, "fwid": "fw", "chid_type": 3, "wildcard": None}
+CHOICE = {
+    "offered": True,
+    "chosen": {"section": 1, "fwid": "fw"},
+    "reason": "because",
+    "undecided": ["edid_panel"],
+    "meaning": [],
+    "lookups": [
+        {
+            "section": 2,
+            "profile": None,
+            "entries": 2,
+            "prevented": None,
+            "winner": HWIDS_MATCH,
+            "runner_up": None,
+            "alternative": None,
+            "matches": [HWIDS_MATCH],
+            "misses": [{"entry": 1, "chid": GUID, "name": "n", "fwid": None, "known": None}],
+            "asides": [],
+        }
+    ],
+    "sections": [{"section": 1, "profile": 0, "fwid": "fw", "verdict": "chosen", "why": "the first"}],
+}
+SIDE = {"uki": UKI, "model": MODEL, "host": "h", "outcome": BOOT["outcome"], "profile": PROFILE, "assumed": []}
+ONE_SIDE = {"offered": True, "chosen": None, "winner": HWIDS_MATCH, "reason": "because", "undecided": []}
+SELECTION = {"same": True, "a": ONE_SIDE, "b": ONE_SIDE, "causes": []}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "boot": BOOT,
     "error": {
@@ -334,6 +360,68 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "pcrs": {"predicted": {"sha256": {"11": SHA256}}, "logged": {}},
         "assumed": [],
         "unknown": [],
+    },
+    "why": {
+        "schema": "stubsim/why/1",
+        "uki": UKI,
+        "model": MODEL,
+        "host": None,
+        "outcome": BOOT["outcome"],
+        "profile": None,
+        "strings": [{"field": "family", "raw": " 0F", "hashed": "F", "unknown": False}],
+        "chids": [{"type": 17, "priority": 1, "chid": None, "absent": "no EDID", "unknown": [], "parts": []}],
+        "choices": {"devicetree": CHOICE, "uefi-fw": CHOICE},
+        "other_stubs": [
+            {
+                "model": "257",
+                "basis": "recording",
+                "own": False,
+                "failed": None,
+                "chosen": {"devicetree": {"section": 1, "compatible": "a,b"}, "uefi-fw": None},
+                "same": False,
+                "reasons": {"devicetree": "because"},
+            }
+        ],
+        "assumed": [],
+        "unknown": [UNKNOWN],
+    },
+    "diff": {
+        "schema": "stubsim/diff/1",
+        "varies": ["host"],
+        "a": SIDE,
+        "b": SIDE,
+        "equal": False,
+        "differing": ["cmdline"],
+        "open": ["rng"],
+        "machine": {
+            "strings": [
+                {"field": "family", "a": {"hashed": "F", "unknown": False}, "b": {"hashed": None, "unknown": True}}
+            ],
+            "same_chids": [14],
+        },
+        "selection": {"devicetree": SELECTION, "uefi-fw": SELECTION},
+        "cmdline": {"a": None, "b": "x", "words": [{"change": "added", "text": "x"}]},
+        "measurements": [
+            {
+                "pcr": 12,
+                "index": 0,
+                "what": "only B measures 'x'",
+                "a": None,
+                "b": EVENT,
+                "values": {"sha256": {"a": None, "b": SHA256}},
+            }
+        ],
+        "outcome": [{"name": "outcome", "a": BOOT["outcome"], "b": BOOT["outcome"]}],
+        "sections": [{"name": ".splash", "a": {"size": 1, "sha256": SHA256}, "b": None}],
+        "initrd": [{"name": "boot-secret", "a": {"size": 1, "sha256": None}, "b": None}],
+        "devicetree": [],
+        "rtmrs": [{"name": "RTMR 2", "a": {"sha384": "0f" * 48}, "b": {"sha384": "f0" * 48}}],
+        "variables": [{"name": "StubInfo", "a": {"attributes": 6, "data": "00"}, "b": None}],
+        "messages": [{"name": "m", "a": None, "b": {"level": "error"}}],
+        "files": [],
+        "memory": [{"name": "uki", "a": None, "b": {"size": 1, "type": "EfiLoaderCode", "shared": False}}],
+        "fw_cfg": [],
+        "unknown": [{"name": "rng", "a": None, "b": {"why": "w"}}],
     },
 }
 

@@ -7,6 +7,8 @@ DESCRIPTION = "Tells what a Unified Kernel Image does on a machine before it boo
 # Command -> what `stubsim --help` says of it; the module in this package has the command's name.
 COMMANDS = {
     "boot": "boot a UKI on a machine: what is chosen, staged, measured and written",
+    "why": "why a UKI's firmware and devicetree are chosen on a machine, or why not",
+    "diff": "what differs between two UKIs, two machines or two stubs",
     "inspect": "what is in a UKI: sections, profiles, .hwids, .efifw, its stub",
     "chids": "a machine's hardware ids, each with its parts",
     "measure": "the PCR values a UKI leads to, by boot phase, on a machine or on any",

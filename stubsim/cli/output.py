@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from stubsim.views.terminal import Screen
 
 
-def write_report(arguments: argparse.Namespace, report: Json, render: Callable[[Json, Screen], str]) -> None:
-    """Write a report in the --format asked for: as JSON, or as the text that is made from the JSON."""
+def write_report(
+    arguments: argparse.Namespace,
+    report: Json,
+    render: Callable[[Json, Screen], str],
+    page: Callable[[Json], str] | None = None,
+) -> None:
+    """Write a report in the --format asked for: as JSON, or as the text or the HTML page made from the JSON."""
     if arguments.format == "json":
         from stubsim.views.json import dumps
 
         write(arguments.output, dumps(report))
+    elif arguments.format == "html" and page is not None:
+        write(arguments.output, page(report))
     else:
         from stubsim.views.terminal import screen
 

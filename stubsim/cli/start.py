@@ -15,24 +15,41 @@ from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.uki import Uki
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> None:
+    """The options; ``action`` is what argparse does with those that have a value, but for --db."""
     group = parser.add_argument_group("how the UKI was started")
-    group.add_argument("--esp", metavar="DIR", help="the tree of the partition it was started from")
+    group.add_argument("--esp", action=action, metavar="DIR", help="the tree of the partition it was started from")
     group.add_argument(
-        "--path", metavar="PATH", help=r"its path there, such as \EFI\Linux\x.efi (default: found in --esp by content)"
+        "--path",
+        action=action,
+        metavar="PATH",
+        help=r"its path there, such as \EFI\Linux\x.efi (default: found in --esp by content)",
     )
     options = group.add_mutually_exclusive_group()
-    options.add_argument("--load-options", metavar="FILE", help="load options, the raw bytes")
-    options.add_argument("--cmdline", metavar="TEXT", help="load options, as text")
-    options.add_argument("--shell", metavar="LINE", help="the line typed in the UEFI shell, program first")
-    group.add_argument("--from-memory", action="store_true", help="loaded from memory: no device and no path")
-    group.add_argument("--profile", metavar="N", type=_profile, help="ask for a profile, as @N in the load options")
-    group.add_argument(
-        "--memory", metavar="SIZE", type=_memory, help="RAM instead of the host file's: 512M, 8G, 1T, ..."
+    options.add_argument("--load-options", action=action, metavar="FILE", help="load options, the raw bytes")
+    options.add_argument("--cmdline", action=action, metavar="TEXT", help="load options, as text")
+    options.add_argument(
+        "--shell", action=action, metavar="LINE", help="the line typed in the UEFI shell, program first"
     )
-    group.add_argument("--stub", metavar="MODEL", help="take another stub than the UKI's own: 257, 262, next, ...")
+    group.add_argument("--from-memory", action="store_true", help="loaded from memory: no device and no path")
     group.add_argument(
-        "--handover", metavar="NAME", help="how a firmware is handed over: a name of `stubsim dialects`, or none"
+        "--profile", action=action, metavar="N", type=_profile, help="ask for a profile, as @N in the load options"
+    )
+    group.add_argument(
+        "--memory",
+        action=action,
+        metavar="SIZE",
+        type=_memory,
+        help="RAM instead of the host file's: 512M, 8G, 1T, ...",
+    )
+    group.add_argument(
+        "--stub", action=action, metavar="MODEL", help="take another stub than the UKI's own: 257, 262, next, ..."
+    )
+    group.add_argument(
+        "--handover",
+        action=action,
+        metavar="NAME",
+        help="how a firmware is handed over: a name of `stubsim dialects`, or none",
     )
     group.add_argument("--follow", action="store_true", help="boot again after a firmware update")
     group.add_argument(

@@ -29,21 +29,22 @@ def reasons(boot: Boot) -> tuple[str, ...]:
     if sections is None:
         return ()
     present = {section.name for section in boot.uki.image.sections}
-    return tuple(_reason(boot, kind) for kind, words in KINDS.items() if words.section in present)
+    return tuple(f"{words.section}: {reason(boot, kind)}" for kind, words in KINDS.items() if words.section in present)
 
 
-def _reason(boot: Boot, kind: int) -> str:
+def reason(boot: Boot, kind: int) -> str:
+    """Why this section, or none; for a boot that settled on sections."""
     assert boot.sections is not None
     word, _, name = KINDS[kind]
     section = boot.sections.section(name)
     match = boot.sections.matches.get(kind)
     if kind == hwids.DEVICETREE and boot.host.devicetree is not None:
         if section is not None:
-            return f"{name}: section {section.index} has the first compatible of the firmware's devicetree"
-        return f"{name}: the firmware's devicetree decides alone, and no section has its first compatible"
+            return f"section {section.index} has the first compatible of the firmware's devicetree"
+        return "the firmware's devicetree decides alone, and no section has its first compatible"
     if match is not None and section is not None:
-        return f"{name}: section {section.index} is the first for {_matched(match, word)}"
-    return f"{name}: {_why_none(boot, kind, match)}"
+        return f"section {section.index} is the first for {_matched(match, word)}"
+    return _why_none(boot, kind, match)
 
 
 def _why_none(boot: Boot, kind: int, match: Match | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-NAMES = ("boot", "chids", "dialects", "diff-log", "error", "host", "inspect", "measure")
+NAMES = ("boot", "chids", "dialects", "diff", "diff-log", "error", "host", "inspect", "measure", "why")
 
 
 def load(name: str) -> dict[str, Any]:

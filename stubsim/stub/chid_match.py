@@ -29,14 +29,18 @@ def machine_chids(host: Host) -> dict[int, UUID | None]:
     Types that depend on what the host file calls unknown are left out.
     """
     panel = None if host.edid is None else edid.panel_id(host.edid)
-    known = {kind: own for kind, own in chid.chids(host.fields, panel).items() if not _unknown(host, kind)}
+    known = {kind: own for kind, own in chid.chids(host.fields, panel).items() if not unknown_fields(host, kind)}
     return {kind: known[kind] for kind in sorted(known)}
 
 
-def _unknown(host: Host, kind: int) -> bool:
-    if host.unknown & {"smbios", "smbios_table"} or ("edid" in host.unknown and "edid_panel" in chid.PARTS[kind]):
-        return True
-    return any(f"smbios.{field}" in host.unknown for field in chid.PARTS[kind])
+def unknown_fields(host: Host, kind: int) -> tuple[str, ...]:
+    """Those parts of a CHID type that the host file calls unknown."""
+    return tuple(field for field in chid.PARTS[kind] if not host.unknown.isdisjoint(_keys(field)))
+
+
+def _keys(field: str) -> tuple[str, ...]:
+    """The keys of a host file under which a part would be called unknown."""
+    return ("edid",) if field == "edid_panel" else ("smbios", "smbios_table", f"smbios.{field}")
 
 
 def chid_match(context: Context, data: memoryview, wanted: int) -> tuple[Match | None, str | None]:

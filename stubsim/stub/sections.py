@@ -46,12 +46,12 @@ def find_sections(context: Context, profile: int) -> Sections:
     if profile != UINT_MAX and context.model.takes_profiles:
         if profile < len(uki.profiles):
             own = locate_sections(context, uki, uki.profiles[profile].sections)
-            sections = Sections(
-                uki,
-                sections.found | own.found,
-                {kind: own.matches.get(kind) or match for kind, match in sections.matches.items()},
-                own.hwids_error or sections.hwids_error,
-            )
+            # A match without a section in the profile leaves the base's choice, and then it did not lead to it.
+            led = {
+                kind: match if match is not None and name not in own.found else own.matches[kind]
+                for (kind, match), name in zip(sections.matches.items(), (".dtbauto", ".efifw"), strict=True)
+            }
+            sections = Sections(uki, sections.found | own.found, led, own.hwids_error or sections.hwids_error)
         elif profile != 0:
             # Profile 0 is implied where the image has no .profile at all.
             raise context.fail("Unable to locate embedded per-profile PE sections: Not found", "EFI_NOT_FOUND")

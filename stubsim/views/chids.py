@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stubsim import chid
 from stubsim.formats import edid
 from stubsim.hosts import Host
+from stubsim.stub.chid_match import unknown_fields
 from stubsim.views.terminal import Screen, clean, rendered
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def chids_json(host: Host, view: str = "stub") -> Json:
 
 
 def _row(host: Host, row: chid.Chid) -> Json:
-    unknown = [field for field, _ in row.parts if _is_unknown(host, field)]
+    unknown = unknown_fields(host, row.type)
     absent = None
     if unknown:
         absent = f"the host file says that it is not known: {', '.join(unknown)}"
@@ -42,11 +43,6 @@ def _row(host: Host, row: chid.Chid) -> Json:
         "matched_by_stub": row.type in chid.PRIORITY,
         "priority": chid.PRIORITY.index(row.type) + 1 if row.type in chid.PRIORITY else None,
     }
-
-
-def _is_unknown(host: Host, field: str) -> bool:
-    names = ("edid",) if field == "edid_panel" else ("smbios", "smbios_table", f"smbios.{field}")
-    return any(name in host.unknown for name in names)
 
 
 def _why_missing(host: Host, field: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +22,7 @@ _WIDTHS = (60, 500)
 _MOST_ROWS = 64
 _LONGEST_TEXT = 4096
 _GOOD = ("kernel-started", "firmware-update")
-_STYLES = {"error": "red", "warning": "yellow"}
+_STYLES = {"error": "red", "warning": "yellow", "chosen": "green", "bad": "red", "added": "green", "removed": "red"}
 
 
 class Screen(NamedTuple):
@@ -49,8 +49,25 @@ def screen(*, to_file: bool = False) -> Screen:
 def render_boot(boot: Boot, target: Screen | None = None, launch: Launch | None = None) -> str:
     """The whole text, with a newline at its end; for standard output unless told otherwise."""
 
+    from stubsim.views.terminal_boot import blocks, headline
+
+    def parts() -> Iterator[RenderableType]:
+        yield from _parts(headline(boot), boot.outcome.status in _GOOD, blocks(boot, launch))
+        if boot.next is not None:
+            yield from _second_boot()
+            yield from _parts(headline(boot.next), boot.next.outcome.status in _GOOD, blocks(boot.next))
+
+    return _rendered_parts(parts(), target)
+
+
+def render_blocks(headline: str, good: bool, blocks: Iterable[Block], target: Screen | None = None) -> str:
+    """A headline, green or red, and what stands below it in blocks."""
+    return _rendered_parts(_parts(headline, good, blocks), target)
+
+
+def _rendered_parts(parts: Iterable[RenderableType], target: Screen | None) -> str:
     def draw(console: Console) -> None:
-        for part in _parts(boot, launch):
+        for part in parts:
             console.print(part)
 
     return rendered(draw, target)
@@ -98,13 +115,11 @@ def _escaped(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _parts(boot: Boot, launch: Launch | None) -> Iterator[RenderableType]:
+def _parts(headline: str, good: bool, blocks: Iterable[Block]) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    from stubsim.views.terminal_boot import blocks, headline
-
-    yield Text(clean(headline(boot)), style="bold green" if boot.outcome.status in _GOOD else "bold red")
-    for block in blocks(boot, launch):
+    yield Text(clean(headline), style="bold green" if good else "bold red")
+    for block in blocks:
         yield Text()
         if block.title:
             yield Text(clean(block.title), style="bold")
@@ -112,16 +127,13 @@ def _parts(boot: Boot, launch: Launch | None) -> Iterator[RenderableType]:
             yield _table(block)
         for note in block.notes:
             yield _indented(Text(clean(note), style="italic"))
-    if boot.next is not None:
-        yield from _second_boot(boot.next)
 
 
-def _second_boot(boot: Boot) -> Iterator[RenderableType]:
+def _second_boot() -> Iterator[RenderableType]:
     from rich.text import Text
 
     yield Text()
     yield Text("The boot after the update", style="bold underline")
-    yield from _parts(boot, None)
 
 
 def _table(block: Block) -> RenderableType:

@@ -68,10 +68,11 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize(("content", "texts"), [(c, t) for c, *t in UNREADABLE.values()], ids=list(UNREADABLE))
-@pytest.mark.parametrize("command", ["boot", "inspect"])
+@pytest.mark.parametrize("command", ["boot", "why", "diff", "inspect"])
 def test_not_a_pe(tmp_path: Path, host: Path, command: str, content: bytes, texts: list[str]):
     path = written(tmp_path, "bad.efi", content)
-    error(invoke(command, path, *(["--smbios", host] if command == "boot" else [])), path, *texts)
+    twice = [path] if command == "diff" else []
+    error(invoke(command, path, *twice, *([] if command == "inspect" else ["--smbios", host])), path, *texts)
 
 
 def test_not_a_pe_as_a_program(tmp_path: Path, host: Path):
@@ -111,6 +112,9 @@ def test_a_directory_a_missing_file_and_a_pipe(tmp_path: Path, host: Path, image
     error(call("boot", image, "--smbios", tmp_path), tmp_path, "directory")
     error(call("boot", image, "--smbios", missing), missing, "No such file")
     error(call("chids", "--smbios", missing), missing, "No such file")
+    error(call("why", image, "--smbios", missing), missing, "No such file")
+    error(call("diff", image, "--smbios", host, "--smbios", missing), missing, "No such file")
+    error(call("diff", image, missing, "--smbios", host), missing, "No such file")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
@@ -146,6 +150,8 @@ def test_a_bad_host_file(tmp_path: Path, image: Path, content: object, texts: li
     path = written(tmp_path, "bad.json", content)
     error(invoke("boot", image, "--smbios", path), path, *texts)
     error(invoke("chids", "--smbios", path), path, *texts)
+    error(invoke("why", image, "--smbios", path), path, *texts)
+    error(invoke("diff", image, image, "--smbios", path), path, *texts)
 
 
 def test_a_typo_in_the_host_file_as_a_program(tmp_path: Path, image: Path):
@@ -310,6 +316,12 @@ WRONG_CALLS = {
     "esp is a file": (["boot", "UKI", "--smbios", "HOST", "--esp", "HOST"], "--esp"),
     "unknown hand-over": (["boot", "UKI", "--smbios", "HOST", "--handover", "pigeon"], "pigeon"),
     "two files": (["inspect", "UKI", "UKI"], "UKI"),
+    "why without a host": (["why", "UKI"], "--smbios"),
+    "why of an unknown stub": (["why", "UKI", "--smbios", "HOST", "--stub", "grub"], "grub"),
+    "nothing to compare": (["diff", "UKI", "--smbios", "HOST"], "nothing to compare"),
+    "three to compare": (["diff", "UKI", "UKI", "UKI", "--smbios", "HOST"], "3 times UKI"),
+    "three hosts": (["diff", "UKI", *["--smbios", "HOST"] * 3], "3 times --smbios"),
+    "diff with an unknown format": (["diff", "UKI", "UKI", "--smbios", "HOST", "--format", "xml"], "xml"),
 }
 
 
@@ -340,6 +352,9 @@ def test_errors_are_json_too(tmp_path: Path, host: Path, image: Path, call: Call
     for arguments, path, offset in (
         (["boot", bad, "--smbios", host], str(bad), 2),
         (["inspect", bad], str(bad), 2),
+        (["why", bad, "--smbios", host], str(bad), 2),
+        (["diff", image, bad, "--smbios", host], str(bad), 2),
+        (["diff", image, "--smbios", host], None, None),
         (["chids", "--smbios", tmp_path], str(tmp_path), None),
         (["boot", image, "--smbois", host], None, None),
         (["bot"], None, None),
@@ -362,6 +377,8 @@ def test_output_into_a_missing_directory(tmp_path: Path, host: Path, image: Path
     for call in (invoke, execute):
         error(call("boot", image, "--smbios", host, "-o", target), target, "No such file or directory")
         error(call("inspect", image, "-o", target), target)
+        error(call("why", image, "--smbios", host, "-o", target), target)
+        error(call("diff", image, image, "--smbios", host, "-o", target), target)
         error(call("chids", "--smbios", host, "-o", tmp_path), tmp_path, "cannot be written")
     assert sorted(tmp_path.iterdir()) == before
 
@@ -400,6 +417,9 @@ def test_extract_where_a_file_is(tmp_path: Path, host: Path, image: Path):
 COMMANDS = {
     "boot": ["boot", "UKI", "--smbios", "HOST"],
     "boot json": ["boot", "UKI", "--smbios", "HOST", "--format", "json"],
+    "why": ["why", "UKI", "--smbios", "HOST"],
+    "why json": ["why", "UKI", "--smbios", "HOST", "--format", "json"],
+    "diff": ["diff", "UKI", "UKI", "--smbios", "HOST"],
     "inspect": ["inspect", "UKI"],
     "chids": ["chids", "--smbios", "HOST", "--format", "json"],
     "help": ["--help"],
@@ -487,6 +507,8 @@ def test_hostile_texts_do_not_steer_the_terminal(tmp_path: Path, host: Path):
         invoke("chids", "--smbios", name),
         invoke("boot", image, "--smbios", host),
         invoke("boot", image, "--smbios", name, "--format", "json"),
+        invoke("why", image, "--smbios", name),
+        invoke("diff", image, image, "--smbios", name),
     ):
         assert result.status == 0
         assert "\x1b" not in result.out + result.err

@@ -1,0 +1,33 @@
+"""`stubsim why UKI --smbios HOST`."""
+
+from __future__ import annotations
+
+import argparse
+
+from stubsim import hosts, uki
+from stubsim.boot import boot
+from stubsim.cli import output, start
+from stubsim.explain.why import why
+from stubsim.views.json import Json
+from stubsim.views.why import render_why, why_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
+    start.add_arguments(parser)
+    parser.add_argument("--format", choices=("text", "json", "html"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    host = hosts.load(arguments.smbios)
+    started = start.start(arguments, host)
+    result = boot(uki.load(arguments.uki), host, started)
+    output.write_report(arguments, why_json(why(result, started)), render_why, _page)
+    return 0
+
+
+def _page(report: Json) -> str:
+    from stubsim.views.html_why import why_page
+
+    return why_page(report)

@@ -1,0 +1,96 @@
+"""What other stubs would choose from the same UKI on the same machine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.boot import Boot, Start
+from stubsim.explain.contents import read_table
+from stubsim.explain.quiet import quiet_context
+from stubsim.explain.selection import KINDS, reason
+from stubsim.formats import fdt, hwids, pe
+from stubsim.stub.arguments import process_arguments
+from stubsim.stub.context import StubFailed
+from stubsim.stub.models import MODELS, StubModel
+from stubsim.stub.sections import Sections, find_sections
+
+# Every stub but the prototype that has a section of its own and nothing to choose by.
+MODEL_IDS = tuple(model.id for model in MODELS.values() if model.firmware_section is None)
+
+
+class Chosen(NamedTuple):
+    """A section, and its compatible or firmware id."""
+
+    section: pe.Section
+    string: str
+
+
+class OtherStub(NamedTuple):
+    """What a stub would choose by kind; ``reasons`` where that is something else than this boot's stub does.
+
+    ``failed`` is the stub's message where it would not get that far.
+    """
+
+    model: StubModel
+    failed: str | None
+    chosen: dict[int, Chosen | None]
+    same: bool
+    reasons: dict[int, str]
+
+
+def other_stubs(boot: Boot, start: Start) -> tuple[OtherStub, ...]:
+    """One for each known stub, the boot's own included, oldest first; none where the firmware starts no stub."""
+    own = boot.sections or _run(boot, start, boot.model)
+    if boot.sections is None and not isinstance(own, str):
+        return ()
+    return tuple(_other(boot, start, MODELS[id_], own) for id_ in MODEL_IDS)
+
+
+def profile_of(boot: Boot, start: Start) -> int | None:
+    """The profile asked for, whether it is there or not; None where the stub knows none."""
+    context = quiet_context(boot, start)
+    return process_arguments(context)[0] if boot.model.takes_profiles else None
+
+
+def chosen(sections: Sections | None, kind: int) -> Chosen | None:
+    """What was settled on for one kind of choice."""
+    section = None if sections is None else sections.section(KINDS[kind].section)
+    if sections is None or section is None:
+        return None
+    if kind == hwids.UEFI_FW:
+        string = sections.uki.efifw(section).fwid.decode(errors="surrogateescape")
+    else:
+        string = fdt.root_compatible(sections.uki.data(section))[0]
+    return Chosen(section, string)
+
+
+def _other(boot: Boot, start: Start, model: StubModel, own: Sections | str) -> OtherStub:
+    found = _run(boot, start, model)
+    if isinstance(found, str):
+        return OtherStub(model, found, dict.fromkeys(KINDS), found == own, {})
+    results = {kind: chosen(found, kind) for kind in KINDS}
+    ours = {kind: None if isinstance(own, str) else chosen(own, kind) for kind in KINDS}
+    as_if = boot._replace(model=model, sections=found)
+    reasons = {kind: _reason(as_if, kind) for kind in KINDS if results[kind] != ours[kind]}
+    return OtherStub(model, None, results, not reasons and not isinstance(own, str), reasons)
+
+
+def _reason(boot: Boot, kind: int) -> str:
+    """Of a refused table, which entry is to blame."""
+    text = reason(boot, kind)
+    assert boot.sections is not None
+    table = boot.sections.section(".hwids")
+    if boot.sections.hwids_error is not None and table is not None:
+        blame = read_table(table, boot.uki.data(table), [boot.model]).refused.get(boot.model.id)
+        if blame is not None and text.startswith(".hwids was refused"):
+            return f"the whole table is refused: {blame}"
+    return text
+
+
+def _run(boot: Boot, start: Start, model: StubModel) -> Sections | str:
+    """The sections another stub settles on, or its message where it gives up before."""
+    context = quiet_context(boot._replace(model=model), start)
+    try:
+        return find_sections(context, process_arguments(context)[0])
+    except StubFailed as failure:
+        return failure.message

@@ -1,0 +1,258 @@
+"""What differs between two boots, as JSON (`stubsim/diff/1`) and as text; the text is made from the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from stubsim.explain.diff import Change, Cmdline, Diff, Register
+from stubsim.explain.diff_selection import Selection, shared_types
+from stubsim.explain.selection import KINDS
+from stubsim.explain.why import Choice, Why
+from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json
+from stubsim.views.terminal import Screen, render_blocks
+from stubsim.views.terminal_boot import Block
+from stubsim.views.why import candidate_json, strings_json
+
+
+def diff_json(diff: Diff, varies: Sequence[str]) -> Json:
+    """The contract of `stubsim diff --format json`; ``varies`` names what was given twice."""
+    return {
+        "schema": "stubsim/diff/1",
+        "varies": list(varies),
+        "a": _side(diff.a),
+        "b": _side(diff.b),
+        "equal": not diff.differing,
+        "differing": list(diff.differing),
+        "open": list(diff.open),
+        "machine": _machine(diff),
+        "selection": {KINDS[row.kind].word: _selection(row) for row in diff.selections},
+        "cmdline": None if diff.cmdline is None else _cmdline(diff.cmdline),
+        "measurements": [_register(row) for row in diff.registers],
+        **{part: [_change(row) for row in changes] for part, changes in diff.changes.items()},
+    }
+
+
+def _side(why: Why) -> Json:
+    boot = why.boot
+    return {
+        "uki": uki_json(boot),
+        "model": model_json(boot),
+        "host": boot.host.name,
+        "outcome": boot.outcome._asdict(),
+        "profile": profile_json(boot),
+        "assumed": list(boot.assumed),
+    }
+
+
+def _machine(diff: Diff) -> Json:
+    """The strings that differ, and the types of which both have the same CHID."""
+    pairs = zip(strings_json(diff.a), strings_json(diff.b), strict=True)
+    return {
+        "strings": [
+            {"field": a["field"], "a": _string(a), "b": _string(b)} for a, b in pairs if _string(a) != _string(b)
+        ],
+        "same_chids": list(shared_types(diff.a, diff.b)),
+    }
+
+
+def _string(row: Json) -> Json:
+    return {"hashed": row["hashed"], "unknown": row["unknown"]}
+
+
+def _selection(row: Selection) -> Json:
+    return {
+        "same": row.same,
+        "a": _choice(row.a),
+        "b": _choice(row.b),
+        "causes": list(row.causes),
+    }
+
+
+def _choice(choice: Choice) -> Json:
+    key = KINDS[choice.kind].string
+    return {
+        "offered": choice.offered,
+        "chosen": None if choice.section is None else {"section": choice.section.index, key: choice.string},
+        "winner": candidate_json(choice.led_by and choice.led_by.winner, key),
+        "reason": choice.reason,
+        "undecided": list(choice.undecided),
+    }
+
+
+def _cmdline(row: Cmdline) -> Json:
+    return {"a": row.a, "b": row.b, "words": [words._asdict() for words in row.words]}
+
+
+def _register(row: Register) -> Json:
+    return {
+        "pcr": row.pcr,
+        "index": row.place,
+        "what": row.what,
+        "a": row.a and measurement_json(row.a),
+        "b": row.b and measurement_json(row.b),
+        "values": {
+            bank: {side: value and value.hex() for side, value in zip("ab", values, strict=True)}
+            for bank, values in row.values.items()
+        },
+    }
+
+
+def _change(row: Change) -> Json:
+    return {"name": row.name, "a": None if row.a is None else dict(row.a), "b": None if row.b is None else dict(row.b)}
+
+
+# --- as text ---------------------------------------------------------------------------------------------------------
+
+_NAMES = {
+    "selection": "what is chosen",
+    "cmdline": "command line",
+    "files": "files on the partition",
+    "unknown": "what is unknown",
+}
+TITLES = {
+    "sections": "Sections the stub works with",
+    "initrd": "Initrd",
+    "devicetree": "Devicetree of the kernel",
+    "rtmrs": "RTMR values",
+    "variables": "EFI variables",
+    "messages": "Messages of the stub",
+    "files": "Files written on the partition",
+    "memory": "Memory, wherever it lies",
+    "fw_cfg": "fw_cfg writes",
+    "unknown": "Unknown of one of them",
+}
+_NOUNS = {"devicetree": "devicetree", "uefi-fw": "firmware"}
+_KINDS = {kind.word: kind for kind in KINDS.values()}
+_VARIES = {"uki": "UKI", "host": "machine", "stub": "stub"}
+# As `git diff --word-diff` writes them.
+WORD_MARKS = {"equal": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
+# Facts that need no name.
+_PLAIN = ("data", "level", "source", "type", "why")
+_SHORT = 16
+
+
+def render_diff(report: Json, target: Screen | None = None) -> str:
+    """The value of `diff_json` as text."""
+    return render_blocks(headline(report), report["equal"], blocks(report), target)
+
+
+def headline(report: Json) -> str:
+    """The answer in one line."""
+    if report["equal"]:
+        return "the two boots are equal" + (", as far as is known" if report["open"] else "")
+    return f"different: {', '.join(_NAMES.get(part, part) for part in report['differing'])}"
+
+
+def blocks(report: Json) -> Iterator[Block]:
+    """What stands below it."""
+    yield Block(None, [*_facts(report)], fixed=(0,))
+    if report["outcome"]:
+        rows = [(side.upper(), _outcome(report[side]["outcome"])) for side in "ab"]
+        yield Block("Outcome", rows, fixed=(0,))
+    machine = report["machine"]
+    if machine["strings"]:
+        yield Block("Machine", [*_strings(machine)], ("", "A", "B"), fixed=(0,))
+    for word, row in report["selection"].items():
+        if row["a"]["offered"] or row["b"]["offered"]:
+            yield _chosen(word, row)
+    if report["cmdline"] is not None:
+        yield _words(report["cmdline"])
+    for part in ("sections", "initrd", "devicetree"):
+        yield from _part(report, part)
+    for row in report["measurements"]:
+        yield _measured(row)
+    for part in ("rtmrs", "variables", "messages", "files", "memory", "fw_cfg", "unknown"):
+        yield from _part(report, part)
+    if report["open"]:
+        yield Block("Unknown of both, and so not compared", [("-", text) for text in report["open"]], fixed=(0,))
+
+
+def _facts(report: Json) -> Iterator[tuple[str, str]]:
+    for side in "ab":
+        row = report[side]
+        stub = row["model"]["id"] + ("" if row["model"]["verified"] else ", not verified by recorded boots")
+        yield side.upper(), f"{row['uki']['path']} on {row['host'] or 'the machine'}, stub {stub}"
+    yield "other in B", ", ".join(_VARIES.get(name, name) for name in report["varies"])
+
+
+def _outcome(outcome: Json) -> str:
+    return ": ".join(text for text in (outcome["status"], outcome["message"]) if text)
+
+
+def _strings(machine: Json) -> Iterator[tuple[str, ...]]:
+    for row in machine["strings"]:
+        texts = ("not known" if row[side]["unknown"] else _quoted(row[side]["hashed"]) for side in "ab")
+        yield (row["field"].replace("_", " "), *texts)
+    same = ", ".join(map(str, machine["same_chids"]))
+    yield "same CHIDs", f"of type {same}" if same else "none that is looked up", ""
+
+
+def _quoted(text: str | None) -> str:
+    return "absent" if text is None else f'"{text}"'
+
+
+def _chosen(word: str, row: Json) -> Block:
+    noun, key = _NOUNS[word], _KINDS[word].string
+    if row["same"]:
+        chosen = row["a"]["chosen"]
+        text = f"no {noun}" if chosen is None else chosen[key]
+        return Block(f"{_KINDS[word].section}: the same", [("A, B", text)], fixed=(0,))
+    rows = []
+    for side in "ab":
+        chosen = row[side]["chosen"]
+        text = f"no {noun}" if chosen is None else f"{chosen[key]}, section {chosen['section']}"
+        rows += [(side.upper(), text), ("", row[side]["reason"])]
+    rows += [("so", text) for text in row["causes"]]
+    return Block(f"{_KINDS[word].section}: different", rows, fixed=(0,))
+
+
+def _words(cmdline: Json) -> Block:
+    rows = [(side.upper(), "(none)") for side in "ab" if cmdline[side] is None]
+    rows.append(("", " ".join(WORD_MARKS[run["change"]].format(run["text"] or " ") for run in cmdline["words"])))
+    return Block("Command line", rows, fixed=(0,))
+
+
+def _part(report: Json, part: str) -> Iterator[Block]:
+    if report[part]:
+        rows = [_row(row) for row in report[part]]
+        yield Block(TITLES[part], rows, fixed=(0,))
+
+
+def _row(row: Json) -> tuple[str, ...]:
+    a, b = row["a"], row["b"]
+    if a is None or b is None:
+        facts = a or b
+        return "added" if a is None else "removed", row["name"], ", ".join(_fact(*fact) for fact in facts.items())
+    changed = [f"{_fact(key, a[key])} -> {_value(key, b[key])}" for key in a if a[key] != b[key]]
+    return "changed", row["name"], ", ".join(changed)
+
+
+def _fact(key: str, value: object) -> str:
+    return _value(key, value) if key in _PLAIN else f"{key} {_value(key, value)}"
+
+
+def _value(key: str, value: object) -> str:
+    if value is None:
+        return "not known"
+    if key in ("sha256", "sha384"):
+        return f"{str(value)[:_SHORT]}..."
+    if key == "data":
+        return _text(bytes.fromhex(str(value)))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _text(data: bytes) -> str:
+    """A variable's data, UTF-16 where it is that."""
+    text = data.decode("utf-16-le", "replace") if len(data) % 2 == 0 else ""
+    if text.endswith("\0") and text[:-1].isprintable():
+        return f'"{text[:-1]}"'
+    return data.hex() if len(data) <= _SHORT else f"{data[:_SHORT].hex()}... ({len(data)} bytes)"
+
+
+def _measured(row: Json) -> Block:
+    rows = [("", f"event {row['index']}: {row['what']}")]
+    for bank, values in row["values"].items():
+        rows += [(f"{side.upper()} {bank}", values[side] or "no event") for side in "ab"]
+    return Block(f"PCR {row['pcr']}", rows, fixed=(0,))
