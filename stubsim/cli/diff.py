@@ -16,6 +16,7 @@ from stubsim.views.json import Json
 _OPTIONS = {
     "uki": "UKI", "smbios": "--smbios", "stub": "--stub", "profile": "--profile", "cmdline": "--cmdline",
     "load_options": "--load-options", "shell": "--shell", "esp": "--esp", "path": "--path", "handover": "--handover",
+    "memory": "--memory",
 }  # fmt: skip
 _REPORTED = {"smbios": "host"}
 _STARTED = tuple(name for name in _OPTIONS if name not in ("uki", "smbios"))
