@@ -6,6 +6,7 @@ A rule states what can be proven from its input: an id is a hash, so what it sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from uuid import UUID
@@ -25,6 +26,8 @@ from stubsim.stub.models import MODELS, StubModel
 _NEWEST = MODELS["262"]
 _READING = tuple(model for model in MODELS.values() if model.basis != "proposal" and hwids.SECTION in model.sections)
 _NULL = UUID(int=0)
+# How the complaints about a place in a description begin.
+_LINE = re.compile("line ([0-9]+)[,:]")
 # Types without the product's name: in linuxhw/DMI (97,824 machines) type 6 of 10 % of them is that of another product
 # as well, type 10 of 21 %, type 7 of 63 % and type 11 of 91 %; the others by definition of none.
 AMBIGUOUS = tuple(kind for kind in chid.PRIORITY if "product_name" not in chid.PARTS[kind])
@@ -35,17 +38,9 @@ AMBIGUOUS = tuple(kind for kind in chid.PRIORITY if "product_name" not in chid.P
 
 def _refused_descriptions(subject: Subject) -> Iterator[Hit]:
     for error in subject.refused:
-        path = error.path or subject.path
-        line = _line_of(error)
-        yield Hit(
-            str(StubsimError(error.message, offset=error.offset, expected=error.expected)), Place(path, line=line)
-        )
-
-
-def _line_of(error: StubsimError) -> int | None:
-    """The line that a description's error begins with, if it does."""
-    digits = error.message.removeprefix("line ").partition(",")[0].partition(":")[0]
-    return int(digits) if error.message.startswith("line ") and digits.isascii() and digits.isdigit() else None
+        text = str(StubsimError(error.message, expected=error.expected))
+        line = _LINE.match(error.message)
+        yield Hit(text, Place(error.path or subject.path, line=int(line[1]) if line else None))
 
 
 def _ignored_keys(subject: Subject) -> Iterator[Hit]:
@@ -77,40 +72,27 @@ def _refused_table(subject: Subject) -> Iterator[Hit]:
         hwids.parse(subject.data)
     except StubsimError as error:
         row = subject.rows[(error.offset or 0) // hwids.ENTRY_SIZE]
-        models = ", ".join(_refusing(subject))
+        models = ", ".join(refused_by(subject))
         yield Hit(f"{error.message} (expected {error.expected}): refused by stub {models}", row.place)
 
 
 def _older_stubs(subject: Subject) -> Iterator[Hit]:
+    """By the stub in the UKI, or else by any; where the newest refuses the table that is said already."""
     firmware = [row for row in subject.rows if row.entry.type == hwids.UEFI_FW]
     inexact = [row for row in subject.rows if row.entry.type in KINDS and row.entry.size != hwids.ENTRY_SIZE]
-    own = subject.model
-    refusing = [model for model in _refusing(subject) if model not in _newest_refusing(subject)]
-    if firmware:
-        deaf = [model.id for model in _READING if not model.matches_firmware_entries and model.id not in refusing]
-        text = f"{_count(firmware, 'entry', 'entries')} for firmware"
-        if refusing:
-            text += f": stub {', '.join(refusing)} refuses the whole table, devicetrees included"
-        if deaf:
-            text += f"; stub {', '.join(deaf)} never matches them"
-        yield Hit(text, firmware[0].place, _places(firmware[1:]), _bad_for(own, refusing, deaf))
-    elif refusing:
-        text = (
-            f"{_count(inexact, 'descriptor does', 'descriptors do')} not end in 0x000001c, the size of an entry: stub"
-        )
-        yield Hit(
-            f"{text} {', '.join(refusing)} refuses the whole table",
-            inexact[0].place,
-            _places(inexact[1:]),
-            _bad_for(own, refusing, []),
-        )
-
-
-def _bad_for(own: StubModel | None, refusing: list[str], deaf: list[str]) -> str | None:
-    """An error where the UKI's own stub refuses, a warning where it does not hear; for other stubs the rule's own."""
-    if own is None:
-        return None
-    return "error" if own.id in refusing else "warning" if own.id in deaf else None
+    models = _READING if subject.model is None else tuple(one for one in _READING if one.id == subject.model.id)
+    refusing = [model.id for model in models if model.id in refused_by(subject)]
+    deaf = [model.id for model in models if not model.matches_firmware_entries and model.id not in refusing]
+    rows = firmware or inexact
+    if _NEWEST.id in refused_by(subject) or not rows:
+        return
+    said = [f"stub {', '.join(refusing)} refuses the whole table, devicetrees included"] * bool(refusing)
+    said += [f"stub {', '.join(deaf)} never matches them"] * bool(firmware and deaf)
+    if said:
+        what = "for firmware" if firmware else f"with another size than {hwids.ENTRY_SIZE} in the descriptor"
+        severity = None if subject.model is None else "error" if refusing else "warning"
+        text = f"{_count(rows, 'entry', 'entries')} {what}: {'; '.join(said)}"
+        yield Hit(text, rows[0].place, _places(rows[1:]), severity)
 
 
 def _no_end(subject: Subject) -> Iterator[Hit]:
@@ -243,7 +225,8 @@ def _never_looked_up(subject: Subject) -> Iterator[Hit]:
         kinds = ", and ".join(
             [f"type {types}"] * bool(types) + [f"{extra} of fwupd's extra ids, with BiosVendor"] * bool(extra)
         )
-        text, severity = f"{len(found)} of {len(rows)} ids of {device[2]!r} are of types that no stub looks for", None
+        are = "is of a type" if len(found) == 1 else "are of types"
+        text, severity = f"{len(found)} of {len(rows)} ids of {device[2]!r} {are} that no stub looks for", None
         if len(found) == len(rows):
             text, severity = f"no id of {device[2]!r} is of a type that a stub looks for", "error"
         yield Hit(f"{text}: {kinds}", found[0].place, _places(found[1:]), severity)
@@ -309,8 +292,8 @@ def _generic(subject: Subject) -> Iterator[Hit]:
         found = [row for row in rows if row.entry.chid in texts]
         if found:
             shown = ", ".join(dict.fromkeys(" & ".join(map(repr, texts[row.entry.chid])) for row in found))
-            text = f"{_count(found, 'id is the hash', 'ids are the hashes')} of {shown}"
-            yield Hit(f"{text} ({device[2]!r}), which names no product", found[0].place, _places(found[1:]))
+            count = f"{_count(found, 'id', 'ids')} of {device[2]!r} {'is' if len(found) == 1 else 'are'}"
+            yield Hit(f"{count} the hash of {shown}", found[0].place, _places(found[1:]))
 
 
 def _family_only(subject: Subject) -> Iterator[Hit]:
@@ -374,7 +357,7 @@ def _bad_blobs(subject: Subject) -> Iterator[Hit]:
     for section, error in blobs:
         if error is not None:
             text = StubsimError(error.message, expected=error.expected, hint=error.hint)
-            yield Hit(f"{error.section}: {text}", section_place(subject.uki, part, section, error.offset))
+            yield Hit(str(text), section_place(subject.uki, part, section, error.offset))
 
 
 def _entry_without_section(subject: Subject) -> Iterator[Hit]:
@@ -427,8 +410,7 @@ def _sections_without_table(subject: Subject) -> Iterator[Hit]:
         return
     for blobs, severity in ((part.firmwares, None), (part.trees, "note")):
         if blobs:
-            names = ", ".join(str(blob.section.index) for blob in blobs)
-            text = f"{blobs[0].section.name} in section {names}, and no .hwids in {part.title}"
+            text = f"no .hwids in {part.title}"
             if severity:
                 text += ": used only where the firmware brings a devicetree of that compatible"
             places = tuple(section_place(image, part, blob.section) for blob in blobs)
@@ -449,7 +431,7 @@ def _ignored_table(subject: Subject) -> Iterator[Hit]:
         elif not section.virtual_size:
             text = "VirtualSize 0 counts as missing"
         if text:
-            yield Hit(f".hwids (section {section.index}) is ignored: {text}", section_place(image, part, section))
+            yield Hit(f"ignored: {text}", section_place(image, part, section))
 
 
 # --- what they have in common ----------------------------------------------------------------------------------------
@@ -459,18 +441,12 @@ def _entries(subject: Subject) -> tuple[hwids.Entry, ...]:
     return tuple(row.entry for row in subject.rows)
 
 
-def _refusing(subject: Subject) -> list[str]:
+def refused_by(subject: Subject) -> list[str]:
     """The released stubs that refuse the whole table."""
     if subject.data is None:
         return []
     data, entries = memoryview(subject.data), _entries(subject)
     return [model.id for model in _READING if refusal(model, data, entries) is not None]
-
-
-def _newest_refusing(subject: Subject) -> list[str]:
-    """All that refuse it, if the newest one does: then that is what there is to say."""
-    refusing = _refusing(subject)
-    return refusing if _NEWEST.id in refusing else []
 
 
 def _at(subject: Subject, offset: int) -> Place:
@@ -499,7 +475,7 @@ def _ids(subject: Subject, rows: Iterable[Row]) -> str:
     rows = list(rows)
     known = [_best(subject.known[row.entry.chid]) for row in rows if row.entry.chid in subject.known]
     types = ", ".join(str(kind) for kind in sorted({one.type for one in known if one.type is not None}))
-    return f"{_count(rows, 'id', 'ids')} ({f'type {types}' if types else 'of unknown types'})"
+    return f"{_count(rows, 'id', 'ids')} (type {types or 'unknown'})"
 
 
 def _count(rows: list[Row], one: str, many: str) -> str:
@@ -542,8 +518,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "HW101", "refused-table", "error", "a table that current stubs refuse as a whole",
         "A device type other than 1 and 2, an offset outside the section or a string without NUL, be it in an "
-        "entry for another machine, makes systemd-stub 262 select nothing by this table. Older stubs check no offsets and read "
-        "what lies behind the section.",
+        "entry for another machine, makes systemd-stub 262 select nothing by this table. Older stubs check no offsets "
+        "and read what lies behind the section.",
         "build the section anew (stubsim hwids build).",
         _refused_table,
     ),
@@ -583,7 +559,7 @@ RULES: tuple[Rule, ...] = (
         "HW201", "one-id-for-two", "warning", "the same id for two devices",
         "The entry that stands first wins, so no machine reaches the later one by this id. A machine of the second "
         "device that has no other id in the table, such as a new variant, silently gets the first one's.",
-        "remove the id from both, and keep those with the product's name (types 3, 4, 5, 8, 9).",
+        "remove the id from both, and keep those that tell them apart: by product name, SKU, board or panel.",
         _one_id_for_two,
     ),
     Rule(
@@ -615,8 +591,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "HW206", "generic-strings", "warning", "ids made from strings that name nothing",
-        "Makers that leave strings as the firmware's vendor wrote them share them with others: such an id hits "
-        "machines that have nothing to do with the device.",
+        "Such an id hits machines that have nothing to do with the device. '' is a string that is missing, or nothing "
+        "but blanks and zeros: so is the SKU of 2,943 of the 5,282 machines by Acer in linuxhw/DMI.",
         "remove the ids.",
         _generic,
     ),
