@@ -113,11 +113,11 @@ def _of_host(label: str, host: Host) -> Iterator[Identity]:
     rows = {row.type: row for row in chid.compute(host.fields, panel)}
     # Those types whose fields the host file does not call unknown.
     certain = machine_chids(host)
-    texts = {field: text or "" for kind in certain for field, text in rows[kind].parts}
+    texts = {field: text or "" for row in rows.values() for field, text in row.parts}
     shapes: list[tuple[int | None, tuple[str, ...]]] = [
         (kind, chid.PARTS[kind]) for kind, value in certain.items() if value is not None
     ]
-    shapes += [(None, names) for names in _FWUPD_EXTRA if texts.keys() >= set(names)]
+    shapes += [(None, names) for names in _FWUPD_EXTRA if not any(_unknown(host, name) for name in names)]
     for kind, names in shapes:
         own = tuple(texts[name] for name in names)
         yield Identity(kind, names, own, label)
@@ -125,6 +125,10 @@ def _of_host(label: str, host: Host) -> Iterator[Identity]:
             other = tuple(_unstripped(host, name, texts[name], strip) for name in names)
             if other != own:
                 yield Identity(kind, names, other, label, stripped=False)
+
+
+def _unknown(host: Host, field: str) -> bool:
+    return not host.unknown.isdisjoint({"smbios", "smbios_table", f"smbios.{field}"})
 
 
 def _unstripped(host: Host, name: str, text: str, strip: str | None) -> str:

@@ -51,6 +51,11 @@ class Subject(NamedTuple):
     hosts: Sequence[tuple[str, Host]] = ()
     known: Known = {}  # noqa: RUF012  # an empty one is never filled
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the section is one that would be built, and so well formed."""
+        return bool(self.descriptions or self.refused)
+
     def devices(self) -> dict[tuple[int, str | None, str | None], list[Row]]:
         """The rows of each device, in the order in which they are first met."""
         found: dict[tuple[int, str | None, str | None], list[Row]] = {}
@@ -179,3 +184,11 @@ def section_place(image: uki.Uki, part: contents.Part, section: pe.Section, offs
         offset=offset,
         file_offset=section.raw_offset + (offset or 0) if inside and section.raw_size else None,
     )
+
+
+def count(rows: list[Row], one: str, many: str) -> str:
+    return f"{len(rows)} {one if len(rows) == 1 else many}"
+
+
+def places(rows: Iterable[Row]) -> tuple[Place, ...]:
+    return tuple(row.place for row in rows)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from stubsim.errors import StubsimError
 from stubsim.formats import hwids
 from stubsim.lint.identities import WORDS, Identity
-from stubsim.lint.rules import refused_by
 from stubsim.lint.subjects import Row, Subject
+from stubsim.lint.table_rules import refused_by
 from stubsim.views.inspect import entry_json
 from stubsim.views.terminal import Screen, clean, rendered
 

@@ -1,0 +1,245 @@
+"""Rules about ids: what they hit, and what they never will."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+from uuid import UUID
+
+from stubsim import chid
+from stubsim.explain.selection import KINDS
+from stubsim.formats import edid
+from stubsim.hosts import Host
+from stubsim.lint.findings import Hit, Place
+from stubsim.lint.identities import Identity, generic_ids
+from stubsim.lint.subjects import Row, Subject, count, place_of, places
+from stubsim.stub.chid_match import machine_chids
+from stubsim.stub.models import MODELS
+
+_NEWEST = MODELS["262"]
+_NULL = UUID(int=0)
+# Types without the product's name, so that another product may have the same; how often, `stubsim.lint.from_host` says.
+AMBIGUOUS = tuple(kind for kind in chid.PRIORITY if "product_name" not in chid.PARTS[kind])
+
+
+class _Clash(NamedTuple):
+    """Rows of one device whose ids stand earlier for another."""
+
+    later: list[Row]
+    earlier: list[Row]
+
+
+def _clashes(subject: Subject) -> Iterator[_Clash]:
+    first: dict[tuple[int, UUID], Row] = {}
+    found: dict[tuple[object, object], _Clash] = {}
+    for row in subject.rows:
+        if row.entry.type not in KINDS:
+            continue
+        earlier = first.setdefault((row.entry.type, row.entry.chid), row)
+        if earlier is not row:
+            clash = found.setdefault((earlier.device, row.device), _Clash([], []))
+            clash.later.append(row)
+            clash.earlier.append(earlier)
+    yield from found.values()
+
+
+def one_id_for_two(subject: Subject) -> Iterator[Hit]:
+    for clash in _clashes(subject):
+        later, earlier = clash.later[0].entry, clash.earlier[0].entry
+        useful = [
+            (one, other)
+            for one, other in zip(*clash, strict=True)
+            if not _is_never_looked_up(subject.known.get(one.entry.chid, []))
+        ]
+        if later.string == earlier.string or not useful:
+            continue
+        rows, others = zip(*useful, strict=True)
+        yield Hit(
+            f"{_ids(subject, rows)} of {later.string!r} {'stands' if len(rows) == 1 else 'stand'} earlier for "
+            f"{earlier.string!r}: whoever matches by {'it' if len(rows) == 1 else 'them'} gets that one",
+            rows[0].place,
+            places([*rows[1:], *others]),
+        )
+
+
+def repeated(subject: Subject) -> Iterator[Hit]:
+    for clash in _clashes(subject):
+        if clash.later[0].entry.string == clash.earlier[0].entry.string:
+            text = (
+                f"{count(clash.later, 'id stands', 'ids stand')} there before, for {clash.later[0].entry.string!r} too"
+            )
+            yield Hit(text, clash.later[0].place, places([*clash.later[1:], *clash.earlier]))
+    seen: dict[tuple[object, UUID], Place] = {}
+    for one in subject.descriptions:
+        for hwid in one.hwids:
+            place = place_of(one, hwid)
+            earlier = seen.setdefault((one.device, hwid.chid), place)
+            if earlier is not place:
+                yield Hit(f"{hwid.chid} is listed twice for {one.string!r}", place, (earlier,))
+
+
+def zero(subject: Subject) -> Iterator[Hit]:
+    for row in subject.rows:
+        if row.entry.type in KINDS and row.entry.chid == _NULL:
+            yield Hit(
+                f"the id of {row.entry.string!r} is all zeros: stub 258 and later takes it before all "
+                "others on every machine without an EDID",
+                row.place,
+            )
+
+
+def never_looked_up(subject: Subject) -> Iterator[Hit]:
+    for device, rows in subject.devices().items():
+        own = _own_machines(subject, rows)
+        known = {row.entry.chid: _proven(subject, row, own) for row in rows}
+        found = [row for row in rows if _is_never_looked_up(known[row.entry.chid])]
+        if not found:
+            continue
+        best = [_best(known[row.entry.chid]) for row in found]
+        types = ", ".join(str(kind) for kind in sorted({one.type for one in best if one.type is not None}))
+        extra = sum(one.type is None for one in best)
+        kinds = ", and ".join(
+            [f"type {types}"] * bool(types) + [f"{extra} of fwupd's extra ids, with BiosVendor"] * bool(extra)
+        )
+        are = "is of a type" if len(found) == 1 else "are of types"
+        text, severity = f"{len(found)} of {len(rows)} ids of {device[2]!r} {are} that no stub looks for", None
+        if len(found) == len(rows):
+            text, severity = f"no id of {device[2]!r} is of a type that a stub looks for", "error"
+        yield Hit(f"{text}: {kinds}", found[0].place, places(found[1:]), severity)
+
+
+def _own_machines(subject: Subject, rows: list[Row]) -> set[str]:
+    """The machines that have one of these ids and would be matched by it."""
+    chids = {row.entry.chid for row in rows}
+    return {label for label, host in subject.hosts if _looked_up_types(host, chids)}
+
+
+def _proven(subject: Subject, row: Row, own: set[str]) -> list[Identity]:
+    """What the id is for sure: of two parts that no stub looks for, only those of the device's own machines count.
+
+    Another device's product, SKU or family may be the same text: Manufacturer + EnclosureKind of a machine of kind 6 is
+    Manufacturer + ProductSku of one whose SKU is "6".
+    """
+    identities = subject.known.get(row.entry.chid, [])
+    return [one for one in identities if one.looked_up or len(one.texts) != 2 or one.source in own]
+
+
+def not_stripped(subject: Subject) -> Iterator[Hit]:
+    for device, rows in subject.devices().items():
+        found = [row for row in rows if _is_unstripped(subject.known.get(row.entry.chid, []))]
+        if not found:
+            continue
+        whole = [subject.known[row.entry.chid][0] for row in found]
+        owners = list(dict.fromkeys(identity.source for identity in whole))
+        texts = dict.fromkeys(
+            text for one in whole for text in one.texts if text != text.lstrip(" ").lstrip("0").rstrip(" ")
+        )
+        machines = [(label, host) for label, host in subject.hosts if label in owners]
+        have = {row.entry.chid for row in rows}
+        right = dict.fromkeys(text for one in whole for text in _right(one, machines))
+        left = sorted({kind for _, host in machines for kind in _looked_up_types(host, have)})
+        yield Hit(
+            f"{len(found)} of {len(rows)} ids of {device[2]!r} are made from strings that were not stripped "
+            f"({', '.join(map(repr, texts))}): no stub computes them. {', '.join(map(str, owners))} is matched by "
+            + (f"{'type' if len(left) == 1 else 'types'} {', '.join(map(str, left))} only" if left else "none of them"),
+            found[0].place,
+            places(found[1:]),
+            fix=f"the ids that a stub computes instead: {'; '.join(right)}." if right else None,
+        )
+
+
+def _right(identity: Identity, machines: list[tuple[str, Host]]) -> Iterator[str]:
+    for label, host in machines:
+        right = machine_chids(host).get(-1 if identity.type is None else identity.type)
+        if label == identity.source and right is not None and identity.type in chid.PRIORITY:
+            yield f"{right} (type {identity.type})"
+
+
+def _looked_up_types(host: Host, have: set[UUID]) -> list[int]:
+    own = machine_chids(host)
+    return [kind for kind in chid.PRIORITY if own.get(kind) in have]
+
+
+def generic(subject: Subject) -> Iterator[Hit]:
+    if not subject.rows:
+        return
+    texts = generic_ids(row.entry.name or "" for row in subject.rows)
+    for device, rows in subject.devices().items():
+        found = [row for row in rows if row.entry.chid in texts]
+        if found:
+            shown = ", ".join(dict.fromkeys(" & ".join(map(repr, texts[row.entry.chid])) for row in found))
+            whose = f"{count(found, 'id', 'ids')} of {device[2]!r}"
+            text = f"{whose} {'is' if len(found) == 1 else 'are'} the hash of {shown}"
+            yield Hit(text, found[0].place, places(found[1:]))
+
+
+def family_only(subject: Subject) -> Iterator[Hit]:
+    devices = subject.devices()
+    for device, rows in devices.items():
+        for row in rows:
+            identities = [one for one in subject.known.get(row.entry.chid, []) if one.looked_up]
+            if not identities or any(one.type != 11 for one in identities):
+                continue
+            maker, family = identities[0].texts
+            others = dict.fromkeys(
+                string
+                for kind, name, string in devices
+                if kind == device[0] and string != device[2] and name == f"{maker} {family}"
+            )
+            text = (
+                f"an id of {device[2]!r} is Manufacturer + Family ({maker!r}, {family!r}): all machines of the family"
+            )
+            if others:
+                text += f", and {', '.join(map(repr, others))} is for one of them"
+            yield Hit(text, row.place, severity="warning" if others else None)
+
+
+def weak_match(subject: Subject) -> Iterator[Hit]:
+    """A machine that has one vague id of a device, while all its exact ones are those of other machines."""
+    if not subject.hosts:
+        return
+    first: dict[tuple[int, UUID], Row] = {}
+    for row in subject.rows:
+        first.setdefault((row.entry.type, row.entry.chid), row)
+    devices = subject.devices()
+    for label, host in subject.hosts:
+        own = machine_chids(host)
+        for kind in KINDS:
+            best = next((n for n in _NEWEST.chid_priority if n in own and (kind, own[n] or _NULL) in first), None)
+            if best not in AMBIGUOUS:
+                continue
+            row = first[kind, own[best] or _NULL]
+            others = [other for other in devices[row.device] if other.entry.chid not in own.values()]
+            if others and row.entry.chid != _NULL:
+                yield Hit(
+                    f"{label} gets {row.entry.string!r} by nothing but {_parts(host, best)}; the other "
+                    f"{count(others, 'id', 'ids')} of that device are not its own",
+                    row.place,
+                )
+
+
+def _parts(host: Host, kind: int) -> str:
+    row = chid.compute(host.fields, None if host.edid is None else edid.panel_id(host.edid))[kind]
+    return f"{Identity(kind, chid.PARTS[kind], (), None).label} ({', '.join(repr(text) for _, text in row.parts)})"
+
+
+def _is_never_looked_up(identities: list[Identity]) -> bool:
+    """Known, and of no type that a stub looks for."""
+    return bool(identities) and all(one.stripped and not one.looked_up for one in identities)
+
+
+def _is_unstripped(identities: list[Identity]) -> bool:
+    return bool(identities) and all(not one.stripped for one in identities)
+
+
+def _best(identities: Iterable[Identity]) -> Identity:
+    """What to call an id: as a stub computes it rather than not, on a machine rather than by a name."""
+    return min(identities, key=lambda one: (not one.looked_up, not one.stripped, one.source is None))
+
+
+def _ids(subject: Subject, rows: Iterable[Row]) -> str:
+    """How many, and of which types where that is known."""
+    rows = list(rows)
+    known = [_best(subject.known[row.entry.chid]) for row in rows if row.entry.chid in subject.known]
+    types = ", ".join(str(kind) for kind in sorted({one.type for one in known if one.type is not None}))
+    return f"{count(rows, 'id', 'ids')} (type {types or 'unknown'})"
