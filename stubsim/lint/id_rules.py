@@ -209,8 +209,9 @@ def weak_match(subject: Subject) -> Iterator[Hit]:
             if best not in AMBIGUOUS:
                 continue
             row = first[kind, own[best] or _NULL]
+            exact = {own[n] for n in chid.PRIORITY if n in own and n not in AMBIGUOUS}
             others = [other for other in devices[row.device] if other.entry.chid not in own.values()]
-            if others and row.entry.chid != _NULL:
+            if others and row.entry.chid != _NULL and not any(one.entry.chid in exact for one in devices[row.device]):
                 yield Hit(
                     f"{label} gets {row.entry.string!r} by nothing but {_parts(host, best)}; the other "
                     f"{count(others, 'id', 'ids')} of that device are not its own",
