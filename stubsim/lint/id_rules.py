@@ -11,7 +11,7 @@ from stubsim.explain.selection import KINDS
 from stubsim.formats import edid
 from stubsim.hosts import Host
 from stubsim.lint.findings import Hit, Place
-from stubsim.lint.identities import Identity, generic_ids
+from stubsim.lint.identities import Identity, generic_ids, ids_by_name
 from stubsim.lint.subjects import Row, Subject, count, place_of, places
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.models import MODELS
@@ -175,23 +175,23 @@ def generic(subject: Subject) -> Iterator[Hit]:
 
 def family_only(subject: Subject) -> Iterator[Hit]:
     devices = subject.devices()
+    by_name = ids_by_name(name or "" for _, name, _ in devices)
     for device, rows in devices.items():
         for row in rows:
+            text = by_name.get(row.entry.chid)
+            others = [string for kind, name, string in devices if text and name == " ".join(text) and kind == device[0]]
+            others = [string for string in dict.fromkeys(others) if string != device[2]]
             identities = [one for one in subject.known.get(row.entry.chid, []) if one.looked_up]
-            if not identities or any(one.type != 11 for one in identities):
-                continue
-            maker, family = identities[0].texts
-            others = dict.fromkeys(
-                string
-                for kind, name, string in devices
-                if kind == device[0] and string != device[2] and name == f"{maker} {family}"
-            )
-            text = (
-                f"an id of {device[2]!r} is Manufacturer + Family ({maker!r}, {family!r}): all machines of the family"
-            )
-            if others:
-                text += f", and {', '.join(map(repr, others))} is for one of them"
-            yield Hit(text, row.place, severity="warning" if others else None)
+            if text and others:
+                names = ", ".join(map(repr, others))
+                yield Hit(
+                    f"an id of {device[2]!r} is the hash of {text[0]!r} & {text[1]!r}, which {names} is called as well",
+                    row.place,
+                    severity="warning",
+                )
+            elif identities and all(one.type == 11 for one in identities):
+                maker, family = identities[0].texts
+                yield Hit(f"an id of {device[2]!r} is Manufacturer + Family ({maker!r}, {family!r})", row.place)
 
 
 def weak_match(subject: Subject) -> Iterator[Hit]:

@@ -102,6 +102,13 @@ def known_ids(names: Iterable[str], hosts: Sequence[tuple[str, Host]]) -> Known:
     return known
 
 
+def ids_by_name(names: Iterable[str]) -> dict[UUID, tuple[str, str]]:
+    """The ids that are a device's name, cut in two: Manufacturer + Family by the custom of those who name devices."""
+    some = list(dict.fromkeys(names))[:_NAMES_MAX]
+    pairs = [pair for name in some for pair in name_parts(name) if pair[1]]
+    return {chid.hash_texts(pair): pair for pair in pairs}
+
+
 def _add(known: Known, identity: Identity) -> None:
     found = known.setdefault(chid.hash_texts(identity.texts), [])
     if identity not in found:
@@ -141,24 +148,27 @@ def _unstripped(host: Host, name: str, text: str, strip: str | None) -> str:
 
 
 def _of_name(name: str) -> Iterator[Identity]:
-    """Types 11 and 14, if the name is manufacturer and family with a blank between, wherever that blank is."""
-    if len(name) > _NAME_LENGTH_MAX:
-        return
-    words = name.split(" ")
-    for count in range(1, min(len(words), 8) + 1):
-        maker, family = " ".join(words[:count]), " ".join(words[count:])
+    """Type 14, if the name begins with the manufacturer, and whatever blank is behind that.
+
+    What follows may be the family, the product or something else, so no other type is certain.
+    """
+    for maker, _ in name_parts(name):
         yield Identity(14, chid.PARTS[14], (maker,), None)
-        # Some write what tells two models apart behind it.
-        for text in dict.fromkeys((family, family.partition(" (")[0])):
-            if text:
-                yield Identity(11, chid.PARTS[11], (maker, text), None)
+
+
+def name_parts(name: str) -> Iterator[tuple[str, str]]:
+    """A device's name cut in two at each of its first blanks, also behind its end."""
+    words = name.split(" ") if len(name) <= _NAME_LENGTH_MAX else []
+    for count in range(1, min(len(words), 8) + 1):
+        yield " ".join(words[:count]), " ".join(words[count:])
 
 
 def generic_ids(names: Iterable[str]) -> dict[UUID, tuple[str, ...]]:
     """Ids that are the hash of nothing but generic texts, be it behind the maker that a device's name begins with."""
-    makers = {" ".join(name.split(" ")[:count]) for name in list(names)[:_NAMES_MAX] for count in range(1, 5)}
-    short = {maker for maker in makers if len(maker) <= _NAME_LENGTH_MAX}
-    texts: list[tuple[str, ...]] = [pair for pair in product(sorted(short | set(GENERIC)), GENERIC) if pair[1] != "1"]
+    some = list(dict.fromkeys(names))[:_NAMES_MAX]
+    makers = {maker for name in some for maker, _ in name_parts(name)}
+    # "1" is also a kind of enclosure.
+    texts: list[tuple[str, ...]] = [pair for pair in product(sorted(makers | set(GENERIC)), GENERIC) if pair[1] != "1"]
     # All of them the same, as on a machine that has no strings at all: types 3 to 11.
     texts += [(text,) * count for text in GENERIC for count in (3, 4, 6)]
     return {chid.hash_texts(parts): parts for parts in texts}

@@ -233,17 +233,28 @@ def test_zero(tmp_path: Path):
     assert findings["HW203"].place.entry == 1
 
 
-def test_a_name_gives_manufacturer_and_family_away(tmp_path: Path):
-    maker = chid.hash_texts(["Lab Inc."])
+def test_a_name_gives_the_manufacturer_away(tmp_path: Path):
+    path = description(tmp_path, "a.json", A, chid.hash_texts(["Lab Inc."]), name="Lab Inc. Board Ten")
+    never = one(path, code="HW204")
+    assert (never.severity, never.place.json_path) == ("note", "$.hwids[1]")
+    assert "1 of 2 ids of 'lab,board' is of a type that no stub looks for: type 14" in never.message
+
+
+def test_a_name_that_another_device_has_as_well(tmp_path: Path):
+    """What stands behind the manufacturer may be the product, so alone it proves nothing."""
     family = chid.hash_texts(["Lab Inc.", "Board Ten"])
-    path = description(tmp_path, "a.json", A, maker, family, name="Lab Inc. Board Ten (OLED)")
-    never, vague = found(path)
-    assert (never.rule.code, never.severity, never.place.json_path) == ("HW204", "note", "$.hwids[1]")
-    assert "1 of 3 ids of 'lab,board' is of a type that no stub looks for: type 14" in never.message
-    assert (vague.rule.code, vague.severity, vague.place.json_path) == ("HW208", "note", "$.hwids[2]")
-    # Another device of the family in the same set.
+    path = description(tmp_path, "a.json", A, family, name="Lab Inc. Board Ten")
+    assert found(path) == []
     description(tmp_path, "b.json", B, compatible="lab,other", name="Lab Inc. Board Ten")
-    assert ("HW208", "warning") in codes(tmp_path)
+    vague = one(tmp_path, code="HW208")
+    assert (vague.severity, vague.place.json_path) == ("warning", "$.hwids[1]")
+    assert "'Lab Inc.' & 'Board Ten', which 'lab,other' is called as well" in vague.message
+    machine = host(manufacturer="Lab Inc.", family="Board Ten")
+    path = description(tmp_path, "a.json", chid.chids(machine.fields, None)[3], family, name="Lab Inc. Board Ten")
+    assert one(path, code="HW208", machines=[("m", machine)]).severity == "note"
+    # Type 9 of a product that is called like its family.
+    machine = host(manufacturer="Lab Inc.", family="Board Ten", product_name="Board Ten")
+    assert found(path, machines=[("m", machine)]) == []
 
 
 def test_nothing_but_ids_that_no_stub_looks_for(tmp_path: Path):
@@ -341,10 +352,12 @@ def test_a_vague_match(tmp_path: Path):
     # With an exact id of its own, or where the vague one is all there is.
     assert found(path, machines=[("other", host(family="Else"))]) == []
     assert found(description(tmp_path, "a.json", CHIDS[7]), machines=[("other", other)]) == []
-    # Where another device has the machine's exact id, that one wins.
+    # Where another device has an id of the machine that comes before it, that one wins; type 9 comes behind.
     own = chid.chids(other.fields, None)
     description(tmp_path, "a.json", CHIDS[3], CHIDS[7], CHIDS[9])
     description(tmp_path, "b.json", own[9], compatible="lab,other")
+    assert one(tmp_path, code="HW207", machines=[("other", other)])
+    description(tmp_path, "b.json", own[3], compatible="lab,other")
     assert found(tmp_path, machines=[("other", other)]) == []
 
 
