@@ -399,6 +399,8 @@ COMMANDS = {
     "boot json": ["boot", "UKI", "--smbios", "HOST", "--format", "json"],
     "inspect": ["inspect", "UKI"],
     "chids": ["chids", "--smbios", "HOST", "--format", "json"],
+    "hwids show": ["hwids", "show", "UKI"],
+    "hwids lint": ["hwids", "lint", "UKI", "--smbios", "HOST", "--format", "sarif"],
     "help": ["--help"],
     "help of a command": ["boot", "--help"],
     "version": ["--version"],
