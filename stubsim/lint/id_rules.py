@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,9 +12,8 @@ from stubsim.explain.selection import KINDS
 from stubsim.formats import edid
 from stubsim.hosts import Host
 from stubsim.lint.findings import Hit, Place
-from stubsim.lint.identities import Identity, generic_ids, ids_by_name
+from stubsim.lint.identities import WORDS, Identity, Machine, generic_ids, ids_by_name
 from stubsim.lint.subjects import Row, Subject, count, place_of, places
-from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.models import MODELS
 
 _NEWEST = MODELS["262"]
@@ -111,7 +111,7 @@ def never_looked_up(subject: Subject) -> Iterator[Hit]:
 def _own_machines(subject: Subject, rows: list[Row]) -> set[str]:
     """The machines that have one of these ids and would be matched by it."""
     chids = {row.entry.chid for row in rows}
-    return {label for label, host in subject.hosts if _looked_up_types(host, chids)}
+    return {machine.label for machine in subject.machines if _looked_up_types(machine, chids)}
 
 
 def _proven(subject: Subject, row: Row, own: set[str]) -> list[Identity]:
@@ -134,10 +134,10 @@ def not_stripped(subject: Subject) -> Iterator[Hit]:
         texts = dict.fromkeys(
             text for one in whole for text in one.texts if text != text.lstrip(" ").lstrip("0").rstrip(" ")
         )
-        machines = [(label, host) for label, host in subject.hosts if label in owners]
+        machines = [machine for machine in subject.machines if machine.label in owners]
         have = {row.entry.chid for row in rows}
         right = dict.fromkeys(text for one in whole for text in _right(one, machines))
-        left = sorted({kind for _, host in machines for kind in _looked_up_types(host, have)})
+        left = sorted({kind for machine in machines for kind in _looked_up_types(machine, have)})
         yield Hit(
             f"{len(found)} of {len(rows)} ids of {device[2]!r} are made from strings that were not stripped "
             f"({', '.join(map(repr, texts))}): no stub computes them. {', '.join(map(str, owners))} is matched by "
@@ -148,16 +148,14 @@ def not_stripped(subject: Subject) -> Iterator[Hit]:
         )
 
 
-def _right(identity: Identity, machines: list[tuple[str, Host]]) -> Iterator[str]:
-    for label, host in machines:
-        right = machine_chids(host).get(-1 if identity.type is None else identity.type)
-        if label == identity.source and right is not None and identity.type in chid.PRIORITY:
-            yield f"{right} (type {identity.type})"
+def _right(identity: Identity, machines: list[Machine]) -> Iterator[str]:
+    for machine in machines:
+        if machine.label == identity.source and identity.type in chid.PRIORITY and machine.chids.get(identity.type):
+            yield f"{machine.chids[identity.type]} (type {identity.type})"
 
 
-def _looked_up_types(host: Host, have: set[UUID]) -> list[int]:
-    own = machine_chids(host)
-    return [kind for kind in chid.PRIORITY if own.get(kind) in have]
+def _looked_up_types(machine: Machine, have: set[UUID]) -> list[int]:
+    return [kind for kind in chid.PRIORITY if machine.chids.get(kind) in have]
 
 
 def generic(subject: Subject) -> Iterator[Hit]:
@@ -176,52 +174,62 @@ def generic(subject: Subject) -> Iterator[Hit]:
 def family_only(subject: Subject) -> Iterator[Hit]:
     devices = subject.devices()
     by_name = ids_by_name(name or "" for _, name, _ in devices)
-    for device, rows in devices.items():
+    called: dict[tuple[int, str], dict[str | None, None]] = {}
+    for kind, name, string in devices:
+        called.setdefault((kind, name or ""), {})[string] = None
+    for (kind, _, string), rows in devices.items():
         for row in rows:
             text = by_name.get(row.entry.chid)
-            others = [string for kind, name, string in devices if text and name == " ".join(text) and kind == device[0]]
-            others = [string for string in dict.fromkeys(others) if string != device[2]]
+            others = _others(called.get((kind, " ".join(text)), {}), string) if text else []
             identities = [one for one in subject.known.get(row.entry.chid, []) if one.looked_up]
             if text and others:
-                names = ", ".join(map(repr, others))
                 yield Hit(
-                    f"an id of {device[2]!r} is the hash of {text[0]!r} & {text[1]!r}, which {names} is called as well",
+                    f"an id of {string!r} is the hash of {text[0]!r} & {text[1]!r}, and {', '.join(others)} is called so",
                     row.place,
                     severity="warning",
                 )
             elif identities and all(one.type == 11 for one in identities):
                 maker, family = identities[0].texts
-                yield Hit(f"an id of {device[2]!r} is Manufacturer + Family ({maker!r}, {family!r})", row.place)
+                yield Hit(f"an id of {string!r} is Manufacturer + Family ({maker!r}, {family!r})", row.place)
+
+
+def _others(strings: Iterable[str | None], own: str | None) -> list[str]:
+    """Some of the strings, without the own one."""
+    some = list(islice((repr(string) for string in strings if string != own), 4))
+    return [*some[:3], "another"] if len(some) > 3 else some
 
 
 def weak_match(subject: Subject) -> Iterator[Hit]:
     """A machine that has one vague id of a device, while all its exact ones are those of other machines."""
-    if not subject.hosts:
+    if not subject.machines:
         return
     first: dict[tuple[int, UUID], Row] = {}
     for row in subject.rows:
         first.setdefault((row.entry.type, row.entry.chid), row)
     devices = subject.devices()
-    for label, host in subject.hosts:
-        own = machine_chids(host)
+    for machine in subject.machines:
+        # As the stub: the types in its order, an absent id as zeros.
+        own = {n: machine.chids[n] or _NULL for n in _NEWEST.chid_priority if n in machine.chids}
+        exact = {value for n, value in own.items() if n not in AMBIGUOUS}
         for kind in KINDS:
-            best = next((n for n in _NEWEST.chid_priority if n in own and (kind, own[n] or _NULL) in first), None)
+            best = next((n for n, value in own.items() if (kind, value) in first), None)
             if best not in AMBIGUOUS:
                 continue
-            row = first[kind, own[best] or _NULL]
-            exact = {own[n] for n in chid.PRIORITY if n in own and n not in AMBIGUOUS}
-            others = [other for other in devices[row.device] if other.entry.chid not in own.values()]
-            if others and row.entry.chid != _NULL and not any(one.entry.chid in exact for one in devices[row.device]):
+            row = first[kind, own[best]]
+            ids = {one.entry.chid for one in devices[row.device]}
+            others = ids.difference(own.values())
+            if others and row.entry.chid != _NULL and ids.isdisjoint(exact):
                 yield Hit(
-                    f"{label} gets {row.entry.string!r} by nothing but {_parts(host, best)}; the other "
-                    f"{count(others, 'id', 'ids')} of that device are not its own",
+                    f"{machine.label} gets {row.entry.string!r} by nothing but {_parts(machine.host, best)}; the other "
+                    f"{len(others)} {'id' if len(others) == 1 else 'ids'} of that device are not its own",
                     row.place,
                 )
 
 
 def _parts(host: Host, kind: int) -> str:
     row = chid.compute(host.fields, None if host.edid is None else edid.panel_id(host.edid))[kind]
-    return f"{Identity(kind, chid.PARTS[kind], (), None).label} ({', '.join(repr(text) for _, text in row.parts)})"
+    words = " + ".join(WORDS[field] for field, _ in row.parts)
+    return f"type {kind}, {words} ({', '.join(repr(text) for _, text in row.parts)})"
 
 
 def _is_never_looked_up(identities: list[Identity]) -> bool:

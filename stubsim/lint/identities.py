@@ -7,6 +7,7 @@ manufacturer and family), and texts that makers leave as the firmware's vendor w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 from uuid import UUID
@@ -14,7 +15,6 @@ from uuid import UUID
 from stubsim import chid
 from stubsim.formats import edid
 from stubsim.hosts import Host
-from stubsim.stub.chid_match import machine_chids
 
 # Field -> the word that Microsoft and `fwupdtool hwids` have for it.
 WORDS = {
@@ -76,13 +76,16 @@ class Identity(NamedTuple):
         """Whether a stub looks for such an id in `.hwids`."""
         return self.stripped and self.type in chid.PRIORITY
 
-    @property
-    def label(self) -> str:
-        words = " + ".join(WORDS[field] for field in self.fields)
-        return words if self.type is None else f"type {self.type}, {words}"
-
 
 Known = dict[UUID, list[Identity]]
+
+
+class Machine(NamedTuple):
+    """A machine by the name it is called by, with its ids as the stub computes them: `chid_match.machine_chids`."""
+
+    label: str
+    host: Host
+    chids: dict[int, UUID | None]
 
 
 def generic(text: str | None) -> bool:
@@ -90,11 +93,11 @@ def generic(text: str | None) -> bool:
     return (text or "").strip().lower() in _GENERIC
 
 
-def known_ids(names: Iterable[str], hosts: Sequence[tuple[str, Host]]) -> Known:
+def known_ids(names: Iterable[str], machines: Sequence[Machine]) -> Known:
     """Every id that the machines have, or that follows from the names of devices, with all it may be the hash of."""
     known: Known = {}
-    for label, host in hosts:
-        for identity in _of_host(label, host):
+    for machine in machines:
+        for identity in _of_machine(machine):
             _add(known, identity)
     for name in list(dict.fromkeys(names))[:_NAMES_MAX]:
         for identity in _of_name(name):
@@ -115,11 +118,10 @@ def _add(known: Known, identity: Identity) -> None:
         found.append(identity)
 
 
-def _of_host(label: str, host: Host) -> Iterator[Identity]:
+def _of_machine(machine: Machine) -> Iterator[Identity]:
+    label, host, certain = machine
     panel = None if host.edid is None else edid.panel_id(host.edid)
     rows = {row.type: row for row in chid.compute(host.fields, panel)}
-    # Those types whose fields the host file does not call unknown.
-    certain = machine_chids(host)
     texts = {field: text or "" for row in rows.values() for field, text in row.parts}
     shapes: list[tuple[int | None, tuple[str, ...]]] = [
         (kind, chid.PARTS[kind]) for kind, value in certain.items() if value is not None
@@ -165,10 +167,15 @@ def name_parts(name: str) -> Iterator[tuple[str, str]]:
 
 def generic_ids(names: Iterable[str]) -> dict[UUID, tuple[str, ...]]:
     """Ids that are the hash of nothing but generic texts, be it behind the maker that a device's name begins with."""
-    some = list(dict.fromkeys(names))[:_NAMES_MAX]
-    makers = {maker for name in some for maker, _ in name_parts(name)}
+    makers = {maker for name in list(dict.fromkeys(names))[:_NAMES_MAX] for maker, _ in name_parts(name)}
     # "1" is also a kind of enclosure.
-    texts: list[tuple[str, ...]] = [pair for pair in product(sorted(makers | set(GENERIC)), GENERIC) if pair[1] != "1"]
+    pairs = [pair for pair in product(sorted(makers), GENERIC) if pair[1] != "1"]
+    return {**_all_generic(), **{chid.hash_texts(pair): pair for pair in pairs}}
+
+
+@cache
+def _all_generic() -> dict[UUID, tuple[str, ...]]:
+    texts: list[tuple[str, ...]] = [pair for pair in product(GENERIC, GENERIC) if pair[1] != "1"]
     # All of them the same, as on a machine that has no strings at all: types 3 to 11.
     texts += [(text,) * count for text in GENERIC for count in (3, 4, 6)]
     return {chid.hash_texts(parts): parts for parts in texts}

@@ -15,7 +15,8 @@ from stubsim.explain.selection import KINDS
 from stubsim.formats import hwids, hwids_json, pe
 from stubsim.hosts import Host
 from stubsim.lint.findings import Place
-from stubsim.lint.identities import Known, known_ids
+from stubsim.lint.identities import Known, Machine, known_ids
+from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.models import StubModel, choose
 
 _SECTION_MAX = 64 << 20
@@ -48,7 +49,7 @@ class Subject(NamedTuple):
     part: contents.Part | None = None
     uki: uki.Uki | None = None
     model: StubModel | None = None
-    hosts: Sequence[tuple[str, Host]] = ()
+    machines: Sequence[Machine] = ()
     known: Known = {}  # noqa: RUF012  # an empty one is never filled
 
     @property
@@ -89,7 +90,8 @@ def read(paths: Iterable[str], hosts: Sequence[tuple[str, Host]] = ()) -> tuple[
             found.append(_section(path))
     if single:
         found.append(_set(os.path.dirname(single[0]) if len(single) > 1 else single[0], sorted(single, key=Path)))
-    return tuple(_with_known(subject, hosts) for subject in found)
+    machines = [Machine(label, host, machine_chids(host)) for label, host in hosts]
+    return tuple(_with_known(subject, machines) for subject in found)
 
 
 def kind_of(path: str) -> str:
@@ -112,8 +114,9 @@ def read_section(path: str, size: int = _SECTION_MAX) -> bytes:
         raise StubsimError(getattr(error, "strerror", None) or str(error), path=path) from error
 
 
-def _with_known(subject: Subject, hosts: Sequence[tuple[str, Host]]) -> Subject:
-    return subject._replace(hosts=hosts, known=known_ids((row.entry.name or "" for row in subject.rows), hosts))
+def _with_known(subject: Subject, machines: Sequence[Machine]) -> Subject:
+    names = (row.entry.name or "" for row in subject.rows)
+    return subject._replace(machines=machines, known=known_ids(names, machines))
 
 
 def _set(path: str, files: Sequence[str]) -> Subject:

@@ -248,7 +248,7 @@ def test_a_name_that_another_device_has_as_well(tmp_path: Path):
     description(tmp_path, "b.json", B, compatible="lab,other", name="Lab Inc. Board Ten")
     vague = one(tmp_path, code="HW208")
     assert (vague.severity, vague.place.json_path) == ("warning", "$.hwids[1]")
-    assert "'Lab Inc.' & 'Board Ten', which 'lab,other' is called as well" in vague.message
+    assert "'Lab Inc.' & 'Board Ten', and 'lab,other' is called so" in vague.message
     machine = host(manufacturer="Lab Inc.", family="Board Ten")
     path = description(tmp_path, "a.json", chid.chids(machine.fields, None)[3], family, name="Lab Inc. Board Ten")
     assert one(path, code="HW208", machines=[("m", machine)]).severity == "note"
@@ -488,6 +488,10 @@ def test_a_hostile_table_takes_no_time(tmp_path: Path):
     """As many devices as entries, each with a name of its own."""
     rows = [(TREE, UUID(int=number), f"Lab {number} of many words", f"b{number % 7}") for number in range(20_000)]
     assert [code for code, _ in codes(section(tmp_path, *rows))] == ["HW203"]
+    # All of them with one name, and its id.
+    chid_ = chid.hash_texts(["Lab", "x"])
+    same = [(TREE, chid_, "Lab x", f"b{number}") for number in range(20_000)]
+    assert {code for code, _ in codes(section(tmp_path, *same))} == {"HW201", "HW208"}
     # One string for all of them, each a byte later.
     count = 4000
     start = (count + 1) * 28
