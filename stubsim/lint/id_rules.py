@@ -183,11 +183,8 @@ def family_only(subject: Subject) -> Iterator[Hit]:
             others = _others(called.get((kind, " ".join(text)), {}), string) if text else []
             identities = [one for one in subject.known.get(row.entry.chid, []) if one.looked_up]
             if text and others:
-                yield Hit(
-                    f"an id of {string!r} is the hash of {text[0]!r} & {text[1]!r}, and {', '.join(others)} is called so",
-                    row.place,
-                    severity="warning",
-                )
+                what = f"an id of {string!r} is the hash of {text[0]!r} & {text[1]!r}"
+                yield Hit(f"{what}, and {', '.join(others)} is called so", row.place, severity="warning")
             elif identities and all(one.type == 11 for one in identities):
                 maker, family = identities[0].texts
                 yield Hit(f"an id of {string!r} is Manufacturer + Family ({maker!r}, {family!r})", row.place)

@@ -82,19 +82,26 @@ def _draw(console: Console, report: Json) -> None:
 
 
 def _also(row: Json) -> str:
-    """The other places, or the last ones: there stands what was first."""
-    places = list(dict.fromkeys(_short(place, row["location"]) for place in row["related"]))
-    more = f"{len(places) - 4} more places, " if len(places) > 4 else ""
-    return f"see also {more}{', '.join(places[-4:] if more else places)}"
+    """The other places, what stands in the same file or table after one name of it."""
+    base = row["location"]
+    groups: dict[str, list[str]] = {}
+    for place in row["related"]:
+        same = all(place[key] == base[key] for key in ("path", "section", "profile"))
+        if place["line"] is not None:
+            name, number = ("line " if same else f"{place['path']}:"), str(place["line"])
+        elif place["entry"] is not None and same:
+            name, number = "entry ", str(place["entry"])
+        else:
+            name, number = where(place), ""
+        numbers = groups.setdefault(name, [])
+        if number not in numbers:
+            numbers.append(number)
+    return "see also " + "; ".join(f"{name}{_some(numbers)}" for name, numbers in groups.items())
 
 
-def _short(place: Json, base: Json) -> str:
-    """What differs from a place that was named before."""
-    if any(place[key] != base[key] for key in ("path", "section", "profile")):
-        return where(place)
-    if place["entry"] is not None:
-        return f"entry {place['entry']}"
-    return where(place) if place["line"] is None else f"line {place['line']}"
+def _some(numbers: list[str]) -> str:
+    more = f" and {len(numbers) - 12} more" if len(numbers) > 13 else ""
+    return ", ".join(numbers[:12] if more else numbers) + more
 
 
 def _code(row: Json) -> str:

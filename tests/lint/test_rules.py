@@ -19,7 +19,7 @@ from stubsim.lint import RULES, SEVERITIES, Finding, lint
 from stubsim.lint.identities import GENERIC
 from stubsim.lint.subjects import read
 from stubsim.stub.chid_match import chid_match
-from tests.samples import CHIDS, COMPATIBLE, MACHINE, devicetree, firmware, table, uki, written
+from tests.samples import CHIDS, COMPATIBLE, MACHINE, ROOT, devicetree, firmware, table, uki, written
 from tests.strategies import mutated
 from tests.stub.harness import run
 
@@ -500,3 +500,9 @@ def test_a_hostile_table_takes_no_time(tmp_path: Path):
         for number in range(count)
     ]
     found(written(tmp_path, "t", b"".join(entries) + bytes(28) + b"x" * 100_000 + b"\0"))
+
+
+def test_the_docs_have_every_rule():
+    text = (ROOT / "docs" / "hwids.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| HW")]
+    assert rows == [f"| {rule.code} | {rule.severity} | {rule.summary} |" for rule in RULES]
