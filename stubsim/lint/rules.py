@@ -77,8 +77,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "HW201", "one-id-for-two", "warning", "the same id for two devices",
         "The entry that stands first wins, so no machine reaches the later one by this id. A machine of the second "
-        "device that has no other id in the table, such as a new variant, silently gets the first one's. Where the type "
-        "is unknown a stub may not even look for it: machines (--smbios, --hosts) tell.",
+        "device that has no other id in the table, such as a new variant, silently gets the first one's. Where the "
+        "type is unknown a stub may not even look for it: machines (--smbios, --hosts) tell.",
         "remove the id from both, and keep those that tell them apart: by product name, SKU, board or panel.",
         id_rules.one_id_for_two,
     ),
