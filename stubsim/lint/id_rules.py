@@ -44,22 +44,32 @@ def _clashes(subject: Subject) -> Iterator[_Clash]:
 
 
 def one_id_for_two(subject: Subject) -> Iterator[Hit]:
+    owners = {device: _own_machines(subject, rows) for device, rows in subject.devices().items()}
     for clash in _clashes(subject):
-        later, earlier = clash.later[0].entry, clash.earlier[0].entry
-        useful = [
-            (one, other)
-            for one, other in zip(*clash, strict=True)
-            if not _is_never_looked_up(subject.known.get(one.entry.chid, []))
-        ]
-        if later.string == earlier.string or not useful:
+        later, earlier = clash.later[0], clash.earlier[0]
+        if later.entry.string == earlier.entry.string:
             continue
-        rows, others = zip(*useful, strict=True)
+        own = owners[later.device] | owners[earlier.device]
+        known = [_proven(subject, row, own) for row in clash.later]
+        useful = [index for index, identities in enumerate(known) if not _is_never_looked_up(identities)]
+        if not useful:
+            continue
+        rows = [clash.later[index] for index in useful]
+        verb, them = ("stands", "it") if len(rows) == 1 else ("stand", "them")
+        types = _types(known[index] for index in useful)
         yield Hit(
-            f"{_ids(subject, rows)} of {later.string!r} {'stands' if len(rows) == 1 else 'stand'} earlier for "
-            f"{earlier.string!r}: whoever matches by {'it' if len(rows) == 1 else 'them'} gets that one",
+            f"{count(rows, 'id', 'ids')} ({types}) of {later.entry.string!r} {verb} earlier for "
+            f"{earlier.entry.string!r}: whoever matches by {them} gets that one",
             rows[0].place,
-            places([*rows[1:], *others]),
+            places([*rows[1:], *(clash.earlier[index] for index in useful)]),
         )
+
+
+def _types(known: Iterable[list[Identity]]) -> str:
+    """Of which types ids are, as far as that is known."""
+    best = [_best(identities) for identities in known if identities]
+    types = sorted({one.type for one in best if one.type is not None})
+    return f"type {', '.join(map(str, types)) or 'unknown'}"
 
 
 def repeated(subject: Subject) -> Iterator[Hit]:
@@ -140,8 +150,9 @@ def not_stripped(subject: Subject) -> Iterator[Hit]:
         left = sorted({kind for machine in machines for kind in _looked_up_types(machine, have)})
         yield Hit(
             f"{len(found)} of {len(rows)} ids of {device[2]!r} are made from strings that were not stripped "
-            f"({', '.join(map(repr, texts))}): no stub computes them. {', '.join(map(str, owners))} is matched by "
-            + (f"{'type' if len(left) == 1 else 'types'} {', '.join(map(str, left))} only" if left else "none of them"),
+            f"({', '.join(map(repr, texts))}): no stub computes them, and "
+            + (f"{'type' if len(left) == 1 else 'types'} {', '.join(map(str, left))}" if left else "nothing")
+            + f" {'is' if len(left) < 2 else 'are'} left for {', '.join(map(str, owners))}",
             found[0].place,
             places(found[1:]),
             fix=f"the ids that a stub computes instead: {'; '.join(right)}." if right else None,
@@ -241,11 +252,3 @@ def _is_unstripped(identities: list[Identity]) -> bool:
 def _best(identities: Iterable[Identity]) -> Identity:
     """What to call an id: as a stub computes it rather than not, on a machine rather than by a name."""
     return min(identities, key=lambda one: (not one.looked_up, not one.stripped, one.source is None))
-
-
-def _ids(subject: Subject, rows: Iterable[Row]) -> str:
-    """How many, and of which types where that is known."""
-    rows = list(rows)
-    known = [_best(subject.known[row.entry.chid]) for row in rows if row.entry.chid in subject.known]
-    types = ", ".join(str(kind) for kind in sorted({one.type for one in known if one.type is not None}))
-    return f"{count(rows, 'id', 'ids')} (type {types or 'unknown'})"

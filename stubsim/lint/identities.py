@@ -38,18 +38,23 @@ _FWUPD_EXTRA = (
     ("manufacturer", "bios_vendor"),
 )
 
-# Texts that five or more makers in linuxhw/DMI (97,824 machines) left as they were, and that name nothing; in the
-# upper and lower case in which they occur there. "" is a string that is missing, or nothing but blanks and zeros.
+# Texts that four or more makers in linuxhw/DMI (97,824 machines) have as family, product, SKU or board and that name
+# nothing of theirs, in the upper and lower case in which they stand there; three that stand for a maker ("System
+# manufacturer" and the like); and what dmidecode prints for a string that is not there. "" is a string that is missing,
+# or nothing but blanks and zeros.
 GENERIC = (
     "", "To be filled by O.E.M.", "To Be Filled By O.E.M.", "To Be Filled By O.E.M", "To be filled by O.E.M",
     "Default string", "Not Applicable", "N/A", "NA", "None", "NULL", "Null", "Unknown", "empty", "*", "INVALID", "OEM",
-    "System manufacturer", "System Manufacturer", "System Product Name", "System Version", "System SKUNumber",
-    "System SKU#", "System SKU Number Unknown", "SKU", "SKU1", "SKU Number", "Default SKU", "All", "1", "1.0",
-    "123456789", "1234567890", "1234567890123456789AB", "Type1 - SKU0", "Type1Sku0", "Type1 - Family", "Type1Family",
-    "Family", "Notebook", "NoteBook", "Laptop", "Tablet", "Desktop", "Mini PC", "MiniPC", "Server", "All Series",
-    "Base Board Product Name", "Type2 - Board Product Name", "Type2 - Board Product Name1", "Aptio CRB", "Standard",
-    "Type2 - Board Manufacturer", "Type2 - Board Vendor Name1", "Super Server", "x.x", "Undefined", "Not Specified",
-    "<BAD INDEX>", "$(DEFAULT_STRING)",
+    "TBD", "System Product Name", "System SKUNumber", "System SKU#", "System SKU Number Unknown", "SKU", "SKU1",
+    "Default SKU", "All", "1", "1.0", "123456789", "1234567890", "1234567890123456789AB", "Type1 - SKU0", "Type1Sku0",
+    "Type1 - Family", "Type1Family", "Family", "Type2 - Board Manufacturer", "Type2 - Board Vendor Name1",
+    "Base Board Product Name", "Type2 - Board Product Name", "Type2 - Board Product Name1", "Standard", "Notebook",
+    "NoteBook", "NOTEBOOK", "Laptop", "Tablet", "Desktop", "High-End Desktop", "Mini PC", "MiniPC", "AIO", "Server",
+    # Reference boards and their firmware.
+    "Aptio CRB", "Cherry Trail CR", "CherryTrail CR", "ChiefRiver System", "CedarTrail System", "HuronRiver System",
+    "SharkBay System", "BayTrail System", "Calpella_CRB", "HuronRiver_CRB", "Montevina_Fab", "NetTopSku", "BasicNB_QS",
+    "Intel_Mobile", "PEGA Family",
+    "System manufacturer", "System Manufacturer", "$(DEFAULT_STRING)", "Not Specified", "<BAD INDEX>",
 )  # fmt: skip
 _GENERIC = frozenset(text.lower() for text in GENERIC)
 

@@ -96,14 +96,14 @@ def read(paths: Iterable[str], hosts: Sequence[tuple[str, Host]] = ()) -> tuple[
 
 def kind_of(path: str) -> str:
     """What a file is, by its first bytes: "uki", "description" or "section". StubsimError: it cannot be read."""
-    start = read_section(path, 512)
+    start = _bytes(path, 512)
     if start[:2] == b"MZ":
         return "uki"
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     return "description" if path.endswith(".json") or text[:1] in (b"{", b"[") else "section"
 
 
-def read_section(path: str, size: int = _SECTION_MAX) -> bytes:
+def _bytes(path: str, size: int) -> bytes:
     """The first bytes of a regular file. Raises StubsimError with the system's reason."""
     try:
         if os.path.exists(path) and not os.path.isfile(path):
@@ -144,7 +144,9 @@ def place_of(description: hwids_json.Description, hwid: hwids_json.Hwid) -> Plac
 
 
 def _section(path: str) -> Subject:
-    data = read_section(path)
+    data = _bytes(path, _SECTION_MAX + 1)
+    if len(data) > _SECTION_MAX:
+        raise StubsimError("too large", path=path, expected=f"a .hwids section of at most {_SECTION_MAX >> 20} MiB")
     rows = tuple(
         Row(entry, Place(path, entry=entry.index, offset=entry.offset, file_offset=entry.offset))
         for entry in hwids.walk(data)

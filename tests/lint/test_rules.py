@@ -198,6 +198,18 @@ def test_one_id_for_two(tmp_path: Path):
     assert "2 ids (type unknown) of 'lab,other' stand earlier for 'lab,board'" in finding.message
 
 
+def test_an_id_that_no_stub_looks_for_is_no_clash(tmp_path: Path):
+    machine = Host(fields=smbios.Fields(manufacturer=b"Lab", product_name=b"X", enclosure_type=6))
+    enclosure, product = chid.hash_texts(["Lab", "6"]), chid.hash_texts(["Lab", "X"])
+    description(tmp_path, "a.json", enclosure, A)
+    description(tmp_path, "b.json", enclosure, B, compatible="lab,other")
+    # It may be a SKU, unless one of the two is that machine's.
+    assert "(type unknown)" in one(tmp_path, code="HW201", machines=[("m", machine)]).message
+    description(tmp_path, "b.json", enclosure, product, compatible="lab,other")
+    assert "HW201" not in dict(codes(tmp_path, machines=[("m", machine)]))
+    assert "HW201" in dict(codes(tmp_path))
+
+
 def test_order_is_that_of_the_files(tmp_path: Path):
     description(tmp_path, "b.json", A)
     later = description(tmp_path, "c.json", A, compatible="lab,other")
@@ -307,7 +319,7 @@ def test_strings_that_were_not_stripped(tmp_path: Path):
     finding = one(path, code="HW205", machines=[("m", machine)])
     assert finding.severity == "warning"
     assert finding.message.startswith("2 of 3 ids of 'lab,board' are made from strings that were not stripped")
-    assert "m is matched by type 9 only" in finding.message
+    assert "type 9 is left for m" in finding.message
     assert str(chid.hash_texts(["Example", "C85"])) in finding.fix
     assert found(path) == []
 

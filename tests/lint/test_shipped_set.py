@@ -210,7 +210,7 @@ def test_dell():
     assert (stripped.rule.code, never.rule.code) == ("HW205", "HW204")
     assert "7 of 10 ids" in stripped.message
     assert "'0C85', '0FK7MX'" in stripped.message
-    assert "matched by types 5, 9 only" in stripped.message
+    assert "types 5, 9 are left for dell-latitude-7455" in stripped.message
     assert "71aa7285-85cc-5981-980c-8997bb8f335f (type 3)" in stripped.fix
     assert of("dell-latitude-7455") == []
 
