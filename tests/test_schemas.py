@@ -331,6 +331,65 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             }
         ],
     },
+    "hwids": {
+        "schema": "stubsim/hwids/1",
+        "path": "a.hwids",
+        "tables": [
+            {
+                "section": None,
+                "profile": None,
+                "error": None,
+                "refused_by": ["257"],
+                "entries": [
+                    {
+                        "index": 0,
+                        "type": "uefi-fw",
+                        "chid": GUID,
+                        "name": None,
+                        "fwid": "fw",
+                        "source": {"path": "a.json", "line": 1},
+                        "known": [
+                            {
+                                "host": None,
+                                "type": 14,
+                                "looked_up": False,
+                                "stripped": True,
+                                "parts": [{"field": "manufacturer", "value": "M"}],
+                            }
+                        ],
+                    }
+                ],
+            }
+        ],
+    },
+    "hwids-lint": {
+        "schema": "stubsim/hwids-lint/1",
+        "inputs": ["a.json"],
+        "hosts": [],
+        "counts": {"error": 0, "warning": 1, "note": 0},
+        "findings": [
+            {
+                "code": "HW203",
+                "name": "zero-id",
+                "severity": "warning",
+                "message": "m",
+                "explanation": "e",
+                "fix": "f",
+                "location": {
+                    "path": "a.json",
+                    "line": 1,
+                    "json_path": None,
+                    "section": None,
+                    "section_name": None,
+                    "profile": None,
+                    "entry": None,
+                    "offset": None,
+                    "file_offset": None,
+                },
+                "related": [],
+            }
+        ],
+    },
     "measure": {
         "schema": "stubsim/measure/1",
         "uki": UKI,

@@ -11,6 +11,7 @@ COMMANDS = {
     "diff": "what differs between two UKIs, two machines or two stubs",
     "inspect": "what is in a UKI: sections, profiles, .hwids, .efifw, its stub",
     "chids": "a machine's hardware ids, each with its parts",
+    "hwids": "hwids sets: build, show, make from a machine, and find what is wrong with them",
     "measure": "the PCR values a UKI leads to, by boot phase, on a machine or on any",
     "dialects": "the protocols by which a firmware is handed over: source, status, what is decided here",
     "diff-log": "a real machine's event log beside the prediction: what differs first, and why",

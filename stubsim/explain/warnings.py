@@ -172,7 +172,7 @@ def _unnamed(subject: Subject) -> Iterator[str]:
     for part in subject.parts:
         named = {kind: {e.string for e in part.table.entries if e.type == kind} for kind in KINDS} if part.table else {}
         seen: dict[tuple[int, str], int] = {}
-        for kind, section, string in _named_blobs(part):
+        for kind, section, string in named_blobs(part):
             first = seen.setdefault((kind, string), section.index)
             word = KINDS[kind].string
             if first != section.index:
@@ -188,7 +188,7 @@ def _unfounded(subject: Subject) -> Iterator[str]:
     for part in subject.parts:
         if part.table is None:
             continue
-        there = {(kind, string) for kind, _, string in _named_blobs(part)}
+        there = {(kind, string) for kind, _, string in named_blobs(part)}
         missing: dict[tuple[int, str | None], list[hwids.Entry]] = {}
         for entry in part.table.entries:
             # An offset that leads nowhere is told by the rule for tables.
@@ -214,7 +214,8 @@ _ELSE = {
 }
 
 
-def _named_blobs(part: Part) -> Iterator[tuple[int, pe.Section, str]]:
+def named_blobs(part: Part) -> Iterator[tuple[int, pe.Section, str]]:
+    """Type of entry, section and string of each blob that a stub accepts, devicetrees first."""
     for tree in part.trees:
         if tree.compatible:
             yield hwids.DEVICETREE, tree.section, tree.compatible[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -19,6 +20,8 @@ KINDS = {"devicetree": (DEVICETREE, "compatible"), "uefi-fw": (UEFI_FW, "fwid")}
 
 _ENTRY = struct.Struct("<I16sII")
 _SIZE_MASK = 0x0FFFFFFF
+_DIGITS = re.compile("[0-9a-fA-F]{32}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Entry(NamedTuple):
@@ -129,14 +132,14 @@ def parse(data: bytes | memoryview) -> tuple[Entry, ...]:
     return entries
 
 
-def build(entries: Iterable[tuple[int, UUID, str, str]]) -> bytes:
+def build(entries: Iterable[tuple[int, UUID, str, str]], unused: Iterable[str] = ()) -> bytes:
     """A section of (type, CHID, name, compatible or firmware id), laid out as ukify 262 does.
 
-    The entries in the given order, a zero entry, and the unique strings in sorted order. Raises StubsimError for a
-    string with a NUL.
+    The entries in the given order, a zero entry, and the unique strings in sorted order, ``unused`` ones among them.
+    Raises StubsimError for a string with a NUL.
     """
     rows = list(entries)
-    texts = sorted({text for _, _, *pair in rows for text in pair})
+    texts = sorted({text for _, _, *pair in rows for text in pair}.union(unused))
     offsets: dict[str, int] = {}
     blob = bytearray()
     for text in texts:
@@ -151,46 +154,73 @@ def build(entries: Iterable[tuple[int, UUID, str, str]]) -> bytes:
     return table + bytes(ENTRY_SIZE) + bytes(blob)
 
 
-def from_descriptions(descriptions: Iterable[Mapping[str, object]]) -> bytes:
-    """The section ukify 262 builds of the objects in its hwids JSON files, given in the order of the sorted files.
+Device = tuple[int, str, str]
 
-    One (type, name, compatible or fwid) is one device: its ids are unique and sorted, and it stands where it was first
-    named. Raises StubsimError for a description ukify would refuse.
+
+def build_devices(devices: Iterable[tuple[Device, Iterable[UUID]]]) -> bytes:
+    """The section ukify 262 builds of devices (type, name, compatible or fwid) and their ids, in the order of files.
+
+    One device may come several times: its ids are unique and sorted, and it stands where it was first named. The
+    strings of one without ids are there as well. Raises StubsimError for a string with a NUL.
     """
-    devices: dict[tuple[int, str, str], set[UUID]] = {}
-    for description in descriptions:
-        device, chids = _device(description)
-        devices.setdefault(device, set()).update(chids)
-    return build(
-        (type_, chid, name, string) for (type_, name, string), chids in devices.items() for chid in sorted(chids)
+    merged: dict[Device, set[UUID]] = {}
+    for device_, chids in devices:
+        merged.setdefault(device_, set()).update(chids)
+    rows = [(type_, chid, name, string) for (type_, name, string), chids in merged.items() for chid in sorted(chids)]
+    return build(rows, [text for _, *pair in merged for text in pair])
+
+
+def from_descriptions(descriptions: Iterable[Mapping[str, object]]) -> bytes:
+    """`build_devices` for the objects in hwids JSON files; StubsimError for a description that `device` refuses."""
+    return build_devices(
+        (device(description), [guid(hwid) for hwid in _hwids(description)]) for description in descriptions
     )
 
 
-def _device(description: Mapping[str, object]) -> tuple[tuple[int, str, str], set[UUID]]:
-    if not isinstance(description, Mapping):
-        raise StubsimError("hwids description is not an object", expected="type, name, hwids and compatible or fwid")
-    kind = description.get("type")
+def device(description: Mapping[str, object]) -> Device:
+    """Type, name and string of the object in a hwids JSON file. Raises StubsimError for one that ukify refuses."""
+    missing = [key for key in ("type", "name", "hwids") if key not in description]
+    if missing:
+        raise StubsimError(f"no {', '.join(map(repr, missing))}", expected="type, name, hwids, and compatible or fwid")
+    kind = description["type"]
     if not isinstance(kind, str) or kind not in KINDS:
-        raise StubsimError(f"hwids description has type {kind!r}", expected=" or ".join(KINDS))
+        raise StubsimError(f"type: {_shown(kind)}", expected=" or ".join(KINDS))
     type_, key = KINDS[kind]
     for _, other in KINDS.values():
         if other != key and other in description:
-            raise StubsimError(f"hwids description of type {kind} has {other!r}", expected=f"{key!r} only")
-    name, string, hwids = _text(description, "name"), _text(description, key), description.get("hwids")
-    if not isinstance(hwids, list | tuple):
-        raise StubsimError(f"hwids of {name!r} is not a list", expected="a list of GUIDs")
-    return (type_, name, string), {_uuid(hwid) for hwid in hwids}
+            raise StubsimError(f"{other}: not for type {kind}", expected=f"{key!r} only")
+    _hwids(description)
+    return type_, _text(description, "name"), _text(description, key)
 
 
-def _text(description: Mapping[str, object], key: str) -> str:
-    value = description.get(key)
-    if not isinstance(value, str):
-        raise StubsimError(f"hwids description has no {key!r}", expected="a text")
+def _hwids(description: Mapping[str, object]) -> list[object]:
+    value = description["hwids"]
+    if not isinstance(value, list):
+        raise StubsimError(f"hwids: {_shown(value)}", expected="an array of GUIDs")
     return value
 
 
-def _uuid(value: object) -> UUID:
-    try:
-        return UUID(str(value))
-    except ValueError:
-        raise StubsimError(f"hwid {value!r} is no GUID", expected="8-4-4-4-12 hex digits") from None
+def _text(description: Mapping[str, object], key: str) -> str:
+    if key not in description:
+        raise StubsimError(f"no {key!r}", expected="a string")
+    value = description[key]
+    if not isinstance(value, str) or _SURROGATE.search(value):
+        raise StubsimError(f"{key}: {_shown(value)}", expected="a string without lone surrogates")
+    if "\0" in value:
+        raise StubsimError(f"{key}: {_shown(value)}", expected="a string without NUL")
+    return value
+
+
+def guid(value: object) -> UUID:
+    """An id as ukify reads it: hyphens, braces and "urn:uuid:" do not count. StubsimError for anything else."""
+    if isinstance(value, str):
+        digits = value.replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "")
+        if _DIGITS.fullmatch(digits):
+            return UUID(digits)
+    raise StubsimError(f"{_shown(value)} is no GUID", expected="8-4-4-4-12 hex digits")
+
+
+def _shown(value: object) -> str:
+    from json import dumps
+
+    return dumps(value)[:60]

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-NAMES = ("boot", "chids", "dialects", "diff", "diff-log", "error", "host", "inspect", "measure", "why")
+NAMES = (
+    "boot",
+    "chids",
+    "dialects",
+    "diff",
+    "diff-log",
+    "error",
+    "host",
+    "hwids",
+    "hwids-lint",
+    "inspect",
+    "measure",
+    "why",
+)
 
 
 def load(name: str) -> dict[str, Any]:

@@ -97,13 +97,13 @@ def _table(table: Table, part: Part) -> Json:
     return {
         "section": table.section.index,
         "profile": part.profile,
-        "entries": [_entry(entry) for entry in table.entries],
+        "entries": [entry_json(entry) for entry in table.entries],
         "error": _message(table.error),
         "refused_by": list(table.refused),
     }
 
 
-def _entry(entry: hwids.Entry) -> Json:
+def entry_json(entry: hwids.Entry) -> Json:
     row: Json = {"index": entry.index, "type": str(entry.type), "chid": str(entry.chid), "name": entry.name}
     if entry.type in KINDS:
         kind = KINDS[entry.type]

@@ -422,6 +422,8 @@ COMMANDS = {
     "diff": ["diff", "UKI", "UKI", "--smbios", "HOST"],
     "inspect": ["inspect", "UKI"],
     "chids": ["chids", "--smbios", "HOST", "--format", "json"],
+    "hwids show": ["hwids", "show", "UKI"],
+    "hwids lint": ["hwids", "lint", "UKI", "--smbios", "HOST", "--format", "sarif"],
     "help": ["--help"],
     "help of a command": ["boot", "--help"],
     "version": ["--version"],

@@ -1,0 +1,161 @@
+"""`stubsim hwids build|show|from-host|lint`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from stubsim.cli import output
+from stubsim.errors import StubsimError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stubsim.hosts import Host
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        one: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        # Behind the action as well as in front of it.
+        one.add_argument("-o", "--output", metavar="FILE", default=argparse.SUPPRESS, help="write to FILE")
+        one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return one
+
+    build = action("build", "the .hwids section that ukify 262 makes of a folder of descriptions, byte for byte")
+    build.add_argument("folder", metavar="DIR", help="hwids descriptions, *.json in it and below")
+    build.add_argument("--format", choices=("section", "json"), default="section", help="json: what show says of it")
+
+    show = action("show", "the entries of a section, a UKI, a folder of descriptions or one description")
+    show.add_argument("input", metavar="INPUT", help="a .hwids section, a UKI, a folder or a description")
+    _add_hosts(show, "a machine whose ids are named in it")
+    show.add_argument("--format", choices=("text", "json"), default="text")
+
+    create = action("from-host", "a description, as ukify takes it, from a machine")
+    create.add_argument("host", metavar="HOST", help="the machine")
+    device = create.add_mutually_exclusive_group(required=True)
+    device.add_argument("--compatible", metavar="TEXT", help="its devicetree's first compatible")
+    device.add_argument("--fwid", metavar="TEXT", help="its firmware's id")
+    create.add_argument("--types", metavar="N,N,...", type=_types, default=(), help="CHID types (default: 3,4,5,8,9)")
+    create.add_argument("--name", metavar="TEXT", help="what it is called (default: manufacturer and family)")
+    create.add_argument("--format", choices=("json",), default="json")
+
+    lint = action("lint", "what is wrong with descriptions, sections and UKIs")
+    lint.add_argument("input", metavar="INPUT", nargs="+", help="a folder, a description, a UKI or a .hwids section")
+    _add_hosts(lint, "a machine whose ids are known, so that more can be found")
+    lint.add_argument("--hosts", metavar="DIR", help="a folder of such machines, every file in it")
+    lint.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "note", "never"),
+        default="warning",
+        help="exit with 1 when there is one as bad as this (default: warning)",
+    )
+    lint.add_argument("--format", choices=("text", "json", "sarif"), default="text")
+
+
+def _add_hosts(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--smbios", metavar="HOST", action="append", default=[], help=f"{text}; may be repeated")
+
+
+def _types(text: str) -> tuple[int, ...]:
+    numbers = text.split(",")
+    if not all(number.isascii() and number.isdigit() and len(number) <= 2 for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of CHID types such as 3,4,9")
+    return tuple(dict.fromkeys(int(number) for number in numbers))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return {"build": _build, "show": _show, "from-host": _from_host, "lint": _lint}[arguments.action](arguments)
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from stubsim.formats import hwids_json
+
+    files = hwids_json.files(arguments.folder)
+    if not files:
+        output.warn(f"{arguments.folder}: no {hwids_json.PATTERN} in or below it, so the section has no entries")
+    data = hwids_json.build([hwids_json.read(file) for file in files])
+    if arguments.format == "section":
+        output.write(arguments.output, data)
+        return 0
+    return _write_tables(arguments, arguments.folder)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    return _write_tables(arguments, arguments.input, _hosts(arguments.smbios))
+
+
+def _write_tables(arguments: argparse.Namespace, path: str, hosts: Iterable[tuple[str, Host]] = ()) -> int:
+    from stubsim.lint.subjects import read
+    from stubsim.views.hwids import hwids_json, render_hwids
+
+    output.write_report(arguments, hwids_json(path, read([path], tuple(hosts))), render_hwids)
+    return 0
+
+
+def _hosts(paths: list[str]) -> list[tuple[str, Host]]:
+    """Each machine by its name, or by its file where the name is missing or not its own."""
+    from stubsim import hosts
+
+    loaded = [(path, hosts.load(path)) for path in dict.fromkeys(paths)]
+    names = Counter(host.name for _, host in loaded)
+    return [(host.name if host.name and names[host.name] == 1 else path, host) for path, host in loaded]
+
+
+def _files(folder: str | None) -> list[str]:
+    """The files right in a folder, in the order of their names."""
+    if folder is None:
+        return []
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
+    except OSError as error:
+        raise StubsimError(
+            error.strerror or str(error), path=folder, expected="a folder of machines (--hosts)"
+        ) from error
+    if not found:
+        raise StubsimError("no files", path=folder, expected="a folder of machines (--hosts)")
+    return found
+
+
+def _from_host(arguments: argparse.Namespace) -> int:
+    from json import dumps
+
+    from stubsim import hosts
+    from stubsim.formats import hwids
+    from stubsim.lint.from_host import from_host
+
+    kind, string = (
+        (hwids.DEVICETREE, arguments.compatible) if arguments.fwid is None else (hwids.UEFI_FW, arguments.fwid)
+    )
+    try:
+        draft = from_host(hosts.load(arguments.host), kind, string, arguments.name, arguments.types)
+    except StubsimError as error:
+        raise error.within(path=arguments.host) from error
+    for note in draft.notes:
+        output.tell("note", f"{arguments.host}: {note}")
+    output.write(arguments.output, dumps(draft.description, indent=4, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _lint(arguments: argparse.Namespace) -> int:
+    from stubsim.lint import SEVERITIES, lint
+
+    hosts = _hosts([*arguments.smbios, *_files(arguments.hosts)])
+    findings = lint(arguments.input, hosts)
+    if arguments.format == "sarif":
+        from stubsim.views.json import dumps
+        from stubsim.views.sarif import sarif
+
+        output.write(arguments.output, dumps(sarif(findings)))
+    else:
+        from stubsim.views.lint import lint_json, render_lint
+
+        report = lint_json(arguments.input, [label for label, _ in hosts], findings)
+        output.write_report(arguments, report, render_lint)
+    failing = SEVERITIES[: SEVERITIES.index(arguments.fail_on) + 1] if arguments.fail_on != "never" else ()
+    return int(any(finding.severity in failing for finding in findings))

@@ -1,0 +1,72 @@
+"""What a rule says of a place in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from stubsim.lint.subjects import Subject
+
+# Worst first.
+SEVERITIES = ("error", "warning", "note")
+
+
+class Place(NamedTuple):
+    """Where something stands: in a description by line (from 1) and JSON path, in a table by entry and offset.
+
+    ``offset`` is in bytes from the start of the section, or of the file where ``section`` is None; ``file_offset``
+    always from the start of the file, None where the bytes are not in it. ``section`` is a PE section's number.
+    """
+
+    path: str
+    line: int | None = None
+    json_path: str | None = None
+    section: int | None = None
+    section_name: str | None = None
+    profile: int | None = None
+    entry: int | None = None
+    offset: int | None = None
+    file_offset: int | None = None
+
+
+class Hit(NamedTuple):
+    """One case of a rule; ``severity`` and ``fix`` where they are not the rule's own."""
+
+    message: str
+    place: Place
+    related: tuple[Place, ...] = ()
+    severity: str | None = None
+    fix: str | None = None
+
+
+class Rule(NamedTuple):
+    """A rule: what it is called for ever, how bad a case usually is, why it matters and what to do."""
+
+    code: str
+    name: str
+    severity: str
+    summary: str
+    explanation: str
+    fix: str
+    check: Callable[[Subject], Iterable[Hit]]
+
+
+class Finding(NamedTuple):
+    rule: Rule
+    severity: str
+    message: str
+    fix: str
+    place: Place
+    related: tuple[Place, ...]
+
+
+def finding(rule: Rule, hit: Hit) -> Finding:
+    return Finding(
+        rule,
+        hit.severity or rule.severity,
+        " ".join(hit.message.split()),
+        hit.fix or rule.fix,
+        hit.place,
+        hit.related,
+    )

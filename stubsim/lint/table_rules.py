@@ -1,0 +1,146 @@
+"""Rules about descriptions as files, and about a table as a stub reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stubsim.errors import StubsimError
+from stubsim.explain.selection import KINDS
+from stubsim.formats import hwids
+from stubsim.lint.findings import Hit, Place
+from stubsim.lint.subjects import Subject, count, places, section_place
+from stubsim.stub.chid_match import refusal
+from stubsim.stub.models import MODELS
+
+_NEWEST = MODELS["262"]
+_READING = tuple(model for model in MODELS.values() if model.basis != "proposal" and hwids.SECTION in model.sections)
+# How the complaints about a place in a description begin.
+_LINE = re.compile("line ([0-9]+)[,:]")
+
+
+def refused_descriptions(subject: Subject) -> Iterator[Hit]:
+    for error in subject.refused:
+        text = str(StubsimError(error.message, expected=error.expected))
+        line = _LINE.match(error.message)
+        yield Hit(text, Place(error.path or subject.path, line=int(line[1]) if line else None))
+
+
+def ignored_keys(subject: Subject) -> Iterator[Hit]:
+    for one in subject.descriptions:
+        if one.ignored:
+            yield Hit(f"ukify does not read {', '.join(map(repr, one.ignored))}", Place(one.path))
+
+
+def repeated_keys(subject: Subject) -> Iterator[Hit]:
+    for one in subject.descriptions:
+        if one.repeated:
+            yield Hit(f"{', '.join(map(repr, one.repeated))} given twice: ukify takes the last", Place(one.path))
+
+
+def no_ids(subject: Subject) -> Iterator[Hit]:
+    for one in subject.descriptions:
+        if not one.hwids:
+            yield Hit(f"{one.string!r} has no hwids", Place(one.path, json_path="$.hwids"))
+
+
+def refused_table(subject: Subject) -> Iterator[Hit]:
+    """By the newest stub; what only older ones refuse is another rule's."""
+    if subject.data is None or refusal(_NEWEST, memoryview(subject.data), _entries(subject)) is None:
+        return
+    try:
+        hwids.parse(subject.data)
+    except StubsimError as error:
+        row = subject.rows[(error.offset or 0) // hwids.ENTRY_SIZE]
+        models = ", ".join(refused_by(subject))
+        yield Hit(f"{error.message} (expected {error.expected}): refused by stub {models}", row.place)
+
+
+def older_stubs(subject: Subject) -> Iterator[Hit]:
+    """By the stub in the UKI, or else by any; where the newest refuses the table that is said already."""
+    firmware = [row for row in subject.rows if row.entry.type == hwids.UEFI_FW]
+    inexact = [row for row in subject.rows if row.entry.type in KINDS and row.entry.size != hwids.ENTRY_SIZE]
+    models = _READING if subject.model is None else tuple(one for one in _READING if one.id == subject.model.id)
+    refusing = [model.id for model in models if model.id in refused_by(subject)]
+    deaf = [model.id for model in models if not model.matches_firmware_entries and model.id not in refusing]
+    rows = firmware or inexact
+    if _NEWEST.id in refused_by(subject) or not rows:
+        return
+    said = [f"stub {', '.join(refusing)} refuses the whole table, devicetrees included"] * bool(refusing)
+    said += [f"stub {', '.join(deaf)} never matches them"] * bool(firmware and deaf)
+    if said:
+        what = "for firmware" if firmware else f"with another size than {hwids.ENTRY_SIZE} in the descriptor"
+        severity = None if subject.model is None else "error" if refusing else "warning"
+        text = f"{count(rows, 'entry', 'entries')} {what}: {'; '.join(said)}"
+        yield Hit(text, rows[0].place, places(rows[1:]), severity)
+
+
+def no_end(subject: Subject) -> Iterator[Hit]:
+    if not subject.data or subject.is_set:
+        return
+    number = len(subject.rows)
+    at = number * hwids.ENTRY_SIZE
+    if subject.data[at : at + 4] == bytes(4):
+        return
+    if len(subject.data) - at == hwids.ENTRY_SIZE:
+        text = f"entry {number} ends with the section, so a stub does not count it"
+        yield Hit(text, _at(subject, at), severity="error")
+    elif number:
+        yield Hit("no zero entry ends the table", _at(subject, at))
+
+
+def behind_end(subject: Subject) -> Iterator[Hit]:
+    """Something that is surely an entry, at or behind the place where the stub stops."""
+    if subject.data is None or subject.is_set:
+        return
+    end = len(subject.rows) * hwids.ENTRY_SIZE
+    offsets = [offset for row in subject.rows for offset in (row.entry.name_offset, row.entry.string_offset) if offset]
+    first = min(offsets, default=len(subject.data))
+    if subject.data[end : end + 4] != bytes(4):
+        return
+    if any(subject.data[end + 4 : end + 20]) and first >= end + hwids.ENTRY_SIZE:
+        yield Hit(f"entry {len(subject.rows)} has descriptor 0, which ends the table, and a CHID", _at(subject, end))
+    start = at = end + hwids.ENTRY_SIZE
+    while at + hwids.ENTRY_SIZE <= min(first, len(subject.data)) and _is_entry(subject.data[at : at + 4]):
+        at += hwids.ENTRY_SIZE
+    if at > start:
+        lost = (at - start) // hwids.ENTRY_SIZE
+        text = f"{lost} {'entry' if lost == 1 else 'entries'} behind the zero entry that ends the table"
+        yield Hit(text, _at(subject, start))
+
+
+def _is_entry(descriptor: bytes) -> bool:
+    return int.from_bytes(descriptor, "little") in {kind << 28 | hwids.ENTRY_SIZE for kind in KINDS}
+
+
+def no_string(subject: Subject) -> Iterator[Hit]:
+    for row in subject.rows:
+        if row.entry.type in KINDS and row.entry.string_offset == 0:
+            word = KINDS[row.entry.type].string
+            yield Hit(
+                f"entry {row.entry.index} has no {word}: who matches it gets nothing, and no other entry", row.place
+            )
+
+
+def empty_table(subject: Subject) -> Iterator[Hit]:
+    if subject.data is not None and not subject.rows and not subject.is_set:
+        yield Hit("the table has no entries", subject.place)
+
+
+def refused_by(subject: Subject) -> list[str]:
+    """The released stubs that refuse the whole table."""
+    if subject.data is None:
+        return []
+    data, entries = memoryview(subject.data), _entries(subject)
+    return [model.id for model in _READING if refusal(model, data, entries) is not None]
+
+
+def _entries(subject: Subject) -> tuple[hwids.Entry, ...]:
+    return tuple(row.entry for row in subject.rows)
+
+
+def _at(subject: Subject, offset: int) -> Place:
+    """A byte of the table that is in no entry which counts."""
+    if subject.uki is not None and subject.part is not None and subject.part.table is not None:
+        return section_place(subject.uki, subject.part, subject.part.table.section, offset)
+    return subject.place._replace(offset=offset, file_offset=offset)
