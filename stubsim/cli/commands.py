@@ -9,6 +9,7 @@ COMMANDS = {
     "boot": "boot a UKI on a machine: what is chosen, staged, measured and written",
     "inspect": "what is in a UKI: sections, profiles, .hwids, .efifw, its stub",
     "chids": "a machine's hardware ids, each with its parts",
+    "host": "a machine from what there is of it: show what is understood, convert to a host file, capture this one",
     "measure": "the PCR values a UKI leads to, by boot phase, on a machine or on any",
     "diff-log": "a real machine's event log beside the prediction: what differs first, and why",
 }

@@ -1,8 +1,20 @@
-"""Hosts: the machines a UKI is started on."""
+"""Hosts: the machines a UKI is started on, and a module for each thing they can be read from."""
 
 from __future__ import annotations
 
-from stubsim.hosts.fixture import from_json, load
-from stubsim.hosts.host import Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
+from stubsim.hosts.fixture import from_json
+from stubsim.hosts.host import Console, Firmware, FwCfg, Host, Reading, Variable, VmFwUpdate
+from stubsim.hosts.recognise import load, read
 
-__all__ = ["Console", "Firmware", "FwCfg", "Host", "Variable", "VmFwUpdate", "from_json", "load"]
+__all__ = [
+    "Console",
+    "Firmware",
+    "FwCfg",
+    "Host",
+    "Reading",
+    "Variable",
+    "VmFwUpdate",
+    "from_json",
+    "load",
+    "read",
+]
