@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 
+INACTIVE = 126
 END_OF_TABLE = 127
 
 # Type -> bytes of the formatted area below which a stub does not see the structure at all (systemd 262, smbios.c; type

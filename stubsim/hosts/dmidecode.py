@@ -54,11 +54,15 @@ _ENCLOSURES = (
 _ENCLOSURE_TYPES = {name.encode(): number for number, name in enumerate(_ENCLOSURES, 1)} | {b"Blade Enclosure": 29}
 _LOCK = {b"Present": 0x80, b"Not Present": 0}
 
-# A dot is one that a vendor would write: behind a letter, a digit or a closing bracket, at the end only behind a word
-# of letters ("Inc."), and not inside of one ("D.ll") unless that is the name of a host. Of 97,824 machines of
-# linux-hardware.org it doubts the strings of 500.
-_DOUBTFUL_DOT = re.compile(rb"(?:^|[^A-Za-z0-9)])\.|[A-Za-z]\.[a-z]{2}|[^ ,.&_A-Za-z][A-Za-z]*\. *$")
+# A dot is one that a vendor would write: behind a letter, a digit or a closing bracket, not inside of a word ("D.ll")
+# unless that is the name of a host, and at the end only of an abbreviation. Of the 97,824 machines of linuxhw/DMI it
+# doubts 270.
+_DOUBTFUL_DOT = re.compile(rb"(?:^|[^A-Za-z0-9)])\.|[A-Za-z]\.[a-z]{2}")
 _HOST_NAME = re.compile(rb"www\.|://|\.com\b")
+_ABBREVIATION = re.compile(
+    rb"(?:inc|\b(?:ltd|llc|corp|co|corporation|tech|plc|zrt|oem|[a-z](?:\.[a-z])+))\. *$", re.IGNORECASE
+)
+_SEVERAL_DOTS = re.compile(rb"\.\.|[ =]\.")
 
 
 class Block(NamedTuple):
@@ -144,7 +148,7 @@ def _blocks(data: bytes) -> list[Block]:
             # Not indented and not the title behind a handle: it belongs to no structure.
             close()
             head = None
-        elif head is not None and line.strip():
+        elif head is not None:
             lines.append(line)
         offset += len(whole) + 1
     # The last line of a text that was cut off is cut off itself.
@@ -268,14 +272,20 @@ class _Text:
             for name, value in attributes.items()
             if re.fullmatch(rb"String \d+", name) and value and value.strip() not in _NO_STRING
         ]
-        # The others are nothing to a stub.
-        if any(string.startswith(b"io.systemd.") and is_doubtful(string) for string in strings):
+        last = max(self.first.values(), key=lambda block: block.offset)
+        if not self.complete and self.first[11] is last:
+            # There may have been more of them.
+            self.unknown.add("smbios.oem_strings")
+        # The others are nothing to a stub; what it reads has dots in the words of a command line.
+        if any(string.startswith(b"io.systemd.") and _SEVERAL_DOTS.search(string) for string in strings):
             self.unknown.add("smbios.oem_strings")
         return tuple(strings)
 
 
 def is_doubtful(value: bytes) -> bool:
     """Whether a dot in it may well stand for a byte that dmidecode does not print."""
+    if value.rstrip(b" ").endswith(b".") and _ABBREVIATION.search(value) is None:
+        return True
     return _DOUBTFUL_DOT.search(value) is not None and _HOST_NAME.search(value) is None
 
 

@@ -8,6 +8,7 @@ from stubsim.errors import StubsimError
 from stubsim.hosts import qemu
 from stubsim.hosts.host import Reading
 from stubsim.hosts.qemu_options import CommandLine, Option, command_line
+from stubsim.hosts.reading import shown
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -36,6 +37,21 @@ _PROGRAMS = {
     "riscv64": "qemu-system-riscv64",
     "loongarch64": "qemu-system-loongarch64",
 }
+# What libvirt calls a device, and what QEMU does.
+_BRIDGES = {
+    "pcie-to-pci-bridge": "pcie-pci-bridge",
+    "dmi-to-pci-bridge": "i82801b11-bridge",
+    "pcie-switch-downstream-port": "xio3130-downstream",
+}
+_VIDEOS = {
+    "vga": "VGA",
+    "qxl": "qxl-vga",
+    "cirrus": "cirrus-vga",
+    "vmvga": "vmware-svga",
+    "bochs": "bochs-display",
+    "ramfb": "ramfb",
+    "virtio": "virtio-vga",
+}
 _LAUNCH_SECURITY = {"sev-snp": "sev-snp-guest", "tdx": "tdx-guest"}
 
 
@@ -44,10 +60,10 @@ def read(data: bytes) -> Reading:
     root = _parse(data)
     domain = root if root.tag == "domain" else root.find("domain") if root.tag in _ROOTS else None
     if domain is None:
-        raise StubsimError(f"<{str(root.tag)[:60]}> is no libvirt domain", expected="<domain type='kvm'>")
+        raise StubsimError(f"{shown(root.tag)} is no libvirt domain", expected="<domain type='kvm'>")
     kind = domain.get("type", "")
     if kind not in _HYPERVISORS:
-        raise StubsimError(f"a libvirt domain of type {kind[:40]!r}", expected="a domain of type kvm or qemu")
+        raise StubsimError(f"a libvirt domain of type {shown(kind)}", expected="a domain of type kvm or qemu")
     notes: list[str] = []
     command = _command(domain, kind, notes)
     host, more = qemu.guest(command, "", "libvirt domain XML")
@@ -120,7 +136,7 @@ def _memory(domain: Element) -> list[Option]:
         return []
     text, unit = (element.text or "").strip(), _UNITS.get(element.get("unit", "KiB"))
     if unit is None or not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise StubsimError(f"memory: {text[:20]!r} {element.get('unit', 'KiB')[:20]!r}", expected="a size of memory")
+        raise StubsimError(f"memory: {shown(text)} {shown(element.get('unit', 'KiB'))}", expected="a size of memory")
     return [Option("m", (("size", f"{int(text) * unit}b"),))]
 
 
@@ -163,13 +179,15 @@ def _devices(domain: Element) -> list[Option]:
         kind = "isa-serial" if target is None else target.get("type", "isa-serial")
         port = "0" if target is None else target.get("port", "0")
         options.append(Option("device", (("", kind), ("index", port))))
+    for element in devices.findall("controller[@type='pci']"):
+        model = _BRIDGES.get(element.get("model", ""), element.get("model", ""))
+        options.append(Option("device", (("", model), ("id", f"pci.{element.get('index', '')}"))))
     for element in devices.findall("controller[@type='virtio-serial']"):
         model = element.get("model", "")
         suffix = model.removeprefix("virtio") if model.startswith("virtio-") else ""
-        options.append(Option("device", (("", "virtio-serial-pci" + suffix), ("bus", _bus(domain, element)))))
+        options.append(Option("device", (("", "virtio-serial-pci" + suffix), ("bus", _bus(element)))))
     for element in devices.findall("video/model"):
-        if element.get("type", "") != "none":
-            options.append(Option("device", (("", _video(element.get("type", ""))),)))
+        options.append(Option("device", (("", _VIDEOS.get(element.get("type", ""), "")),)))
     for _ in devices.findall("hostdev[@type='pci']"):
         options.append(Option("device", (("", "vfio-pci"),)))
     for _ in devices.findall("input[@type='keyboard'][@bus='usb']"):
@@ -177,26 +195,14 @@ def _devices(domain: Element) -> list[Option]:
     return options
 
 
-def _video(kind: str) -> str:
-    return {"vga": "VGA", "qxl": "qxl-vga", "cirrus": "cirrus-vga", "vmvga": "vmware-svga", "bochs": "bochs-display",
-            "ramfb": "ramfb", "virtio": "virtio-vga"}.get(kind, kind)  # fmt: skip
-
-
-def _bus(domain: Element, controller: Element) -> str:
-    """The bus a controller is on: its root bus, or else the model of the bridge that makes it."""
+def _bus(controller: Element) -> str:
+    """The name of the bus that a controller is on; the root bus is number 0."""
     address = controller.find("address[@type='pci']")
-    if address is None:
-        return "unknown"
-    number = address.get("bus", "0x00")
     try:
-        if int(number, 0) == 0:
-            return "pcie.0"
+        number = -1 if address is None else int(address.get("bus", "0"), 0)
     except ValueError:
-        return "unknown"
-    for bridge in domain.findall("devices/controller[@type='pci']"):
-        if bridge.get("index") == str(int(number, 0)):
-            return bridge.get("model", "unknown")
-    return "unknown"
+        number = -1
+    return "pcie.0" if number == 0 else f"pci.{number}"
 
 
 def _secure_boot(domain: Element) -> bool | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.hosts.reading import shown
 
 _PROGRAM = re.compile(r"(?:.*/)?(qemu-system-[a-z0-9_]+|qemu-kvm|kvm|qemu)")
 _IN_TEXT = re.compile(rb"(?:^|[\s/'\"\0])(?:(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)(?=[\s'\"\0])|--?smbios[\s\0])")
@@ -100,7 +101,7 @@ def command_line(program: str | None, words: list[str], *, literal: bool = True)
             continue
         if previous == "smbios" and ("=" in word or "," in word) and not _EXPANDED.match(word):
             raise StubsimError(
-                f"{word[:60]!r} belongs to no option",
+                f"{shown(word)} belongs to no option",
                 expected="the value of -smbios in one piece",
                 hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps has not",
             )

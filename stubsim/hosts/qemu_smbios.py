@@ -10,6 +10,7 @@ from typing import NamedTuple
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
 from stubsim.hosts.qemu_options import CommandLine, Option, needs_shell
+from stubsim.hosts.reading import shown
 
 _KEYS: dict[int, tuple[str, ...]] = {
     0: ("vendor", "version", "date", "release", "uefi"),
@@ -62,7 +63,7 @@ def table(command: CommandLine, defaults: dict[str, str | None], folder: str) ->
             blob = _blob(path, folder)
             if blob is None:
                 unknown.add("smbios")
-                notes.append(f"-smbios file={path}: cannot be read here, and may replace any structure")
+                notes.append(f"-smbios file={shown(path)}: cannot be read here, and may replace any structure")
                 continue
             if blob[0] in given:
                 raise _refused(option, f"fields of type {blob[0]} are given already")
@@ -121,13 +122,13 @@ def _type(option: Option) -> int:
     if text is None:
         raise _refused(option, "neither type= nor file=", "-smbios type=1,... or -smbios file=...")
     if re.fullmatch(r"0[xX][0-9A-Fa-f]{1,4}|[1-9][0-9]{0,4}|0[0-7]{0,4}", text) is None:
-        raise _refused(option, f"type={text[:20]} is no number", "type=0 to type=127")
+        raise _refused(option, f"type={shown(text)} is no number", "type=0 to type=127")
     kind = int(text, 0) if not re.fullmatch(r"0[0-7]+", text) else int(text, 8)
     if kind > _MAXIMUM_TYPE:
         raise _refused(option, f"type={kind} is out of range", f"0 to {_MAXIMUM_TYPE}")
     strange = [key for key, _ in option.pairs if kind in _KEYS and key not in ("type", *_KEYS[kind])]
     if strange:
-        raise _refused(option, f"type={kind} has no {strange[0][:60]!r}", ", ".join(_KEYS[kind]))
+        raise _refused(option, f"type={kind} has no {shown(strange[0])}", ", ".join(_KEYS[kind]))
     return kind
 
 
@@ -140,7 +141,7 @@ def _release(options: Iterable[Option]) -> tuple[int, int]:
             continue
         match = re.match(r"\s*(\d{1,9})\.\s*(\d{1,9})", text, re.ASCII)
         if match is None:
-            raise _refused(option, f"release={text[:20]!r}", "release=MAJOR.MINOR")
+            raise _refused(option, f"release={shown(text)}", "release=MAJOR.MINOR")
         major, minor = int(match[1]) & 0xFF, int(match[2]) & 0xFF
     return major, minor
 
@@ -154,7 +155,7 @@ def _oem_strings(command: CommandLine, options: list[Option], folder: str, unkno
             elif key == "path":
                 content = _file(value, folder)
                 if content is not None and b"\0" in content:
-                    raise _refused(option, f"path={value}: a NUL byte is in that file")
+                    raise _refused(option, f"a NUL byte is in {shown(value)}")
                 strings.append(content or b"")
                 if content is None:
                     unknown.add("smbios.oem_strings")
@@ -168,12 +169,12 @@ def _blob(path: str, folder: str) -> bytes | None:
     if content is None:
         return None
     if len(content) < 4:
-        raise StubsimError(f"-smbios file={path}: {len(content)} bytes", expected="an SMBIOS structure")
+        raise StubsimError(f"-smbios file={shown(path)}: {len(content)} bytes", expected="an SMBIOS structure")
     try:
         smbios.parse(content)
     except StubsimError as error:
         raise StubsimError(
-            f"-smbios file={path}: {error.message}", offset=error.offset, expected=error.expected
+            f"-smbios file={shown(path)}: {error.message}", offset=error.offset, expected=error.expected
         ) from error
     return content
 
@@ -195,7 +196,5 @@ def _bytes(text: str | None) -> bytes | None:
 
 
 def _refused(option: Option, message: str, expected: str | None = None) -> StubsimError:
-    shown = ",".join(f"{key}={value}" for key, value in option.pairs)
-    if len(shown) > 60:
-        shown = shown[:60] + "..."
-    return StubsimError(f"-smbios {shown}: {message}", expected=expected or "options that QEMU takes")
+    text = shown(",".join(f"{key}={value}" if key else value for key, value in option.pairs))
+    return StubsimError(f"-smbios {text}: {message}", expected=expected or "options that QEMU takes")

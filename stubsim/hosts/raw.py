@@ -23,7 +23,9 @@ def is_dump(data: bytes) -> bool:
 
 def is_table(data: bytes) -> bool:
     """Whether binary data starts with the header of a structure: of a type that DSP0134 has or leaves to vendors."""
-    return b"\0" in data and len(data) > 1 and (data[0] < 64 or data[0] >= 126) and data[1] >= 4
+    if b"\0" not in data or len(data) < 2:
+        return False
+    return (data[0] < 64 or data[0] == smbios.INACTIVE or data[0] > smbios.END_OF_TABLE) and data[1] >= 4
 
 
 def read_dump(data: bytes) -> Reading:

@@ -44,7 +44,7 @@ def read(path: str) -> Reading:
             return live.read()
         if path != STANDARD_INPUT and os.path.isdir(path):
             return _folder(path)
-        return _read(_bytes(path), "" if path == STANDARD_INPUT else os.path.dirname(path))
+        return read_bytes(_bytes(path), "" if path == STANDARD_INPUT else os.path.dirname(path))
     except StubsimError as error:
         raise error.within(path="standard input" if path == STANDARD_INPUT else path) from error
 
@@ -84,8 +84,8 @@ def _folder(path: str) -> Reading:
     )
 
 
-def _read(data: bytes, folder: str) -> Reading:
-    """The host in the bytes of a file; `folder` is where the files lie that it names."""
+def read_bytes(data: bytes, folder: str = "") -> Reading:
+    """The host in the bytes of a file; `folder` is where the files lie that it names. Raises StubsimError."""
     start = data.removeprefix(_BYTE_ORDER_MARK)
     if b"\0" not in data:
         # What looks like white space in front of binary data is a type.
