@@ -11,6 +11,7 @@ dtc             device-tree-compiler
 fdtget          device-tree-compiler
 dmidecode       dmidecode
 fwupdtool       fwupd
+qemu-system-x86_64 qemu-system-x86
 tpm2_eventlog   tpm2-tools
 sbsign          sbsigntool
 pesign          pesign

@@ -132,7 +132,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     context = start_context(uki, host, start, model, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
     for what in sorted(host.unknown - {"memory"} if start.memory is not None else host.unknown):
-        context.unknown(what, "the host file says so", *_affected(what))
+        context.unknown(what, "the host file says so", *affected(what))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
     run = _Run(context, start)
@@ -187,8 +187,10 @@ def start_context(
     )
 
 
-def _affected(key: str) -> tuple[str, ...]:
-    """The CHIDs with BIOS fields are computed, but no stub looks them up."""
+def affected(key: str) -> tuple[str, ...]:
+    """The keys of the boot's JSON that depend on a key of the host file.
+
+    The CHIDs with BIOS fields are computed, but no stub looks them up."""
     if key.startswith("smbios.bios_"):
         return ("chids",)
     return _AFFECTS.get(key.partition(".")[0], ())

@@ -10,6 +10,7 @@ from stubsim import hosts, uki
 from stubsim.boot import Boot, boot
 from stubsim.cli import output, start
 from stubsim.errors import StubsimError
+from stubsim.hosts.recognise import HOST_HELP
 from stubsim.trace import Log
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
+    parser.add_argument("--smbios", metavar="HOST", required=True, help=HOST_HELP)
     start.add_arguments(parser)
     parser.add_argument("--format", choices=("text", "json", "html", "eventlog", "qtest"), default="text")
     parser.add_argument(

@@ -12,6 +12,7 @@ COMMANDS = {
     "inspect": "what is in a UKI: sections, profiles, .hwids, .efifw, its stub",
     "chids": "a machine's hardware ids, each with its parts",
     "hwids": "hwids sets: build, show, make from a machine, and find what is wrong with them",
+    "host": "a machine from what there is of it: show what is understood, convert to a host file, capture this one",
     "measure": "the PCR values a UKI leads to, by boot phase, on a machine or on any",
     "dialects": "the protocols by which a firmware is handed over: source, status, what is decided here",
     "diff-log": "a real machine's event log beside the prediction: what differs first, and why",

@@ -10,12 +10,13 @@ from stubsim.cli import output, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
 from stubsim.formats import eventlog
+from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.diff_log import diff_log_json, render_diff_log
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
+    parser.add_argument("--smbios", metavar="HOST", required=True, help=HOST_HELP)
     parser.add_argument(
         "--eventlog",
         metavar="FILE",

@@ -10,6 +10,7 @@ from stubsim.cli import output, start
 from stubsim.errors import StubsimError
 from stubsim.explain.measure import PHASES, Measurement, measure_any, measure_hosts, phase_path, policy
 from stubsim.hosts import Host
+from stubsim.hosts.recognise import HOST_HELP
 from stubsim.machine.tpm import BANKS
 
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--smbios",
         metavar="HOST",
         action="append",
-        help="a machine, a host file in JSON; may be repeated (default: every value that any machine can get)",
+        help=f"{HOST_HELP}; may be repeated (default: every value that any machine can get)",
     )
     parser.add_argument(
         "--bank",

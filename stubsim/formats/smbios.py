@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 
+INACTIVE = 126
 END_OF_TABLE = 127
+
+# Type -> bytes of the formatted area below which a stub does not see the structure at all (systemd 262, smbios.c; type
+# 3 needs its type byte).
+MINIMUM_LENGTHS = {0: 20, 1: 27, 2: 8, 3: 6, 11: 5}
+# From this length on type 0 has a release number.
+RELEASE_LENGTH = 24
+
 _HEADER = struct.Struct("<BBH")
 _ENTRY_POINT_3 = struct.Struct("<5sBBBBBBBIQ")
 _ENTRY_POINT_2 = struct.Struct("<4sBBBBHB5s5sBHIHB")
@@ -102,33 +110,33 @@ def first(structures: Iterable[Structure], type_: int, minimum_length: int) -> S
 def fields(structures: Sequence[Structure]) -> Fields:
     """The fields CHIDs are made of, by the minimum lengths of systemd 262 (smbios.c)."""
     found = Fields()
-    if system := first(structures, 1, 27):
+    if system := first(structures, 1, MINIMUM_LENGTHS[1]):
         found = found._replace(
             manufacturer=system.string(system.formatted[4]),
             product_name=system.string(system.formatted[5]),
             product_sku=system.string(system.formatted[25]),
             family=system.string(system.formatted[26]),
         )
-    if board := first(structures, 2, 8):
+    if board := first(structures, 2, MINIMUM_LENGTHS[2]):
         found = found._replace(
             baseboard_manufacturer=board.string(board.formatted[4]),
             baseboard_product=board.string(board.formatted[5]),
         )
-    if bios := first(structures, 0, 20):
+    if bios := first(structures, 0, MINIMUM_LENGTHS[0]):
         found = found._replace(
             bios_vendor=bios.string(bios.formatted[4]),
             bios_version=bios.string(bios.formatted[5]),
         )
-        if len(bios.formatted) >= 24:
+        if len(bios.formatted) >= RELEASE_LENGTH:
             found = found._replace(bios_major=bios.formatted[20], bios_minor=bios.formatted[21])
-    if chassis := first(structures, 3, 6):
+    if chassis := first(structures, 3, MINIMUM_LENGTHS[3]):
         found = found._replace(enclosure_type=chassis.formatted[5])
     return found
 
 
 def oem_strings(structures: Iterable[Structure]) -> tuple[bytes, ...]:
     """The strings of the first type 11, from byte 5 to the double NUL whatever its length and count byte say."""
-    found = first(structures, 11, 5)
+    found = first(structures, 11, MINIMUM_LENGTHS[11])
     return _until_empty(found.raw[5:]) if found else ()
 
 

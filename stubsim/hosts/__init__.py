@@ -1,8 +1,21 @@
-"""Hosts: the machines a UKI is started on."""
+"""Hosts: the machines a UKI is started on, and a module for each thing they can be read from."""
 
 from __future__ import annotations
 
-from stubsim.hosts.fixture import from_json, load
-from stubsim.hosts.host import Capsules, Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
+from stubsim.hosts.fixture import from_json
+from stubsim.hosts.host import Capsules, Console, Firmware, FwCfg, Host, Reading, Variable, VmFwUpdate
+from stubsim.hosts.recognise import load, read
 
-__all__ = ["Capsules", "Console", "Firmware", "FwCfg", "Host", "Variable", "VmFwUpdate", "from_json", "load"]
+__all__ = [
+    "Capsules",
+    "Console",
+    "Firmware",
+    "FwCfg",
+    "Host",
+    "Reading",
+    "Variable",
+    "VmFwUpdate",
+    "from_json",
+    "load",
+    "read",
+]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
-from stubsim.hosts.host import Capsules, Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
+from stubsim.hosts.host import Capsules, Console, Firmware, FwCfg, Host, Reading, Variable, VmFwUpdate
 from stubsim.hosts.reading import Layout, Object, nearest, parse, read_object, shown
 
 SCHEMA = "stubsim/host/1"
@@ -27,9 +27,6 @@ LARGEST_BIOS = 16 << 20
 # EDK II, PcdMaxSizeNonPopulateCapsule, and the reset types of ResetSystem() (UEFI 2.10, 8.5.1).
 CAPSULE_SIZE = 10 << 20
 RESETS = ("cold", "warm", "shutdown")
-
-# An SMBIOS table, an EDID and a few variables take kilobytes; the rest is room for a previous initrd.
-MAXIMUM_SIZE = 64 << 20
 
 _STRINGS = (
     "manufacturer",
@@ -91,23 +88,10 @@ _NAMES = tuple(
 _LAYOUT = Layout(KEYS, _NAMES)
 
 
-def load(path: str) -> Host:
-    """Read the host file at `path` (UTF-8, with or without a byte order mark); StubsimError for all it cannot be."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAXIMUM_SIZE + 1)
-    except OSError as error:
-        raise StubsimError(f"cannot be read: {error.strerror or error}", path=path, expected="a host file") from error
-    except ValueError as error:
-        raise StubsimError(f"cannot be opened: {error}", path=path, expected="a file name") from error
-    if len(data) > MAXIMUM_SIZE:
-        raise StubsimError("too large", path=path, expected=f"a host file of at most {MAXIMUM_SIZE >> 20} MiB")
-    try:
-        value = parse(data)
-    except StubsimError as error:
-        error.within(path=path)
-        raise
-    return from_json(value, path)
+def read(data: bytes) -> Reading:
+    """The host in a file in JSON; StubsimError for all that is none."""
+    host = from_json(parse(data))
+    return Reading(host, "json", f"host file in JSON ({SCHEMA})")
 
 
 def from_json(value: object, path: str | None = None) -> Host:

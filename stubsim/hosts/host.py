@@ -100,3 +100,29 @@ class Host(NamedTuple):
     fw_cfg: FwCfg | None = FwCfg()
     firmware: Firmware = Firmware()
     unknown: frozenset[str] = frozenset()
+
+
+# The forms in which a machine can be described.
+KINDS = (
+    "json",
+    "smbios-table",
+    "smbios-folder",
+    "dmidecode-bin",
+    "dmidecode-text",
+    "dmi-id-folder",
+    "fwupd-hwids",
+    "qemu",
+    "libvirt",
+    "live",
+)
+
+
+class Reading(NamedTuple):
+    """A host and how it was come by: the form of the source (`kind`, one of KINDS), more of it for people
+    (`description`), and what was found out on the way (`notes`).
+    """
+
+    host: Host
+    kind: str
+    description: str
+    notes: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ NAMES = (
     "diff-log",
     "error",
     "host",
+    "host-show",
     "hwids",
     "hwids-lint",
     "inspect",

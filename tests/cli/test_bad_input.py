@@ -140,8 +140,9 @@ HOSTS = {
     "other schema": ({"schema": "stubsim/boot/1"}, "schema", "stubsim/host/1"),
     "broken JSON": (b'{"memory": ', "offset 0xb", "line 1"),
     "not UTF-8": (b'{"name": "\xff"}', "offset 0xa", "UTF-8"),
-    "empty": (b"", "line 1"),
-    "binary": (FIRMWARE_UKI, "UTF-8"),
+    "empty": (b"", "empty", "JSON"),
+    "a UKI": (FIRMWARE_UKI, "a PE file", "offset 0x0"),
+    "text": (b"no machine", "not recognised", "offset 0x0"),
 }
 
 

@@ -20,7 +20,8 @@ from stubsim import hosts
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
 from stubsim.hosts import Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
-from stubsim.hosts.fixture import KEYS, MAXIMUM_SIZE
+from stubsim.hosts.fixture import KEYS
+from stubsim.hosts.recognise import MAXIMUM_SIZE
 
 LOADER_GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "hosts"
@@ -378,7 +379,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path):
 @pytest.mark.parametrize(
     ("data", "message", "offset"),
     [
-        (b"", "line 1, column 1", 0),
+        (b"", "empty", 0),
         (b'{"name": "\xc3\xa9",\n  "rng": tru}', "line 2, column 10", 24),
         (b'\xef\xbb\xbf{"name" 1}', "line 1, column 9", 11),
         (b'{"rng": true} x', "line 1, column 15: Extra data", 14),

@@ -1,0 +1,68 @@
+"""What an SMBIOS table alone says of a machine, and what it leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from stubsim.formats import smbios
+from stubsim.hosts.host import Console, FwCfg, Host
+
+# What no SMBIOS table tells and a boot depends on.
+NOT_IN_SMBIOS = frozenset(
+    {"edid", "devicetree", "memory", "secure_boot", "tpm", "rng", "console", "keyboard_layout", "firmware"}
+)
+
+# The features every x86-64 processor has, in EDX of CPUID leaf 1: FPU, TSC, MSR, CX8, CMOV, MMX, FXSR, SSE, SSE2.
+_X86_64_FEATURES = sum(1 << bit for bit in (0, 4, 5, 8, 15, 23, 24, 25, 26))
+
+# Type 0, second extension byte: bit 4 "SMBIOS table describes a virtual machine" (DSP0134).
+_VIRTUAL_MACHINE = 0x10
+
+
+def is_x86_64(processor_id: bytes) -> bool:
+    """Whether the 8 bytes of a type 4's processor ID are CPUID's EAX and EDX of an x86-64 processor.
+
+    Elsewhere they are a register that numbers the model, and a revision (DSP0134 7.5.3).
+    """
+    return len(processor_id) == 8 and int.from_bytes(processor_id[4:], "little") & _X86_64_FEATURES == _X86_64_FEATURES
+
+
+def machine(
+    fields: smbios.Fields,
+    oem_strings: tuple[bytes, ...] = (),
+    *,
+    source: str,
+    structures: tuple[smbios.Structure, ...] | None = None,
+    virtual: bool = False,
+    processor_id: bytes = b"",
+    unknown: Collection[str] = (),
+) -> Host:
+    """The host of which nothing but its SMBIOS strings is known; `unknown` are those that are not.
+
+    Firmware for x86 brings no devicetree, so it is left open only where the processor may be another one.
+    """
+    virtual = virtual or fields.manufacturer == b"QEMU"
+    more = NOT_IN_SMBIOS - {"devicetree"} if is_x86_64(processor_id) else NOT_IN_SMBIOS
+    return Host(
+        source=source,
+        fields=fields,
+        oem_strings=oem_strings,
+        structures=structures,
+        hypervisor=virtual,
+        fw_cfg=FwCfg() if virtual else None,
+        console=Console(),
+        unknown=more | frozenset(unknown),
+    )
+
+
+def of_table(structures: tuple[smbios.Structure, ...], *, source: str) -> Host:
+    """The host of a whole SMBIOS table."""
+    bios, processor = (smbios.first(structures, kind, 20) for kind in (0, 4))
+    return machine(
+        smbios.fields(structures),
+        smbios.oem_strings(structures),
+        source=source,
+        structures=structures,
+        virtual=bios is not None and bool(bios.formatted[19] & _VIRTUAL_MACHINE),
+        processor_id=b"" if processor is None else processor.formatted[8:16],
+    )

@@ -1,0 +1,159 @@
+"""A QEMU command line taken apart: the words as a shell or /proc/PID/cmdline gives them, and the options in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.hosts.reading import shown
+
+_PROGRAM = re.compile(r"(?:.*/)?(qemu-system-[a-z0-9_]+|qemu-kvm|kvm|qemu)")
+_IN_TEXT = re.compile(rb"(?:^|[\s/'\"\0])(?:(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)(?=[\s'\"\0])|--?smbios[\s\0])")
+_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
+# What ends a command for a shell.
+_OPERATORS = frozenset({";", "|", "||", "&", "&&", ")", "}"})
+_EXPANDED = re.compile(r"\$[A-Za-z_{(0-9@*]|`")
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Option(NamedTuple):
+    """One option without its dashes; `pairs` are the keys and values of its argument, in order.
+
+    The key of a first value that stands alone is "".
+    """
+
+    name: str
+    pairs: Pairs = ()
+
+    @property
+    def first(self) -> str:
+        """The value that stands alone at the front, or an empty text."""
+        return self.pairs[0][1] if self.pairs and self.pairs[0][0] == "" else ""
+
+    def get(self, key: str) -> str | None:
+        """The last value of a key, which is the one that counts."""
+        return next((value for name, value in reversed(self.pairs) if name == key), None)
+
+
+class CommandLine(NamedTuple):
+    """The options in order; `program` is None for mere arguments.
+
+    `complete` tells that no option can be missing, `literal` that no shell has anything left to expand.
+    """
+
+    program: str | None
+    options: tuple[Option, ...]
+    complete: bool = True
+    literal: bool = True
+
+    def of(self, *names: str) -> Iterator[Option]:
+        return (option for option in self.options if option.name in names)
+
+    def has(self, name: str) -> bool:
+        return any(True for _ in self.of(name))
+
+
+def is_command_line(data: bytes) -> bool:
+    """Whether a QEMU is started in this text, or -smbios is an option in it."""
+    return _IN_TEXT.search(data) is not None and _CONTROL.search(data) is None
+
+
+def parse(data: bytes) -> CommandLine:
+    """The command line in a script or a log, the words of /proc/PID/cmdline, or arguments alone.
+
+    Bytes that are not UTF-8 come out as surrogates. Raises StubsimError for a quote without an end.
+    """
+    text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    literal = "\0" in text
+    words = text.rstrip("\0").split("\0") if literal else _words(text)
+    start = next((index for index, word in enumerate(words) if _PROGRAM.fullmatch(word)), None)
+    program = None
+    if start is not None:
+        match = _PROGRAM.fullmatch(words[start])
+        assert match is not None
+        program, words = match[1], words[start + 1 :]
+    end = next((index for index, word in enumerate(words) if not literal and _ends(word)), len(words))
+    return command_line(program, words[:end], literal=literal)
+
+
+def command_line(program: str | None, words: list[str], *, literal: bool = True) -> CommandLine:
+    """The options in the words behind the program."""
+    options: list[Option] = []
+    complete = program is not None
+    rest = iter(enumerate(words))
+    previous = ""
+    for index, word in rest:
+        if word.startswith("-") and len(word) > 1:
+            name = word.removeprefix("-").removeprefix("-")
+            argument = words[index + 1] if index + 1 < len(words) else ""
+            # Which options take an argument is not for us to know: whatever does not look like an option is one.
+            if argument and (name == "smbios" or not argument.startswith("-")):
+                next(rest)
+                options.append(Option(name, split(argument)))
+            else:
+                options.append(Option(name))
+            previous = name
+            continue
+        if previous == "smbios" and ("=" in word or "," in word) and not _EXPANDED.match(word):
+            raise StubsimError(
+                f"{shown(word)} belongs to no option",
+                expected="the value of -smbios in one piece",
+                hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps has not",
+            )
+        # A disk image, or options that only a shell knows.
+        complete = complete and not (not literal and _EXPANDED.match(word))
+        previous = ""
+    if not literal:
+        complete = complete and not any(_EXPANDED.match(option.name) for option in options)
+    return CommandLine(program, tuple(options), complete and not any(o.name == "readconfig" for o in options), literal)
+
+
+def split(argument: str) -> Pairs:
+    """Keys and values: commas part them, a doubled comma is one of the value, a key alone is switched on.
+
+    An argument in JSON, as -device and -object take it, gives its keys.
+    """
+    if argument.startswith("{"):
+        try:
+            value = json.loads(argument)
+        except (ValueError, RecursionError):
+            value = {}
+        return tuple(("" if key == "driver" else key, str(item)) for key, item in value.items())
+    parts = [part.replace("\0", ",") for part in argument.replace(",,", "\0").split(",")]
+    pairs = []
+    for index, part in enumerate(parts):
+        key, equals, value = part.partition("=")
+        pairs.append((key, value) if equals else ("", part) if index == 0 else (part, "on"))
+    return tuple(pairs)
+
+
+def needs_shell(command: CommandLine, value: str) -> bool:
+    """Whether a shell would put something else in the value's place."""
+    return not command.literal and _EXPANDED.search(value) is not None
+
+
+def _words(text: str) -> list[str]:
+    """The words of the command that starts QEMU; all words where there is none."""
+    text = re.sub(r"\\\r?\n", " ", text)
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    for line in lines:
+        if re.search(r"qemu|kvm", line):
+            try:
+                words = shlex.split(line)
+            except ValueError:
+                continue
+            if any(_PROGRAM.fullmatch(word) for word in words) and any(word.startswith("-") for word in words):
+                return words
+    try:
+        return shlex.split("\n".join(lines))
+    except ValueError as error:
+        raise StubsimError(f"{error}", expected="a command line that a shell takes") from error
+
+
+def _ends(word: str) -> bool:
+    return word in _OPERATORS or re.match(r"[0-9]?>|<", word) is not None

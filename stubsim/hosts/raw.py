@@ -1,0 +1,98 @@
+"""Raw SMBIOS: a table, what `dmidecode --dump-bin` writes, and a folder like /sys/firmware/dmi/tables."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from stubsim.errors import StubsimError
+from stubsim.formats import smbios
+from stubsim.hosts.described import of_table
+from stubsim.hosts.host import Host, Reading
+
+# Where the address of the table is in an entry point (DSP0134 5.2).
+_ADDRESS = {b"_SM3_": struct.Struct("<16xQ"), b"_SM_": struct.Struct("<24xI")}
+
+TABLE, ENTRY_POINT = "DMI", "smbios_entry_point"
+
+
+def is_dump(data: bytes) -> bool:
+    """Whether the bytes start as a file of `dmidecode --dump-bin` does: with an entry point."""
+    return data.startswith(tuple(_ADDRESS))
+
+
+def is_table(data: bytes) -> bool:
+    """Whether binary data starts with the header of a structure: of a type that DSP0134 has or leaves to vendors."""
+    if b"\0" not in data or len(data) < 2:
+        return False
+    return (data[0] < 64 or data[0] == smbios.INACTIVE or data[0] > smbios.END_OF_TABLE) and data[1] >= 4
+
+
+def read_dump(data: bytes) -> Reading:
+    """An entry point at offset 0 and the table at the offset it names, as `dmidecode --dump-bin` writes them."""
+    major, minor, length = smbios.parse_entry_point(data)
+    layout = next(layout for anchor, layout in _ADDRESS.items() if data.startswith(anchor))
+    (address,) = layout.unpack_from(data)
+    if address >= len(data):
+        raise StubsimError(
+            f"the SMBIOS table is not in this file: the entry point has it at {address:#x}, the file ends at "
+            f"{len(data):#x}",
+            offset=layout.size - (8 if layout.size == 24 else 4),
+            expected="a file of dmidecode --dump-bin",
+            hint=f"beside an {ENTRY_POINT} lies the table, {TABLE}: give that file, or the folder of both",
+        )
+    # A version 3 entry point has the largest size that the table may have, an older one the size.
+    table = data[address : address + length]
+    if data.startswith(b"_SM_") and len(table) < length:
+        raise StubsimError(
+            f"the SMBIOS table is cut off: {len(table)} bytes of {length}", offset=len(data), expected="all of it"
+        )
+    host = _host(table, f"dmidecode --dump-bin, SMBIOS {major}.{minor}", address)
+    return Reading(host, "dmidecode-bin", host.source or "")
+
+
+def read_table(data: bytes, description: str = "raw SMBIOS table") -> Reading:
+    """A table and nothing else, as in /sys/firmware/dmi/tables/DMI or QEMU's etc/smbios/smbios-tables."""
+    return Reading(_host(data, description), "smbios-table", description)
+
+
+def read_folder(path: str, source: str | None = None) -> Reading:
+    """A folder that holds the files of /sys/firmware/dmi/tables; the entry point is read only for its version."""
+    table = _read(os.path.join(path, TABLE))
+    entry_path = os.path.join(path, ENTRY_POINT)
+    description = "folder with a raw SMBIOS table"
+    if os.path.exists(entry_path):
+        try:
+            major, minor, _ = smbios.parse_entry_point(_read(entry_path))
+        except StubsimError as error:
+            raise error.within(path=entry_path) from error
+        description += f", SMBIOS {major}.{minor}"
+    try:
+        host = _host(table, source or description)
+    except StubsimError as error:
+        raise error.within(path=os.path.join(path, TABLE)) from error
+    return Reading(host, "smbios-folder", description)
+
+
+def _host(table: bytes, source: str, offset: int = 0) -> Host:
+    try:
+        structures = smbios.parse(table)
+    except StubsimError as error:
+        error.offset = None if error.offset is None else error.offset + offset
+        raise
+    if not any(structure.type in (0, 1) for structure in structures):
+        found = ", ".join(sorted({str(structure.type) for structure in structures}, key=int)[:5]) or "none"
+        raise StubsimError(
+            "no SMBIOS table of a machine: neither a BIOS nor a system structure is in it",
+            offset=offset,
+            expected=f"structures of type 0 or 1 (found {found})",
+        )
+    return of_table(structures, source=source)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise StubsimError(f"cannot be read: {error.strerror or error}", path=path) from error

@@ -1,0 +1,119 @@
+"""From whatever there is of a machine to a host: the form is recognised by content, never by a file's name."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from stubsim.errors import StubsimError
+from stubsim.hosts.host import Host, Reading
+
+# What a HOST on the command line may be, for --help.
+HOST_HELP = (
+    "the machine: a host file in JSON, SMBIOS (a raw table, a dmidecode --dump-bin file, a folder like "
+    "/sys/firmware/dmi/tables), text of dmidecode or fwupdtool hwids, a QEMU command line or its -smbios arguments, "
+    "or libvirt domain XML; 'live' is this machine, - is standard input"
+)
+LIVE, STANDARD_INPUT = "live", "-"
+
+EXPECTED = (
+    "a host file in JSON, an SMBIOS table, text of dmidecode or fwupdtool hwids, a QEMU command line or libvirt XML"
+)
+
+# An SMBIOS table, an EDID and a few variables take kilobytes; the rest is room for a previous initrd.
+MAXIMUM_SIZE = 64 << 20
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def load(path: str) -> Host:
+    """The host at a path (see `read`)."""
+    return read(path).host
+
+
+def read(path: str) -> Reading:
+    """Read whatever is at `path`: a file, a folder, `live` for this machine or `-` for standard input.
+
+    A file with one of these two names is `./live` or `./-`. Raises StubsimError, which names the path.
+    """
+    try:
+        if path == LIVE:
+            from stubsim.hosts import live
+
+            return live.read()
+        if path != STANDARD_INPUT and os.path.isdir(path):
+            return _folder(path)
+        return read_bytes(_bytes(path), "" if path == STANDARD_INPUT else os.path.dirname(path))
+    except StubsimError as error:
+        raise error.within(path="standard input" if path == STANDARD_INPUT else path) from error
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        if path == STANDARD_INPUT:
+            data = sys.stdin.buffer.read(MAXIMUM_SIZE + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAXIMUM_SIZE + 1)
+    except OSError as error:
+        raise StubsimError(f"cannot be read: {error.strerror or error}", expected="a host file") from error
+    except ValueError as error:
+        raise StubsimError(f"cannot be opened: {error}", expected="a file name") from error
+    if len(data) > MAXIMUM_SIZE:
+        raise StubsimError("too large", expected=f"a host file of at most {MAXIMUM_SIZE >> 20} MiB")
+    return data
+
+
+def _folder(path: str) -> Reading:
+    try:
+        names = os.listdir(path)
+    except OSError as error:
+        raise StubsimError(f"cannot be read: {error.strerror or error}", expected="a folder") from error
+    if "DMI" in names:
+        from stubsim.hosts import raw
+
+        return raw.read_folder(path)
+    if "sys_vendor" in names or "product_name" in names:
+        from stubsim.hosts import live
+
+        return live.read_id_folder(path)
+    raise StubsimError(
+        "Is a directory without an SMBIOS table",
+        expected="a folder like /sys/firmware/dmi/tables, with DMI and smbios_entry_point in it",
+    )
+
+
+def read_bytes(data: bytes, folder: str = "") -> Reading:
+    """The host in the bytes of a file; `folder` is where the files lie that it names. Raises StubsimError."""
+    start = data.removeprefix(_BYTE_ORDER_MARK)
+    if b"\0" not in data:
+        # What looks like white space in front of binary data is a type.
+        start = start.lstrip()
+    if not start:
+        raise StubsimError("empty", offset=0, expected=EXPECTED)
+    if start.startswith((b"{", b"[")) or data.startswith(_UTF_16):
+        from stubsim.hosts import fixture
+
+        return fixture.read(data)
+    if start.startswith(b"<"):
+        from stubsim.hosts import libvirt
+
+        return libvirt.read(data)
+    from stubsim.hosts import dmidecode, fwupd, qemu_options, raw
+
+    if raw.is_dump(data):
+        return raw.read_dump(data)
+
+    if fwupd.is_one(data):
+        return fwupd.read(data)
+    if dmidecode.is_one(data):
+        return dmidecode.read(data)
+    if qemu_options.is_command_line(data):
+        from stubsim.hosts import qemu
+
+        return qemu.read(data, folder)
+    if raw.is_table(data):
+        return raw.read_table(data)
+    what = "a PE file, not" if data.startswith(b"MZ") else "not recognised as"
+    raise StubsimError(f"{what} the description of a machine", offset=0, expected=EXPECTED)

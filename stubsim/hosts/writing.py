@@ -1,0 +1,111 @@
+"""A host as a host file: JSON of the schema `stubsim/host/1`, which reads back to the same answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from stubsim.formats import edid
+from stubsim.hosts.fixture import SCHEMA
+from stubsim.hosts.host import Host
+
+# OEM strings that a stub reads; others may be serial numbers, service tags or credentials.
+_READ_BY_STUBS = (b"io.systemd.stub.", b"io.systemd.boot.")
+
+# What identifies one machine, or is a secret of it.
+_IDENTIFYING = ("boot_secret", "esp_partition_uuid", "variables")
+
+
+def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The host file, and what could not be written into it, a line each.
+
+    Without `keep_ids` no serial number, UUID or secret is in it: not the raw SMBIOS table, so that PCR 1 becomes
+    unknown, no EFI variable, no OEM string that no stub reads, and of an EDID only the panel's model.
+    """
+    dropped: list[str] = []
+    unknown = set(host.unknown)
+    if not keep_ids:
+        host = _anonymous(host, unknown)
+    value: dict[str, Any] = {"schema": SCHEMA, "name": host.name, "source": host.source}
+    value["smbios"] = _smbios(host, unknown, dropped)
+    if host.structures is not None:
+        value["smbios_table"] = {"base64": _base64(b"".join(structure.raw for structure in host.structures))}
+    for key in ("edid", "devicetree", "previous_initrd"):
+        content = getattr(host, key)
+        if content is not None:
+            value[key] = _base64(content)
+    value |= {
+        "architecture": host.architecture,
+        "memory": host.memory,
+        "hypervisor": host.hypervisor,
+        "confidential": host.confidential,
+        "secure_boot": host.secure_boot,
+        "tpm": None if host.tpm is None else {"banks": list(host.tpm)},
+        "rng": host.rng,
+        "variables": [
+            {"name": name, "guid": str(guid), "attributes": attributes, "data": _base64(data)}
+            for name, guid, attributes, data in host.variables
+        ],
+        "boot_secret": None if host.boot_secret is None else host.boot_secret.hex(),
+        "keyboard_layout": host.keyboard_layout,
+        "esp_partition_uuid": None if host.esp_partition_uuid is None else str(host.esp_partition_uuid),
+        "console": host.console._asdict() | {"serial": [f"{port:#x}" for port in host.console.serial]},
+        "fw_cfg": _fw_cfg(host),
+        "firmware": host.firmware._asdict(),
+        "unknown": sorted(unknown),
+    }
+    return value, tuple(dropped)
+
+
+def _anonymous(host: Host, unknown: set[str]) -> Host:
+    default = Host()
+    unknown |= {key for key in _IDENTIFYING if getattr(host, key) != getattr(default, key)}
+    host = host._replace(**{key: getattr(default, key) for key in _IDENTIFYING})
+    panel = None if host.edid is None else edid.panel_id(host.edid)
+    return host._replace(
+        structures=None,
+        oem_strings=tuple(string for string in host.oem_strings if string.startswith(_READ_BY_STUBS)),
+        # An EDID without panel id stays one: no stub tells it from none.
+        edid=None if panel is None else edid.build(panel),
+    )
+
+
+def _smbios(host: Host, unknown: set[str], dropped: list[str]) -> dict[str, Any]:
+    """The fields as text. What is no UTF-8 has a place only in the raw table."""
+    value: dict[str, Any] = {}
+    for key, content in host.fields._asdict().items():
+        if isinstance(content, bytes):
+            text = _text(content)
+            if text is not None:
+                value[key] = text
+            elif host.structures is None:
+                unknown.add(f"smbios.{key}")
+                dropped.append(f"{key} {content!r} is no UTF-8, which JSON cannot hold: written as unknown")
+        else:
+            value[key] = content
+    strings = [_text(string) for string in host.oem_strings]
+    if None not in strings:
+        value["oem_strings"] = strings
+    elif host.structures is None:
+        value["oem_strings"] = [text for text in strings if text is not None]
+        unknown.add("smbios.oem_strings")
+        dropped.append("an OEM string is no UTF-8, which JSON cannot hold: written as unknown")
+    return value
+
+
+def _text(content: bytes) -> str | None:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _fw_cfg(host: Host) -> dict[str, Any] | None:
+    if host.fw_cfg is None:
+        return None
+    device = host.fw_cfg.vmfwupdate
+    return {"dma": host.fw_cfg.dma, "vmfwupdate": None if device is None else device._asdict()}
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
