@@ -29,6 +29,7 @@ _LOG_LEVEL = b"io.systemd.boot.loglevel="
 # Key of a host file -> keys of the boot's JSON that depend on it, for what a host file says is not known.
 _AFFECTS = {
     "smbios": ("chids", "selection", "devicetree", "cmdline", "load_options", "measurements", "pcrs"),
+    "smbios.oem_strings": ("cmdline", "load_options", "measurements", "pcrs"),
     "smbios_table": ("chids", "selection", "devicetree", "cmdline", "load_options", "measurements", "pcrs"),
     "edid": ("chids", "selection", "devicetree", "measurements", "pcrs"),
     "devicetree": ("selection", "devicetree", "measurements", "pcrs"),
@@ -98,6 +99,7 @@ class Boot(NamedTuple):
     assumed: tuple[str, ...]
     trace: tuple[Event, ...]
     digests: Digests
+    start: Start
 
 
 def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
@@ -113,7 +115,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         handover.dialect(start.handover)
     trace: list[Event] = []
     tpm = Tpm(host.tpm, host.confidential)
-    digests = Digests(tpm.algorithms or ("sha256",))
+    digests = Digests(tpm.algorithms or ("sha256",), uki.digests)
     context = start_context(uki, host, start, model, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
     for what in sorted(host.unknown):
@@ -143,6 +145,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         assumed=_assumed(host, start),
         trace=tuple(trace),
         digests=digests,
+        start=start,
     )
 
 
@@ -167,10 +170,12 @@ def start_context(
 
 
 def _affected(key: str) -> tuple[str, ...]:
-    """The CHIDs with BIOS fields are computed, but no stub looks them up."""
-    if key.startswith("smbios.bios_"):
+    """The CHIDs with BIOS fields and the enclosure are computed, but no stub looks them up."""
+    if key.startswith("smbios.bios_") or key == "smbios.enclosure_type":
         return ("chids",)
-    return _AFFECTS.get(key.partition(".")[0], ())
+    if key.startswith("smbios.") and key not in _AFFECTS:
+        return ("chids", "selection", "devicetree", "measurements", "pcrs")
+    return _AFFECTS.get(key) or _AFFECTS.get(key.partition(".")[0], ())
 
 
 class _Run:
