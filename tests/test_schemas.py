@@ -288,6 +288,24 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "dtbauto": [{"section": 2, "profile": None, "compatible": ["a,b"], "error": None}],
         "warnings": [],
     },
+    "check": {
+        "schema": "stubsim/check/1",
+        "passed": 0,
+        "failed": 1,
+        "runs": [
+            {
+                "file": "a.boot.toml",
+                "case": "a",
+                "uki": "uki.efi",
+                "host": "host.json",
+                "passed": False,
+                "differences": [
+                    {"key": "cmdline", "expected": "quiet", "got": None, "unknown": None, "because": ["no .cmdline"]}
+                ],
+            }
+        ],
+        "updated": [{"file": "a.boot.toml", "keys": ["expect.cmdline"]}],
+    },
     "chids": {
         "schema": "stubsim/chids/1",
         "host": None,

@@ -11,4 +11,5 @@ COMMANDS = {
     "chids": "a machine's hardware ids, each with its parts",
     "measure": "the PCR values a UKI leads to, by boot phase, on a machine or on any",
     "diff-log": "a real machine's event log beside the prediction: what differs first, and why",
+    "check": "boot the cases of *.boot.toml files and compare with what they expect",
 }

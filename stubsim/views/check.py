@@ -1,0 +1,91 @@
+"""What `stubsim check` found, as JSON (`stubsim/check/1`) and as text; the text is made from the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stubsim.testing.running import Result
+from stubsim.testing.telling import difference_json, rows
+from stubsim.testing.update import Update
+from stubsim.views.terminal import Screen, clean, rendered
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = dict[str, Any]
+
+
+def check_json(results: Sequence[Result], updated: Sequence[Update] = ()) -> Json:
+    """The contract of `stubsim check --format json`."""
+    passed = sum(result.passed for result in results)
+    return {
+        "schema": "stubsim/check/1",
+        "passed": passed,
+        "failed": len(results) - passed,
+        "runs": [_run(result) for result in results],
+        "updated": [{"file": update.file, "keys": list(update.keys)} for update in updated],
+    }
+
+
+def _run(result: Result) -> Json:
+    case, machine = result.run
+    return {
+        "file": case.file,
+        "case": case.name,
+        "uki": case.uki,
+        "host": machine.label,
+        "passed": result.passed,
+        "differences": [difference_json(row) for row in result.differences],
+    }
+
+
+def render_check(report: Json, target: Screen | None = None) -> str:
+    """The value of `check_json` as text: each failed run with its differences, then the sums."""
+    return rendered(lambda console: _draw(console, report), target)
+
+
+def _draw(console: Console, report: Json) -> None:
+    from rich.text import Text
+
+    for run in report["runs"]:
+        if not run["passed"]:
+            head = Text("FAILED", "bold red").append(
+                clean(f"  {run['file']}: {run['case']}, on {run['host']}"), "not bold default"
+            )
+            console.print(head, overflow="fold")
+            for difference in run["differences"]:
+                console.print(Text(f"  {clean(difference['key'])}", "bold", overflow="fold"))
+                console.print(_grid(difference))
+            console.print()
+    for update in report["updated"]:
+        count = f"{len(update['keys'])} expectation" + ("s" if len(update["keys"]) != 1 else "")
+        console.print(Text(f"{clean(update['file'])}: {count} rewritten", overflow="fold"))
+    console.print(Text(_sums(report), "bold red" if report["failed"] else "bold green"))
+
+
+_STYLES = {"expected": "green", "got": "red", "missing": "green", "added": "red", "unknown": "yellow", "because": "dim"}
+
+
+def _grid(difference: Json) -> Any:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, said in rows(difference):
+        grid.add_row(Text(label, "dim"), Text(clean(said), _STYLES.get(label, "")))
+    return Padding(grid, (0, 0, 0, 4), expand=False)
+
+
+def _sums(report: Json) -> str:
+    runs = report["runs"]
+    cases, files = {(run["file"], run["case"]) for run in runs}, {run["file"] for run in runs}
+    count = ", ".join(_many(len(rows), word) for rows, word in ((runs, "boot"), (cases, "case"), (files, "file")))
+    return f"{count}: {report['passed']} as expected" + (f", {report['failed']} not" if report["failed"] else "")
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
