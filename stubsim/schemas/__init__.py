@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-NAMES = ("boot", "case", "check", "chids", "diff-log", "error", "host", "inspect", "measure")
+NAMES = ("boot", "case", "check", "chids", "diff-log", "error", "host", "inspect", "measure", "vectors")
 
 
 def load(name: str) -> dict[str, Any]:
