@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -77,7 +78,12 @@ def _rows(data: bytes) -> Iterator[tuple[int, int, UUID, int, int]]:
 
 def walk(data: bytes | memoryview) -> tuple[Entry, ...]:
     """Every entry that counts, whatever its type and offsets are; never raises."""
-    raw = bytes(data)
+    return _walk(bytes(data))
+
+
+# Every boot of a UKI walks the same table, once for each kind of entry.
+@lru_cache(maxsize=2)
+def _walk(raw: bytes) -> tuple[Entry, ...]:
     strings = _Strings(raw)
     return tuple(
         Entry(
