@@ -304,7 +304,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 ],
             }
         ],
-        "updated": [{"file": "a.boot.toml", "keys": ["expect.cmdline"]}],
+        "updated": [{"file": "a.boot.toml", "places": ["expect.cmdline"], "kept": [{"place": "p", "why": "w"}]}],
     },
     "chids": {
         "schema": "stubsim/chids/1",

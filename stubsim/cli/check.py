@@ -43,9 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     updated: Sequence[Update] = ()
     if arguments.update:
         updated = updates(results)
-        for update in updated:
+        changed = [update for update in updated if update.places]
+        for update in changed:
             output.write_file(update.file, [update.content])
-        results = _checked(files, arguments.jobs) if updated else results
+        results = _checked(files, arguments.jobs) if changed else results
     report = check_json(results, updated)
     if arguments.junit is not None:
         from stubsim.views.junit import junit

@@ -150,18 +150,19 @@ def _case(top: Object, own: Object, path: str) -> Case:
     if own is not top:
         more, expected = _tables(own)
         options, expect = _overridden(options, more), merged(expect, expected)
-    if not expect:
-        own.fail("expect", f"what is expected: {', '.join(EXPECTATIONS)}")
     name = os.path.basename(path).removesuffix(SUFFIX) if own.place == "" else None
     if "name" in own.value or name is None:
         name = own.text("name") or own.fail("name", "the name of the case")
     uki = given.text("uki") or given.fail("uki", "the path of a UKI")
+    hosts = _hosts(given, folder)
+    if not expect:
+        own.fail("expect", f"some of {', '.join(EXPECTATIONS)}")
     return Case(
         file=path,
         place=own.place,
         name=name,
         uki=_path(given, "uki", uki, folder),
-        hosts=_hosts(given, folder),
+        hosts=hosts,
         options=_resolved(options, folder),
         expect=expect,
         accept_unknown=tuple(_accepted(given)),

@@ -99,12 +99,12 @@ def _because(boot: Boot, difference: Difference) -> tuple[str, ...]:
 
 def _hwids(boot: Boot) -> Any:
     sections = boot.sections
-    if sections is None:
-        return None
-    data = sections.data(".hwids")
-    matches = {word: _match(sections.matches.get(kind), string) for word, (kind, string) in hwids.KINDS.items()}
-    entries = 0 if data is None else len(hwids.walk(data))
-    return {"entries": entries, "error": sections.hwids_error, "matches": matches}
+    data, found = (None, {}) if sections is None else (sections.data(".hwids"), sections.matches)
+    return {
+        "entries": 0 if data is None else len(hwids.walk(data)),
+        "error": None if sections is None else sections.hwids_error,
+        "matches": {word: _match(found.get(kind), string) for word, (kind, string) in hwids.KINDS.items()},
+    }
 
 
 def _match(match: Match | None, string: str) -> Any:

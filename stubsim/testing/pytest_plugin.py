@@ -53,16 +53,17 @@ class BootItem(pytest.Item):
         if result.error is not None:
             raise result.error
         if result.differences:
-            from stubsim.testing.telling import difference_json, text
+            from stubsim.testing.telling import difference_json, summary, text
 
-            raise NotAsExpectedError(text([difference_json(row) for row in result.differences]))
+            rows = [difference_json(row) for row in result.differences]
+            raise NotAsExpectedError(f"{summary(rows)}\n{text(rows)}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from stubsim.errors import StubsimError
 
         if isinstance(excinfo.value, NotAsExpectedError):
             case, machine = self.boot_run
-            return f"{case.uki} on {machine.path} is not as expected:\n{excinfo.value}"
+            return f"{excinfo.value}\n({case.uki} on {machine.path})"
         return str(excinfo.value) if isinstance(excinfo.value, StubsimError) else super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:

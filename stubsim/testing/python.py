@@ -7,7 +7,7 @@ from typing import Any
 from stubsim.boot import Boot
 from stubsim.testing.expectations import read_expectations
 from stubsim.testing.observed import differences
-from stubsim.testing.telling import difference_json, text
+from stubsim.testing.telling import difference_json, summary, text
 
 
 def assert_boot(boot: Boot, **expect: Any) -> None:
@@ -18,4 +18,5 @@ def assert_boot(boot: Boot, **expect: Any) -> None:
     __tracebackhide__ = True
     found = differences(boot, read_expectations(expect, "expect"))
     if found:
-        raise AssertionError("not as expected:\n" + text([difference_json(row) for row in found]))
+        rows = [difference_json(row) for row in found]
+        raise AssertionError(f"{summary(rows)}\n{text(rows)}")

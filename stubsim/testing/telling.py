@@ -38,6 +38,11 @@ def rows(difference: Json) -> list[tuple[str, str]]:
     return found + [("because", text) for text in difference["because"]]
 
 
+def summary(differences: list[Json]) -> str:
+    """The keys in one line."""
+    return f"not as expected: {', '.join(difference['key'] for difference in differences)}"
+
+
 def text(differences: list[Json]) -> str:
     """All of a run as lines, each key above its rows."""
     lines = []

@@ -1,4 +1,7 @@
-"""Rewriting expectations to what the boots have now; comments and layout of the rest of the file stay."""
+"""Rewriting expectations to what the boots have now; comments and layout of the rest of the file stay.
+
+tomlkit does that, and only this needs it: the rest reads TOML with the standard library, which has no writer.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +16,24 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Update(NamedTuple):
-    """A case file's new content, and the keys that are new in it."""
+    """A case file's new content, the places that are new in it, and those that had to be kept, each with the reason."""
 
     file: str
     content: bytes
-    keys: tuple[str, ...]
+    places: tuple[str, ...]
+    kept: tuple[tuple[str, str], ...]
 
 
 def updates(results: Sequence[Result]) -> tuple[Update, ...]:
-    """The files to rewrite, so that as many expectations hold as can be made to.
+    """What becomes of each file with an expectation that does not hold.
 
-    Left as they are: what is unknown, texts expected in the log, and what would have to be two things at once because
-    machines or cases share it. Raises StubsimError where tomlkit is not installed.
+    Raises StubsimError where tomlkit is not installed, and for a place that it cannot rewrite.
     """
     files = dict.fromkeys(result.run.case.file for result in results if result.differences)
-    made = [_update(file, [row for row in results if row.run.case.file == file]) for file in files]
-    return tuple(update for update in made if update is not None)
+    return tuple(_update(file, [row for row in results if row.run.case.file == file]) for file in files)
 
 
-def _update(file: str, results: Sequence[Result]) -> Update | None:
+def _update(file: str, results: Sequence[Result]) -> Update:
     import tomllib
 
     tomlkit = _tomlkit()
@@ -39,9 +41,7 @@ def _update(file: str, results: Sequence[Result]) -> Update | None:
         data = source.read()
     text = data.removeprefix(_BOM).decode()
     plain, document = tomllib.loads(text), tomlkit.parse(text)
-    wanted = _wanted(plain, results)
-    if not wanted:
-        return None
+    wanted, kept = _wanted(plain, results)
     for place, value in wanted.items():
         for tree in (plain, document):
             table: Any = tree
@@ -53,11 +53,11 @@ def _update(file: str, results: Sequence[Result]) -> Update | None:
         same = tomllib.loads(new) == plain
     except tomllib.TOMLDecodeError:
         same = False
+    places = tuple(map(_name, wanted))
     if not same:
-        keys = ", ".join(_name(place) for place in wanted)
-        raise StubsimError(f"cannot be updated in place: {keys}", path=file, hint="edit it by hand")
+        raise StubsimError(f"cannot be updated in place: {', '.join(places)}", path=file, hint="edit it by hand")
     head = _BOM if data.startswith(_BOM) else b""
-    return Update(file, head + new.encode(), tuple(_name(place) for place in wanted))
+    return Update(file, head + new.encode(), places, tuple((_name(place), why) for place, why in kept.items()))
 
 
 def _tomlkit() -> Any:
@@ -69,30 +69,32 @@ def _tomlkit() -> Any:
     return tomlkit
 
 
+# Keys of tables and places in lists, from the top of the file.
 Where = tuple[str | int, ...]
 
 
-def _wanted(plain: Mapping[str, Any], results: Iterable[Result]) -> dict[Where, Any]:
-    """Place in the file -> new value, for each that everybody who shares the place agrees on."""
+def _wanted(plain: Mapping[str, Any], results: Iterable[Result]) -> tuple[dict[Where, Any], dict[Where, str]]:
+    """The new value for each place that everybody who shares it agrees on, and why the other places stay."""
+    rows = [(result, _tables(plain, result.run.case.place)) for result in results]
     found: dict[Where, list[Any]] = {}
-    users: dict[Where, int] = {}
-    rows = [(result, _tables(plain, result.run.case.place)) for result in results if result.error is None]
+    kept: dict[Where, str] = {}
     for result, tables in rows:
         for difference in result.differences:
-            if difference.unknown is None and difference.key != "log":
-                where = _where(tables, difference.place)
+            where = _where(tables, difference.place)
+            if difference.unknown is not None:
+                kept[where] = f"unknown, because {difference.unknown}"
+            elif difference.key == "log":
+                kept[where] = "which message is meant is not known"
+            else:
                 value = NONE if difference.got is None else _written(difference.got)
                 found.setdefault(where, []).append(value)
-    for where in found:
+    for where, values in found.items():
         # Whoever has the expectation in the same place, with or without a difference there.
-        users[where] = sum(_where(tables, _key(where)) == where for _, tables in rows)
-    return {
-        where: values[0]
-        for where, values in found.items()
-        if len(values) == users[where]
-        and all(value == values[0] for value in values)
-        and not any(other != where and other[: len(where)] == where[: len(other)] for other in found)
-    }
+        users = sum(_where(tables, _key(where)) == where for _, tables in rows)
+        inside = any(other != where and other[: len(where)] == where[: len(other)] for other in found)
+        if inside or len(values) < users or any(value != values[0] for value in values):
+            kept.setdefault(where, "not the same on all machines and in all cases that share it")
+    return {where: values[0] for where, values in found.items() if where not in kept}, kept
 
 
 def _tables(plain: Mapping[str, Any], place: str) -> list[tuple[Where, Any]]:

@@ -24,7 +24,7 @@ def check_json(results: Sequence[Result], updated: Sequence[Update] = ()) -> Jso
         "passed": passed,
         "failed": len(results) - passed,
         "runs": [_run(result) for result in results],
-        "updated": [{"file": update.file, "keys": list(update.keys)} for update in updated],
+        "updated": [_update(update) for update in updated],
     }
 
 
@@ -38,6 +38,11 @@ def _run(result: Result) -> Json:
         "passed": result.passed,
         "differences": [difference_json(row) for row in result.differences],
     }
+
+
+def _update(update: Update) -> Json:
+    kept = [{"place": place, "why": why} for place, why in update.kept]
+    return {"file": update.file, "places": list(update.places), "kept": kept}
 
 
 def render_check(report: Json, target: Screen | None = None) -> str:
@@ -59,8 +64,10 @@ def _draw(console: Console, report: Json) -> None:
                 console.print(_grid(difference))
             console.print()
     for update in report["updated"]:
-        count = f"{len(update['keys'])} expectation" + ("s" if len(update["keys"]) != 1 else "")
-        console.print(Text(f"{clean(update['file'])}: {count} rewritten", overflow="fold"))
+        for place in update["places"]:
+            console.print(Text(clean(f"{update['file']}: {place} rewritten"), overflow="fold"))
+        for row in update["kept"]:
+            console.print(Text(clean(f"{update['file']}: {row['place']} kept: {row['why']}"), overflow="fold"))
     console.print(Text(_sums(report), "bold red" if report["failed"] else "bold green"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
-from stubsim.testing.telling import text
+from stubsim.testing.telling import summary, text
 from stubsim.views.terminal import clean
 
 Json = dict[str, Any]
@@ -25,8 +25,8 @@ def junit(report: Json) -> bytes:
             name = clean(f"{run['case']}[{run['host']}]")
             test = ElementTree.SubElement(suite, "testcase", {"name": name, "classname": clean(file)})
             if not run["passed"]:
-                keys = ", ".join(difference["key"] for difference in run["differences"])
-                failure = ElementTree.SubElement(test, "failure", {"message": clean(f"not as expected: {keys}")})
+                message = clean(summary(run["differences"]))
+                failure = ElementTree.SubElement(test, "failure", {"message": message})
                 failure.text = "\n".join(clean(line) for line in text(run["differences"]).split("\n"))
     ElementTree.indent(root, " ")
     return bytes(ElementTree.tostring(root, "utf-8", xml_declaration=True)) + b"\n"
