@@ -43,21 +43,21 @@ def _update(file: str, results: Sequence[Result]) -> Update:
     plain, document = tomllib.loads(text), tomlkit.parse(text)
     wanted, kept = _wanted(plain, results)
     for place, value in wanted.items():
-        for tree in (plain, document):
+        for tree, new in ((plain, value), (document, _inline(tomlkit, value))):
             table: Any = tree
             for key in place[:-1]:
                 table = table[key]
-            table[place[-1]] = value
-    new = tomlkit.dumps(document)
+            table[place[-1]] = new
+    rewritten = tomlkit.dumps(document)
     try:
-        same = tomllib.loads(new) == plain
+        same = tomllib.loads(rewritten) == plain
     except tomllib.TOMLDecodeError:
         same = False
     places = tuple(map(_name, wanted))
     if not same:
         raise StubsimError(f"cannot be updated in place: {', '.join(places)}", path=file, hint="edit it by hand")
     head = _BOM if data.startswith(_BOM) else b""
-    return Update(file, head + new.encode(), places, tuple((_name(place), why) for place, why in kept.items()))
+    return Update(file, head + rewritten.encode(), places, tuple((_name(place), why) for place, why in kept.items()))
 
 
 def _tomlkit() -> Any:
@@ -67,6 +67,19 @@ def _tomlkit() -> Any:
         message = "--update needs the package tomlkit, which keeps comments and layout"
         raise StubsimError(message, hint="pip install 'stubsim[check]'") from None
     return tomlkit
+
+
+def _inline(tomlkit: Any, value: Any) -> Any:
+    """A table goes where a single value can stand, and so on one line."""
+    if isinstance(value, list):
+        array = tomlkit.array()
+        array.extend(_inline(tomlkit, item) for item in value)
+        return array
+    if not isinstance(value, dict):
+        return value
+    table = tomlkit.inline_table()
+    table.update({key: _inline(tomlkit, item) for key, item in value.items()})
+    return table
 
 
 # Keys of tables and places in lists, from the top of the file.
