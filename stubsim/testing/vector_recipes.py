@@ -124,7 +124,7 @@ def _sections() -> Iterator[Recipe]:
         "virtual-size-larger",
         "a section is VirtualSize bytes, zeros behind what the file has",
         _recorded("pe-virtual-larger"),
-        [_section(".cmdline", b"quiet", 48), _section(".initrd", b"", 32)],
+        [_section(".cmdline", b"quiet", 48), _section(".initrd", b"i", 32)],
     )
     yield Recipe(
         "virtual-size-smaller",
