@@ -26,7 +26,7 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 # 5 to 120 ms of start-up each, and cryptography and tomlkit are extras: imported by the function that needs them.
-SLOW = frozenset({"pefile", "rich", "elftools", "cryptography", "tomlkit", "multiprocessing"})
+SLOW = frozenset({"pefile", "rich", "elftools", "cryptography", "tomlkit", "multiprocessing", "concurrent"})
 
 
 class Import(NamedTuple):

@@ -16,8 +16,8 @@ from stubsim.testing.running import Result, Run, check_all, runs_of
 from stubsim.testing.update import Update, updates
 from stubsim.views.check import check_json, render_check
 
-# Fewer boots are done before a bar is there.
-_WORTH_A_BAR = 100
+# Fewer boots are done before a bar has moved.
+_WORTH_A_BAR = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,9 +75,11 @@ def _progress(runs: Sequence[Run]) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-    with Progress(BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True) as bar:
+    # No thread of its own: processes are forked while it stands there.
+    console = Console(stderr=True)
+    with Progress(BarColumn(), MofNCompleteColumn(), console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=len(runs))
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done: bar.update(task, completed=done, refresh=done % _WORTH_A_BAR == 0 or done == len(runs))
 
 
 def _init(arguments: argparse.Namespace) -> int:

@@ -129,6 +129,9 @@ def check_all(
 
 
 def _forked(runs: Sequence[Run], processes: int, inputs: Inputs) -> Iterator[Result]:
+    import signal
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     # Opened and hashed here, so that no process has to do it again.
@@ -137,11 +140,20 @@ def _forked(runs: Sequence[Run], processes: int, inputs: Inputs) -> Iterator[Res
         # What cannot be read is told by the run itself.
         with suppress(StubsimError):
             inputs.boot(run).uki.digests.wait()
-    with get_context("fork").Pool(processes, _take, (runs, inputs)) as pool:
+    with ProcessPoolExecutor(processes, get_context("fork"), _take, (runs, inputs)) as pool:
         starts = range(0, len(runs), _CHUNK)
-        for start, found in zip(starts, pool.imap(_chunk, starts), strict=True):
-            for run, (rows, error) in zip(runs[start : start + _CHUNK], found, strict=True):
-                yield Result(run, rows, error)
+        try:
+            # An interrupt, which comes to all processes of a terminal, is for this one alone.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            chunks = pool.map(_chunk, starts)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for start, found in zip(starts, chunks, strict=True):
+                for run, (rows, error) in zip(runs[start : start + _CHUNK], found, strict=True):
+                    yield Result(run, rows, error)
+        except BrokenProcessPool as error:
+            raise StubsimError("a process ended before its work was done", hint="-j 1 needs no other") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _take(runs: Sequence[Run], inputs: Inputs) -> None:

@@ -399,6 +399,7 @@ COMMANDS = {
     "boot json": ["boot", "UKI", "--smbios", "HOST", "--format", "json"],
     "inspect": ["inspect", "UKI"],
     "chids": ["chids", "--smbios", "HOST", "--format", "json"],
+    "vectors": ["vectors"],
     "help": ["--help"],
     "help of a command": ["boot", "--help"],
     "version": ["--version"],

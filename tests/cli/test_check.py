@@ -7,8 +7,10 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -331,6 +333,32 @@ def test_the_text_keeps_to_the_width(suite: Path, width: int, monkeypatch: pytes
     monkeypatch.setenv("COLUMNS", str(width))
     lines = invoke("check", suite).out.splitlines()
     assert max(map(len, lines)) <= width
+
+
+def test_an_interrupt_is_no_traceback(tmp_path: Path, suite: Path):
+    """Every process on the terminal gets it; one of them ends the check."""
+    for number in range(1500):
+        written(tmp_path, f"m{number:04}.json", MACHINE)
+    path = suite / "good.boot.toml"
+    path.write_text(path.read_text().replace("host.json", "m*.json"))
+    command = [sys.executable, "-m", "stubsim", "check", str(path), "-j", "2"]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+    while child.poll() is None and len(children.read_text().split()) < 2:
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out, err) == (130, b"", b"")
+
+
+def test_a_closed_pipe_ends_silently(suite: Path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = execute("check", suite, stdout=writer)
+    finally:
+        os.close(writer)
+    assert result.err == ""
 
 
 def test_the_report_is_all_that_the_text_needs(suite: Path):

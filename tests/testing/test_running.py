@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_what_cannot_be_read_is_in_its_result(many: tuple[running.Run, ...], fol
     assert "a.boot.toml" in str(bad.error)
     assert isinstance(bad.error, StubsimError)
     assert bad.error.offset == 1
+
+
+def test_a_process_that_is_killed_is_an_error_and_no_wait(
+    many: tuple[running.Run, ...], monkeypatch: pytest.MonkeyPatch
+):
+    own, check = os.getpid(), running.check
+    monkeypatch.setattr(
+        running, "check", lambda run, inputs: check(run, inputs) if os.getpid() == own else os.kill(os.getpid(), 9)
+    )
+    with pytest.raises(StubsimError, match="a process ended before its work was done"):
+        running.check_all(many, 2)
 
 
 def test_a_uki_and_a_host_are_read_once(case_file: Write, monkeypatch: pytest.MonkeyPatch):
