@@ -57,21 +57,19 @@ class Case(NamedTuple):
 
 
 def find(paths: Iterable[str]) -> tuple[str, ...]:
-    """The case files among the paths and in the folders among them, each once, in the order of their names.
+    """The case files among the paths and, in the order of their names, in the folders among them; each once.
 
-    Raises StubsimError for a folder without one.
+    Hidden folders are left out. Raises StubsimError for a folder without one.
     """
     found: dict[str, None] = {}
     for path in paths:
         if not os.path.isdir(path):
             found.setdefault(path)
             continue
-        inside = [
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(path, onerror=_raise)
-            for name in names
-            if name.endswith(SUFFIX)
-        ]
+        inside = []
+        for folder, folders, names in os.walk(path, onerror=_raise):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside += [os.path.join(folder, name) for name in names if name.endswith(SUFFIX)]
         if not inside:
             raise StubsimError("no case file in it", path=path, expected=f"files named *{SUFFIX}")
         found.update(dict.fromkeys(sorted(inside)))

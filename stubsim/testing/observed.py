@@ -53,7 +53,9 @@ def unknown(boot: Boot, key: str) -> str | None:
 
 def _unknown(boot: Boot, key: str) -> dict[str, str]:
     """The reasons, for PCRs by number, else under ""."""
-    events = [row for row in boot.trace if isinstance(row, Unknown) and key in row.affects]
+    # What was looked up is as unknown as what was chosen by it.
+    affected = "selection" if key == "hwids" else key
+    events = [row for row in boot.trace if isinstance(row, Unknown) and affected in row.affects]
     if key == "pcrs":
         # The host's gaps and PCR 1 are known more exactly.
         general = [row for row in events if row.what != EVENTS and row.what not in boot.host.unknown]

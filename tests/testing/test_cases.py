@@ -184,7 +184,7 @@ def test_too_large(folder: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_find(folder: Path):
-    for name in ("b.boot.toml", "sub/a.boot.toml", "sub/x.toml"):
+    for name in ("b.boot.toml", "sub/a.boot.toml", "sub/x.toml", ".venv/c.boot.toml"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("")
     inside = (str(folder / "b.boot.toml"), str(folder / "sub/a.boot.toml"))

@@ -163,7 +163,7 @@ def test_the_reason_is_told():
 
 UNKNOWN = {
     # Host key, UKI -> expectations that nobody can tell, and some that are known all the same.
-    "edid": (["edid"], FULL_UKI, {"selection", "devicetree", "pcrs.sha256.11"}, {"cmdline", "pcrs.sha256.12"}),
+    "edid": (["edid"], FULL_UKI, {"selection", "hwids", "devicetree", "pcrs.sha256.11"}, {"cmdline", "pcrs.sha256.12"}),
     "edid, nothing to choose": (["edid"], NEITHER, set(), {"selection", "cmdline", "pcrs.sha256.11"}),
     "a field": (["smbios.family"], FULL_UKI, {"selection", "pcrs.sha256.11"}, {"cmdline", "pcrs.sha256.12"}),
     "enclosure": (["smbios.enclosure_type"], FULL_UKI, set(), {"selection", "pcrs.sha256.11", "cmdline"}),
