@@ -61,7 +61,14 @@ class Inputs:
         """Boot it; StubsimError for files that cannot be read, and for options that contradict each other."""
         case, (_, path) = run
         image = _named(self._uki, case.uki, f"the uki of {case.file}")
-        return boot(image, _named(self._host, path, f"a host of {case.file}"), self._start(case.options))
+        host = _named(self._host, path, f"a host of {case.file}")
+        try:
+            return boot(image, host, self._start(case.options))
+        except StubsimError as error:
+            if error.path is None and case.file:
+                error.path = case.file
+                error.message = f"{case.place}.options: {error.message}".removeprefix(".")
+            raise
 
     def _start(self, options: dict[str, Any]) -> Start:
         # The options are kept as well, or others could get their id.

@@ -282,6 +282,22 @@ def test_a_missing_partition_is_a_mistake(suite: Path):
     complaint(invoke("check", path), suite / "no", "no such folder")
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ('stub = "grub"', "unknown stub 'grub'"),
+        ('handover = "pigeon"', "pigeon"),
+        ('from_memory = true, path = "x"', "--from-memory means no device"),
+    ],
+)
+def test_options_that_cannot_be(suite: Path, options: str, text: str):
+    path = suite / "good.boot.toml"
+    path.write_text(path.read_text() + f"options = {{{options}}}\n")
+    complaint(invoke("check", path), f"{path}: options: ", text)
+    path.write_text(path.read_text() + '[[case]]\nname = "a"\n')
+    complaint(invoke("check", path), f"{path}: case[0].options: ", text)
+
+
 def test_hostile_texts_do_not_steer_the_terminal(suite: Path):
     path = suite / "good.boot.toml"
     path.write_text(path.read_text().replace('"quiet"', '"\\u001b[2J\\u202e"') + 'name = "\\u001b]0;x\\u0007"\n')
@@ -333,6 +349,17 @@ def test_the_text_keeps_to_the_width(suite: Path, width: int, monkeypatch: pytes
     monkeypatch.setenv("COLUMNS", str(width))
     lines = invoke("check", suite).out.splitlines()
     assert max(map(len, lines)) <= width
+
+
+def test_of_many_failures_some_are_shown_and_all_are_counted(tmp_path: Path, suite: Path):
+    for number in range(70):
+        written(tmp_path, f"m{number}.json", MACHINE)
+    path = suite / "deeper" / "bad.boot.toml"
+    path.write_text(path.read_text().replace("host.json", "m*.json"))
+    result = invoke("check", path)
+    assert result.out.count("FAILED ") == 64
+    assert "FAILED, too: 6 more, all of them with --format json" in result.out
+    assert result.out.endswith("70 boots, 1 case, 1 file: 0 as expected, 70 not\n")
 
 
 def test_an_interrupt_is_no_traceback(tmp_path: Path, suite: Path):
