@@ -60,8 +60,8 @@ class Inputs:
     def boot(self, run: Run) -> Boot:
         """Boot it; StubsimError for files that cannot be read, and for options that contradict each other."""
         case, (_, path) = run
-        image = _named(self._uki, case.uki, f"the uki of {case.file}")
-        host = _named(self._host, path, f"a host of {case.file}")
+        image = _named(self._uki, case.uki, case.file and f"the uki of {case.file}")
+        host = _named(self._host, path, case.file and f"a host of {case.file}")
         try:
             return boot(image, host, self._start(case.options))
         except StubsimError as error:
@@ -78,10 +78,11 @@ class Inputs:
 
 
 def _named(load: Callable[[str], Loaded], path: str, what: str) -> Loaded:
+    """Load it, and say in a complaint who names it."""
     try:
         return load(path)
     except StubsimError as error:
-        error.hint = error.hint or what
+        error.hint = error.hint or what or None
         raise
 
 
@@ -142,7 +143,9 @@ def _forked(runs: Sequence[Run], processes: int, inputs: Inputs) -> Iterator[Res
     from multiprocessing import get_context
 
     # Opened and hashed here, so that no process has to do it again.
-    first = {run.case.uki: run for run in reversed(runs)}
+    first: dict[str, Run] = {}
+    for run in runs:
+        first.setdefault(run.case.uki, run)
     for run in list(first.values())[:_UKIS]:
         # What cannot be read is told by the run itself.
         with suppress(StubsimError):
