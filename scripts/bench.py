@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import resource
 import subprocess
@@ -24,6 +25,7 @@ KB, MB = 1000, 1000 * 1000
 SMALL, BIG = 200 * KB, 100 * MB
 DATA_ALLOWANCE = 40 * MB
 DATA_STEP = 256 * 1024
+CASES = 1000
 
 MAP_AND_HASH = """
 import hashlib, mmap, sys
@@ -91,6 +93,28 @@ def resized(image: pe.Image, size: int) -> bytes:
     )
 
 
+def suite(folder: str, uki: str, host: str, boot: list[str]) -> str:
+    """A case file of CASES cases, each with a machine of its own, that expects what ``boot`` gives on them."""
+    machine = json.loads(Path(host).read_bytes())
+    # The raw table would have to agree.
+    machine.pop("smbios_table", None)
+    found = json.loads(subprocess.run(boot, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout)
+    expect = f"""
+outcome = "{found["outcome"]["status"]}"
+selection.efifw = "none"
+cmdline = "{found["cmdline"]}"
+pcrs.sha256.11 = "{found["pcrs"]["sha256"]["11"]}"
+"""
+    text = f'uki = "{uki}"\n'
+    for number in range(CASES):
+        machine["smbios"]["product_name"] = f"Machine {number}"
+        Path(folder, f"{number}.json").write_text(json.dumps(machine), "utf-8")
+        text += f'\n[[case]]\nname = "{number}"\nhost = "{number}.json"\n\n[case.expect]{expect}'
+    path = os.path.join(folder, "bench.boot.toml")
+    Path(path).write_text(text, "utf-8")
+    return path
+
+
 def runs_within(command: list[str], limit: int, expected: bytes) -> bool:
     """Whether the command gives the same answer when its data (heap and private writable maps) may not exceed limit."""
 
@@ -146,6 +170,10 @@ def measure(uki: str, host: str, rounds: int) -> list[Row]:
         cost = best_of(commands, rounds)
         for name, seen in cost.items():
             print(f"  {name:<8} wall {seen.wall * 1000:8.1f} ms   cpu {seen.cpu * 1000:8.1f} ms")
+        checks = {"small": boots[small], "check": [stubsim, "check", suite(folder, small, host, boots[small])]}
+        check = best_of(checks, max(rounds // 3, 1))
+        for name, seen in check.items():
+            print(f"  {name:<8} wall {seen.wall * 1000:8.1f} ms   cpu {seen.cpu * 1000:8.1f} ms   ({CASES} cases)")
         data = {name: least_data(boots[name]) for name in (small, big)}
         print(f"  least data limit: small {data[small] / MB:.1f} MB, big {data[big] / MB:.1f} MB")
     nothing, bare = "python3 -c pass", "python3 mmap + sha256"
@@ -154,6 +182,7 @@ def measure(uki: str, host: str, rounds: int) -> list[Row]:
         Row("boot of the small UKI, wall", nothing, cost["small"].wall / cost["pass"].wall, 8),
         Row("big boot beyond the small, wall", bare, (cost["big"].wall - cost["small"].wall) / cost["hash"].wall, 2),
         Row("big boot, CPU", bare, cost["big"].cpu / cost["hash"].cpu, 3.2),
+        Row(f"check of {CASES} cases, wall", "boot of the small UKI", check["check"].wall / check["small"].wall, 20),
         Row("big boot beyond the small, data", "40 MB", (data[big] - data[small]) / DATA_ALLOWANCE, 1),
     ]
 

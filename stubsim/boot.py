@@ -33,6 +33,7 @@ _LOG_LEVEL = b"io.systemd.boot.loglevel="
 # Key of a host file -> keys of the boot's JSON that depend on it, for what a host file says is not known.
 _AFFECTS = {
     "smbios": ("chids", "selection", "devicetree", "cmdline", "load_options", "measurements", "pcrs"),
+    "smbios.oem_strings": ("cmdline", "load_options", "measurements", "pcrs"),
     "smbios_table": ("chids", "selection", "devicetree", "cmdline", "load_options", "measurements", "pcrs"),
     "edid": ("chids", "selection", "devicetree", "measurements", "pcrs"),
     "devicetree": ("selection", "devicetree", "measurements", "pcrs"),
@@ -113,6 +114,7 @@ class Boot(NamedTuple):
     left: tuple[Left, ...]
     firmware: memoryview | None
     next: Boot | None
+    start: Start
 
 
 def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
@@ -128,7 +130,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         handover.dialect(start.handover)
     trace: list[Event] = []
     tpm = Tpm(host.tpm, host.confidential)
-    digests = Digests(tpm.algorithms or ("sha256",))
+    digests = Digests(tpm.algorithms or ("sha256",), uki.digests)
     context = start_context(uki, host, start, model, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
     for what in sorted(host.unknown - {"memory"} if start.memory is not None else host.unknown):
@@ -159,6 +161,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         left=() if run.handed_over is None else run.handed_over.outcome.left,
         firmware=None,
         next=_follow(run, context) if start.follow else None,
+        start=start,
     )
 
 
@@ -190,10 +193,13 @@ def start_context(
 def affected(key: str) -> tuple[str, ...]:
     """The keys of the boot's JSON that depend on a key of the host file.
 
-    The CHIDs with BIOS fields are computed, but no stub looks them up."""
-    if key.startswith("smbios.bios_"):
+    The CHIDs with BIOS fields and the enclosure are computed, but no stub looks them up.
+    """
+    if key.startswith("smbios.bios_") or key == "smbios.enclosure_type":
         return ("chids",)
-    return _AFFECTS.get(key.partition(".")[0], ())
+    if key.startswith("smbios.") and key not in _AFFECTS:
+        return ("chids", "selection", "devicetree", "measurements", "pcrs")
+    return _AFFECTS.get(key) or _AFFECTS.get(key.partition(".")[0], ())
 
 
 class _Run:
@@ -302,6 +308,7 @@ def _follow(run: _Run, first: Context) -> Boot | None:
         left=(),
         firmware=result.firmware,
         next=None,
+        start=run.start,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -79,7 +80,13 @@ def compute(fields: Fields, panel: str | None, view: str = "stub") -> tuple[Chid
 
 def chids(fields: Fields, panel: str | None) -> dict[int, UUID | None]:
     """The CHIDs the stub computes, by type; None is an absent one."""
-    return {chid.type: chid.chid for chid in compute(fields, panel)}
+    return dict(_chids(fields, panel))
+
+
+# A boot asks three times for those of its machine.
+@lru_cache(maxsize=64)
+def _chids(fields: Fields, panel: str | None) -> tuple[tuple[int, UUID | None], ...]:
+    return tuple((chid.type, chid.chid) for chid in compute(fields, panel))
 
 
 def _chid(parts: tuple[tuple[str, str | None], ...], view: str) -> UUID | None:

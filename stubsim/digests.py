@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
     from threading import Thread
 
+    States = dict[tuple[int, str], tuple["Bytes", Hash, Thread | None]]
+
 Bytes = bytes | memoryview
 
 # Below this size (bytes) a thread costs more than it saves.
@@ -21,15 +23,31 @@ _LARGE = 4 << 20
 _CHUNK = 16 << 20
 
 
+class Shared:
+    """The states of the views of one file, which have to be the same objects for everybody."""
+
+    def __init__(self, file: memoryview) -> None:
+        self.file = file
+        self.states: States = {}
+
+    def wait(self) -> None:
+        """Until nothing is being hashed in the background any more."""
+        for _, _, thread in self.states.values():
+            if thread is not None:
+                thread.join()
+
+
 class Digests:
     """Digests by range; views and large ranges are known by their object, which is kept alive for that.
 
     Views are of files, and so of bytes that stay as they are. Small `bytes` come and go, and are hashed each time.
+    What is known of the views of one file, ``shared``, outlives this object: it is for everybody who has the file open.
     """
 
-    def __init__(self, banks: Sequence[str] = ("sha256",)) -> None:
+    def __init__(self, banks: Sequence[str] = ("sha256",), shared: Shared | None = None) -> None:
         self._banks = tuple(banks)
-        self._states: dict[tuple[int, str], tuple[Bytes, Hash, Thread | None]] = {}
+        self._states: States = {}
+        self._shared = shared
 
     def start(self, data: Bytes, banks: Iterable[str] | None = None) -> None:
         """Begin to hash a large range in the background; whoever asks for its digest waits for it."""
@@ -60,11 +78,13 @@ class Digests:
         return state
 
     def _begin(self, data: Bytes, bank: str) -> tuple[Hash, Thread | None]:
-        key = (id(data), bank)
-        if key not in self._states:
+        key, states = (id(data), bank), self._states
+        if self._shared is not None and isinstance(data, memoryview) and data.obj is self._shared.file.obj:
+            states = self._shared.states
+        if key not in states:
             state = hashlib.new(bank, usedforsecurity=False)
-            self._states[key] = data, state, _hashing(state, data)
-        _, state, thread = self._states[key]
+            states[key] = data, state, _hashing(state, data)
+        _, state, thread = states[key]
         return state, thread
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from stubsim.digests import Shared
 from stubsim.formats import efifw, pe
 
 # Readers and ukify agree on this many profiles; the text of further ones is not read.
@@ -37,6 +38,8 @@ class Uki:
         self.path = image.path
         self.image = image
         self.size = len(image.data)
+        # What was hashed of it once is known to every boot of it.
+        self.digests = Shared(image.data)
         # As in host files; a number where there is no name for it.
         self.machine = pe.MACHINES.get(image.machine, f"{image.machine:#06x}")
         self._data: dict[int, memoryview] = {}

@@ -271,6 +271,33 @@ def test_host_unknown(key: str, affects: set[str]):
     assert affects <= set(rows[0].affects)
 
 
+@pytest.mark.parametrize(
+    ("key", "untouched"),
+    [
+        ("smbios.family", {"cmdline", "load_options", "initrd"}),
+        ("smbios.enclosure_type", {"selection", "pcrs"}),
+        ("smbios.bios_vendor", {"selection", "pcrs"}),
+        ("smbios.oem_strings", {"chids", "selection", "devicetree"}),
+    ],
+)
+def test_host_unknown_affects_no_more(key: str, untouched: set[str]):
+    result = boot(make_uki(), Host(unknown=frozenset((key,))))
+    (row,) = (event for event in result.trace if isinstance(event, Unknown) and event.what == key)
+    assert row.affects
+    assert not untouched & set(row.affects)
+
+
+def test_a_second_boot_of_a_uki_is_as_the_first_and_hashes_nothing_of_it_again():
+    own, host = make_uki(), Host(tpm=("sha1", "sha256"))
+    first = boot(own, host)
+    known = dict(own.digests.states)
+    second = boot(own, host)
+    assert second.pcrs == first.pcrs
+    assert second.trace == first.trace
+    assert own.digests.states == known
+    assert second.start == first.start
+
+
 def test_releases_that_were_never_recorded_say_so():
     result = boot(make_uki(), Host(), Start(stub="260"))
     assert result.model.verified == ()

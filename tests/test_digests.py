@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim import digests
-from stubsim.digests import Digests
+from stubsim.digests import Digests, Shared
 
 BANKS = ("sha1", "sha256", "sha384", "sha512")
 LARGE = digests._LARGE
@@ -91,3 +93,37 @@ def test_parts(sizes: list[int]):
 @given(st.lists(st.binary(max_size=50), max_size=5))
 def test_any_parts(parts: list[bytes]):
     assert Digests().sha256_of_parts(parts) == hashlib.sha256(b"".join(parts)).digest()
+
+
+class TestShared:
+    """What was hashed of a file is known to every boot of it, and nothing else is kept."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> memoryview:
+        (tmp_path / "file").write_bytes(content(LARGE + 4096))
+        with open(tmp_path / "file", "rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def test_a_view_is_hashed_once_for_all(self, file: memoryview, monkeypatch: pytest.MonkeyPatch):
+        calls = []
+        hashing = digests._hashing
+        monkeypatch.setattr(digests, "_hashing", lambda state, data: (calls.append(len(data)), hashing(state, data))[1])
+        shared, view = Shared(file), file[:100]
+        for _ in range(3):
+            assert Digests(BANKS, shared).of(view) == expected(bytes(view))
+        assert calls == [100] * len(BANKS)
+
+    def test_views_of_something_else_are_not_kept(self, file: memoryview):
+        shared = Shared(file)
+        other = memoryview(b"an addon, opened by one boot")
+        assert Digests(BANKS, shared).of(other) == expected(bytes(other))
+        assert shared.states == {}
+
+    def test_wait_is_for_what_is_hashed_in_the_background(self, file: memoryview):
+        shared = Shared(file)
+        Digests(("sha256",), shared).start(file)
+        shared.wait()
+        ((_, state, thread),) = shared.states.values()
+        assert thread is not None
+        assert not thread.is_alive()
+        assert state.digest() == hashlib.sha256(file).digest()

@@ -25,8 +25,10 @@ LAYERS = (
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-# 15 to 120 ms of start-up each, and cryptography is an extra: imported by the function that needs them.
-SLOW = frozenset({"pefile", "rich", "elftools", "cryptography", "sevsnpmeasure"})
+# 5 to 120 ms of start-up each, and some are extras: imported by the function that needs them.
+SLOW = frozenset(
+    {"pefile", "rich", "elftools", "cryptography", "sevsnpmeasure", "tomlkit", "multiprocessing", "concurrent"}
+)
 
 
 class Import(NamedTuple):

@@ -316,6 +316,24 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "dtbauto": [{"section": 2, "profile": None, "compatible": ["a,b"], "error": None}],
         "warnings": [],
     },
+    "check": {
+        "schema": "stubsim/check/1",
+        "passed": 0,
+        "failed": 1,
+        "runs": [
+            {
+                "file": "a.boot.toml",
+                "case": "a",
+                "uki": "uki.efi",
+                "host": "host.json",
+                "passed": False,
+                "differences": [
+                    {"key": "cmdline", "expected": "quiet", "got": None, "unknown": None, "because": ["no .cmdline"]}
+                ],
+            }
+        ],
+        "updated": [{"file": "a.boot.toml", "places": ["expect.cmdline"], "kept": [{"place": "p", "why": "w"}]}],
+    },
     "chids": {
         "schema": "stubsim/chids/1",
         "host": None,
@@ -400,6 +418,31 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "pcrs": {"sha256": {"11": SHA256}},
         "measurements": [EVENT],
         "unknown": [UNKNOWN],
+    },
+    "vectors": {
+        "schema": "stubsim/vectors/1",
+        "stubs": [{"id": "262", "basis": "recording", "sections": [".linux"]}],
+        "vectors": [
+            {
+                "name": "n",
+                "rule": "r",
+                "source": "s",
+                "image": {"size": 1, "sha256": SHA256, "base64": "AA=="},
+                "profile": None,
+                "smbios": {**dict.fromkeys(KEYS["smbios"][:-1]), "family": "F", "bios_major": 2},
+                "edid": None,
+                "devicetree": "AA==",
+                "chids": {"3": GUID, "17": None},
+                "expected": {
+                    "257": None,
+                    "262": {
+                        "refused": None,
+                        "sections": {".linux": {"index": 0, "offset": 64, "size": 1}},
+                        "hwids": {"error": None, "devicetree": None, "uefi-fw": {"entry": 0, "chid_type": 3}},
+                    },
+                },
+            }
+        ],
     },
     "diff-log": {
         "schema": "stubsim/diff-log/1",

@@ -16,4 +16,6 @@ COMMANDS = {
     "measure": "the PCR values a UKI leads to, by boot phase, on a machine or on any",
     "dialects": "the protocols by which a firmware is handed over: source, status, what is decided here",
     "diff-log": "a real machine's event log beside the prediction: what differs first, and why",
+    "check": "boot the cases of *.boot.toml files and compare with what they expect",
+    "vectors": "test vectors for other programs: images, machines and what each stub chooses, as JSON and C",
 }

@@ -235,6 +235,11 @@ def _from_the_boot(result: Boot, *, by_host: bool) -> list[Unknown]:
     ]
 
 
+def lost_pcrs(result: Boot) -> dict[int, str]:
+    """The PCRs that depend on something about the machine which is not known, and what that is."""
+    return _lost(result, loaded_addons(result, result.start)) if result.host.unknown else {}
+
+
 def _lost(result: Boot, addons: Addons) -> dict[int, str]:
     """The PCRs that depend on something about the machine which is not known, and what that is.
 

@@ -6,6 +6,8 @@ from typing import Any
 
 NAMES = (
     "boot",
+    "case",
+    "check",
     "chids",
     "dialects",
     "diff",
@@ -17,6 +19,7 @@ NAMES = (
     "hwids-lint",
     "inspect",
     "measure",
+    "vectors",
     "why",
 )
 

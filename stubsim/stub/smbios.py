@@ -12,6 +12,8 @@ PCR_PLATFORM_CONFIG = 1
 # Structure type -> event tag; the description names the type.
 _TAGS = {1: 0xD5CB7CBC, 2: 0xE0D47BC8, 11: 0xC0B3BD23}
 _WAKE_UP_TYPE = 24
+# What is unknown without the raw table.
+EVENTS = "the SMBIOS events of PCR 1"
 
 
 def measure_smbios(context: Context) -> None:
@@ -25,7 +27,7 @@ def measure_smbios(context: Context) -> None:
         return
     if context.host.structures is None:
         context.unknown(
-            "the SMBIOS events of PCR 1",
+            EVENTS,
             "the host file has no raw SMBIOS table (smbios_table), and serial numbers and handles are hashed too",
             "measurements",
             "pcrs",

@@ -425,6 +425,7 @@ COMMANDS = {
     "chids": ["chids", "--smbios", "HOST", "--format", "json"],
     "hwids show": ["hwids", "show", "UKI"],
     "hwids lint": ["hwids", "lint", "UKI", "--smbios", "HOST", "--format", "sarif"],
+    "vectors": ["vectors"],
     "help": ["--help"],
     "help of a command": ["boot", "--help"],
     "version": ["--version"],

@@ -1,0 +1,114 @@
+"""`stubsim check PATH...`, and `stubsim check --init UKI --hosts DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from stubsim.cli import output
+from stubsim.errors import StubsimError
+from stubsim.testing import cases
+from stubsim.testing.cases import Machine
+from stubsim.testing.running import Result, Run, check_all, runs_of
+from stubsim.testing.update import Update, updates
+from stubsim.views.check import check_json, render_check
+
+# Fewer boots are done before a bar has moved.
+_WORTH_A_BAR = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help=f"a case file, or a folder with files *{cases.SUFFIX} at any depth"
+    )
+    parser.add_argument("--update", action="store_true", help="rewrite expectations that do not hold (stubsim[check])")
+    parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML, too")
+    parser.add_argument("-j", "--jobs", metavar="N", type=_jobs, help="at most N processes (default: as many as pay)")
+    first = parser.add_argument_group("a first suite")
+    first.add_argument("--init", metavar="UKI", help="write a case file with what this UKI does now")
+    first.add_argument("--hosts", metavar="DIR", help="on these machines: a folder of host files, or a pattern")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.init is not None or arguments.hosts is not None:
+        return _init(arguments)
+    if not arguments.paths:
+        raise StubsimError("nothing to check", expected="case files or folders", hint="see stubsim check --help")
+    files = cases.find(arguments.paths)
+    results = _checked(files, arguments.jobs)
+    updated: Sequence[Update] = ()
+    if arguments.update:
+        updated = updates(results)
+        changed = [update for update in updated if update.places]
+        for update in changed:
+            output.write_file(update.file, [update.content])
+        results = _checked(files, arguments.jobs) if changed else results
+    report = check_json(results, updated)
+    if arguments.junit is not None:
+        from stubsim.views.junit import junit
+
+        output.write(arguments.junit, junit(report))
+    output.write_report(arguments, report, render_check)
+    return 1 if report["failed"] else 0
+
+
+def _checked(files: Sequence[str], jobs: int | None) -> Sequence[Result]:
+    runs = runs_of(case for file in files for case in cases.load(file))
+    with _progress(runs) as tick:
+        results = check_all(runs, jobs, tick)
+    for result in results:
+        if result.error is not None:
+            raise result.error
+    return results
+
+
+@contextmanager
+def _progress(runs: Sequence[Run]) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, which goes away when all is done; none where nobody looks."""
+    if len(runs) < _WORTH_A_BAR or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress
+
+    # No thread of its own: processes are forked while it stands there.
+    console = Console(stderr=True)
+    with Progress(BarColumn(), MofNCompleteColumn(), console=console, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("", total=len(runs))
+        yield lambda done: bar.update(task, completed=done, refresh=done % _WORTH_A_BAR == 0 or done == len(runs))
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    if arguments.init is None or arguments.hosts is None or arguments.paths or arguments.update or arguments.junit:
+        raise StubsimError("a first suite takes --init UKI and --hosts DIR, and nothing to check")
+    from stubsim.testing.suite import first_suite
+
+    folder = "." if arguments.output == "-" else os.path.dirname(arguments.output) or "."
+    output.write(arguments.output, first_suite(arguments.init, _machines(arguments.hosts), folder))
+    return 0
+
+
+def _machines(place: str) -> Sequence[Machine]:
+    """The files of a folder, or those that a pattern matches."""
+    if not os.path.isdir(place):
+        return cases.machines(place, place) or _none(place)
+    try:
+        names = sorted(name for name in os.listdir(place) if not name.startswith("."))
+    except OSError as error:
+        raise StubsimError(f"cannot be read: {error.strerror or error}", path=place) from error
+    paths = [os.path.join(place, name) for name in names if not name.endswith(cases.SUFFIX)]
+    return [Machine(path, path) for path in paths if os.path.isfile(path)] or _none(place)
+
+
+def _none(place: str) -> Sequence[Machine]:
+    raise StubsimError("no host file there", path=place, expected="a folder of host files, or a pattern (--hosts)")
+
+
+def _jobs(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes from 1 to 9999")
+    return int(text)

@@ -1,0 +1,263 @@
+"""Case files, `*.boot.toml`: a UKI, the machines it is booted on, how it is started, and what is expected of the boot.
+
+A file is one case, or has several in `[[case]]` tables; what stands above those holds for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.hosts.reading import Layout, Object, nearest, read_object
+from stubsim.stub.arguments import UINT_MAX
+from stubsim.testing.expectations import EXPECTATIONS, read_expectations
+
+SCHEMA = "stubsim/case/1"
+SUFFIX = ".boot.toml"
+# A thousand cases take half a megabyte.
+MAXIMUM_SIZE = 16 << 20
+
+OPTIONS = (
+    "esp", "path", "load_options", "cmdline", "shell", "from_memory", "profile", "stub", "handover", "follow", "db",
+)  # fmt: skip
+# The ways to give the load options; only one can be meant.
+_WAYS = ("load_options", "cmdline", "shell")
+_OF_CASE = ("name", "uki", "host", "accept_unknown", "options", "expect")
+_KEYS = {"": ("schema", *_OF_CASE, "case"), "options": OPTIONS}
+_LAYOUT = Layout(_KEYS, tuple(f"{place}.{key}" if place else key for place, keys in _KEYS.items() for key in keys))
+_GLOB = re.compile(r"[*?\[]")
+_WHERE = re.compile(r"(.*) \(at (.*)\)", re.DOTALL)
+
+
+class Machine(NamedTuple):
+    """A host file, and how the case file calls it."""
+
+    label: str
+    path: str
+
+
+class Case(NamedTuple):
+    """One UKI started in one way, on one machine or several, and what is expected of it on each.
+
+    ``place`` is "case[N]" in a file with several cases, else "". ``options`` and ``expect`` are as in the file, with
+    paths that can be opened; ``accept_unknown`` names expectations that the boot may call unknown.
+    """
+
+    file: str
+    place: str
+    name: str
+    uki: str
+    hosts: tuple[Machine, ...]
+    options: dict[str, Any]
+    expect: dict[str, Any]
+    accept_unknown: tuple[str, ...] = ()
+
+
+def find(paths: Iterable[str]) -> tuple[str, ...]:
+    """The case files among the paths and, in the order of their names, in the folders among them; each once.
+
+    Hidden folders are left out. Raises StubsimError for a folder without one.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        if not os.path.isdir(path):
+            found.setdefault(path)
+            continue
+        inside = []
+        for folder, folders, names in os.walk(path, onerror=_raise):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside += [os.path.join(folder, name) for name in names if name.endswith(SUFFIX)]
+        if not inside:
+            raise StubsimError("no case file in it", path=path, expected=f"files named *{SUFFIX}")
+        found.update(dict.fromkeys(sorted(inside)))
+    return tuple(found)
+
+
+def load(path: str) -> tuple[Case, ...]:
+    """The cases of a file; StubsimError for all that it cannot be, and for a pattern that no host file matches."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAXIMUM_SIZE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StubsimError(f"cannot be read: {reason}", path=path, expected="a case file") from error
+    return parse(data, path)
+
+
+def parse(data: bytes, path: str) -> tuple[Case, ...]:
+    """The cases in the bytes of a case file; its folder is what relative paths start from."""
+    if len(data) > MAXIMUM_SIZE:
+        raise StubsimError("too large", path=path, expected=f"a case file of at most {MAXIMUM_SIZE >> 20} MiB")
+    try:
+        return _cases(_decoded(data), path)
+    except StubsimError as error:
+        error.within(path=path)
+        raise
+
+
+def _raise(error: OSError) -> None:
+    raise StubsimError(f"cannot be read: {error.strerror or error}", path=error.filename) from error
+
+
+def _decoded(data: bytes) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise StubsimError("not UTF-8", offset=error.start, expected="TOML in UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        told = _WHERE.fullmatch(str(error))
+        raise StubsimError(f"{told[2]}: {told[1]}" if told else str(error), expected="TOML") from error
+    except RecursionError as error:
+        raise StubsimError("nested too deeply", expected="TOML") from error
+    except ValueError as error:  # Python reads no integer of more than 4300 digits
+        raise StubsimError("a number is too long", expected="TOML") from error
+
+
+def _cases(value: dict[str, Any], path: str) -> tuple[Case, ...]:
+    top = read_object(value, _LAYOUT)
+    if top.string("schema", SCHEMA) != SCHEMA:
+        top.fail("schema", f'"{SCHEMA}"')
+    if "case" not in value:
+        return (_case(top, top, path),)
+    if "name" in value:
+        top.fail("name", "no name above [[case]], since each case has its own")
+    # What is wrong above the cases is wrong by itself, be it overridden in each of them.
+    _tables(top)
+    cases: list[Case] = []
+    for place, item in top.items("case"):
+        own = read_object(_table(item, place), _LAYOUT, place, _OF_CASE)
+        case = _case(top, own, path)
+        if any(case.name == other.name for other in cases):
+            own.fail("name", "each name once")
+        cases.append(case)
+    if not cases:
+        top.fail("case", "at least one case")
+    return tuple(cases)
+
+
+def _case(top: Object, own: Object, path: str) -> Case:
+    """A case with what it takes over from the top of the file."""
+    folder = os.path.dirname(path)
+    given = own._replace(value={**top.value, **own.value})
+    options, expect = _tables(top)
+    if own is not top:
+        more, expected = _tables(own)
+        options, expect = _overridden(options, more), merged(expect, expected)
+    name = os.path.basename(path).removesuffix(SUFFIX) if own.place == "" else None
+    if "name" in own.value or name is None:
+        name = own.text("name") or own.fail("name", "the name of the case")
+    uki = given.text("uki") or given.fail("uki", "the path of a UKI")
+    hosts = _hosts(given, folder)
+    if not expect:
+        own.fail("expect", f"some of {', '.join(EXPECTATIONS)}")
+    return Case(
+        file=path,
+        place=own.place,
+        name=name,
+        uki=_path(given, "uki", uki, folder),
+        hosts=hosts,
+        options=_resolved(options, folder),
+        expect=expect,
+        accept_unknown=tuple(_accepted(given)),
+    )
+
+
+def _overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """The options of a case: another way to give the load options takes the place of the one from the top."""
+    given = any(key in above for key in _WAYS)
+    return {**{key: value for key, value in below.items() if not (given and key in _WAYS)}, **above}
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two tables of expectations as one; the one above counts where both have a value."""
+    both = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            both[key] = merged(below[key], above[key])
+    return both
+
+
+def _tables(table: Object) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options and the expectations that stand in one table of the file, each checked."""
+    options = read_options(_table(table.get("options", {}), table.at("options")), table.at("options"))
+    place = table.at("expect")
+    return options, read_expectations(_table(table.get("expect", {}), place), place)
+
+
+def read_options(value: dict[str, Any], place: str = "options") -> dict[str, Any]:
+    """The same table, once it is found to be one of options; raises StubsimError in the name of the key."""
+    options = read_object(value, _LAYOUT, place, OPTIONS)
+    for key in ("from_memory", "follow"):
+        options.boolean(key, False)
+    for key in ("esp", "path", "load_options", "cmdline", "shell", "stub", "handover"):
+        if "\0" in options.string(key, ""):
+            options.fail(key, "a string without NUL")
+    if "profile" in options.value:
+        options.integer("profile", None, UINT_MAX)
+    for key, certificate in options.items("db"):
+        if not isinstance(certificate, str):
+            options.fail(key, "the path of a certificate")
+    ways = [key for key in _WAYS if key in value]
+    if len(ways) > 1:
+        raise StubsimError(f"{place}: {' and '.join(ways)}", expected="one of them")
+    return value
+
+
+def _table(value: object, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise StubsimError(f"{place}: no table", expected="a table")
+    return value
+
+
+def _hosts(given: Object, folder: str) -> tuple[Machine, ...]:
+    """Every machine, in the order of the file and, for a pattern, of the names it matches."""
+    named = given.get("host", None)
+    patterns = [("host", named)] if isinstance(named, str) else given.items("host")
+    if not patterns:
+        given.fail("host", "a host file, a pattern or a list of them")
+    found: dict[Machine, None] = {}
+    for key, value in patterns:
+        if not isinstance(value, str) or not value:
+            given.fail(key, "a host file or a pattern")
+        path = _path(given, key, value, folder)
+        found.update(dict.fromkeys(machines(path, value)) or given.fail(key, "a pattern that a file matches"))
+    return tuple(found)
+
+
+def machines(path: str, label: str) -> Sequence[Machine]:
+    """The host file of that path or, where there is none, the files that match it as a pattern; with labels alike."""
+    from glob import glob
+
+    if os.path.lexists(path) or not _GLOB.search(label):
+        return [Machine(label, path)]
+    before = len(path) - len(label) if path.endswith(label) else 0
+    matches = sorted(match for match in glob(path, recursive=True) if os.path.isfile(match))
+    return [Machine(match[before:], match) for match in matches]
+
+
+def _accepted(given: Object) -> Iterable[str]:
+    for key, value in given.items("accept_unknown"):
+        if not isinstance(value, str) or value not in EXPECTATIONS:
+            hint = nearest([value], EXPECTATIONS, EXPECTATIONS)
+            given.fail(key, "the name of an expectation", hint)
+        yield value
+
+
+def _resolved(options: dict[str, Any], folder: str) -> dict[str, Any]:
+    files: dict[str, Any] = {
+        key: os.path.join(folder, options[key]) for key in ("esp", "load_options") if key in options
+    }
+    if "db" in options:
+        files["db"] = [os.path.join(folder, path) for path in options["db"]]
+    return {**options, **files}
+
+
+def _path(given: Object, key: str, value: str, folder: str) -> str:
+    if "\0" in value:
+        given.fail(key, "a path without NUL")
+    return os.path.join(folder, value)
