@@ -16,6 +16,7 @@ sbsign          sbsigntool
 pesign          pesign
 debootstrap     debootstrap
 systemd-measure systemd
+chromium        chromium
 '
 
 export PATH="$PATH:/usr/sbin:/sbin:/usr/lib/systemd:/lib/systemd"

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
     parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
     start.add_arguments(parser)
-    parser.add_argument("--format", choices=("text", "json", "eventlog", "qtest"), default="text")
+    parser.add_argument("--format", choices=("text", "json", "html", "eventlog", "qtest"), default="text")
     parser.add_argument("--extract", metavar="DIR", help="write what kernel and hypervisor get as files into DIR")
 
 
@@ -63,6 +63,10 @@ def _rendered(result: Boot, arguments: argparse.Namespace) -> str | bytes:
         from stubsim.views.json import boot_json, dumps
 
         return dumps(boot_json(result))
+    if arguments.format == "html":
+        from stubsim.views.html_boot import boot_page
+
+        return boot_page(result)
     from stubsim.views.terminal import render_boot, screen
 
     return render_boot(result, screen(to_file=arguments.output != "-"))

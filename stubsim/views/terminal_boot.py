@@ -15,13 +15,14 @@ from stubsim.machine.variables import NON_VOLATILE
 from stubsim.stub.devicetree import Devicetree
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.views.json import follows_update, of_kind, verified
+from stubsim.views.units import gpa_range
+from stubsim.views.units import size as _size
 
 GPA_NOTE = "gpas are those of the simulated memory map; real firmware will place things elsewhere."
-_DOUBT = " (see Unknown)"
+DOUBT = " (see Unknown)"
 _KINDS = {"ovmf": "OVMF", "igvm": "IGVM", "capsule": "UEFI capsule", "elf": "ELF", "unknown": "unknown kind"}
 _BASIS = {"recording": "a recording", "source": "public source", "proposal": "a proposal"}
 _FILES = frozenset(file.name for files in vmfwupdate.FILES.values() for file in files)
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 class Block(NamedTuple):
@@ -227,7 +228,7 @@ def _memory(boot: Boot) -> Block | None:
         elif row.name in _FILES:
             what = f"{row.name.rpartition('/')[2]} buffer"
         private = (("shared" if row.shared else "private"),) if shared else ()
-        rows.append((_range(row), _size(row.size), row.type, *private, what))
+        rows.append((gpa_range(row.gpa, row.size), _size(row.size), row.type, *private, what))
     columns = ("gpa", "size", "type", *(("memory",) if shared else ()), "what")
     return Block("Memory" + _doubt(boot, "memory"), rows, columns, (1,), (GPA_NOTE,), (0, 2))
 
@@ -342,18 +343,7 @@ def _compatible(data: bytes | memoryview | None) -> str:
 def _doubt(boot: Boot, *keys: str) -> str:
     """A mark where something that is not known has a say in it."""
     affected = {key for event in of_kind(boot, Unknown) for key in event.affects}
-    return _DOUBT if affected.intersection(keys) else ""
-
-
-def _range(row: Staged) -> str:
-    return f"{row.gpa:#010x}-{row.gpa + row.size - 1:#010x}" if row.size else f"{row.gpa:#010x}"
-
-
-def _size(size: int) -> str:
-    if size < 1024:
-        return f"{size} byte{'' if size == 1 else 's'}"
-    power = min((size.bit_length() - 1) // 10, len(_UNITS))
-    return f"{size / 1024**power:.1f} {_UNITS[power - 1]}"
+    return DOUBT if affected.intersection(keys) else ""
 
 
 def _text(data: bytes) -> str:
