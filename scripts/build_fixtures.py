@@ -321,12 +321,18 @@ def fuki() -> bytes:
 
 
 def capsule_update() -> bytes:
-    """A capsule for a machine, until that has the CHID of type 0 that comes with the new firmware's version."""
+    """A capsule for a machine, until that has the CHID of type 0 that comes with the new firmware's version.
+
+    Another machine is given it, too, whose firmware takes no capsules.
+    """
     wanted = chid.chids(load_host("example-capsule-updated").fields, None)[0]
     return uki(
         [
             *system(),
-            hwids_section(of_host("example-capsule", (3,), fwid="example.capsule")),
+            hwids_section(
+                of_host("example-capsule", (3,), fwid="example.capsule"),
+                of_host("redhat-kvm-rhel9", (9,), fwid="example.capsule"),
+            ),
             firmware("example.capsule", capsule_file(), target_chid=wanted),
         ]
     )
