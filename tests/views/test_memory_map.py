@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim.machine.memory import GIB4, TYPES, Memory
+from stubsim.machine.layout import GIB4, TYPES
+from stubsim.machine.memory import Memory
 from stubsim.trace import Staged
 from stubsim.views.memory_map import memory_svg
 from tests.browser import Browser, is_blank
