@@ -12,6 +12,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from uuid import UUID
 
 from stubsim import chid, hosts
 from stubsim.formats import capsule, cpio, efifw, fdt, hwids, igvm, ovmf, pe
@@ -53,6 +54,25 @@ def kernel(machine: int) -> bytes:
     """A kernel that passes the stub's checks: for the right machine, image version 1, no base relocations."""
     data = SectionSpec(".data", noise("kernel", 4096))
     return pe.build([code(machine), data], machine=machine, major_image_version=1, entry_point=4096)
+
+
+def bzimage() -> bytes:
+    """The same kernel with a setup header, as the prototype of 2024 wants one (Linux/x86 boot protocol 2.15).
+
+    The header begins in the first 512 bytes, behind the PE headers, and goes on in .text, whose code begins at 0x300.
+    """
+    text = bytearray(0x200)
+    struct.pack_into("<2s4sH", text, 0, b"\xeb\x66", b"HdrS", 0x020F)
+    # relocatable_kernel, min_alignment (a power of two), xloadflags: 64-bit entry, loads above 4 GiB, EFI handover.
+    struct.pack_into("<BBHI", text, 0x34, 1, 21, 0b1011, 2047)
+    text[0x100:0x200] = RETURN_UNSUPPORTED[X64].ljust(256, b"\xcc")
+    sections = [
+        SectionSpec(".text", bytes(text), characteristics=READ_CODE),
+        SectionSpec(".data", noise("bzimage", 8192)),
+    ]
+    image = bytearray(pe.build(sections, machine=X64, major_image_version=1, entry_point=4096 + 0x100))
+    image[0x1FE:0x200] = b"\x55\xaa"
+    return bytes(image)
 
 
 def initrd() -> bytes:
@@ -107,8 +127,8 @@ def elf_file() -> bytes:
     return ident + file_header + struct.pack("<IIQQQQQQ", 1, 5, 0, address, address, size, size, 4096) + body
 
 
-def firmware(fwid: str, payload: bytes) -> SectionSpec:
-    return SectionSpec(".efifw", efifw.build(fwid, payload))
+def firmware(fwid: str, payload: bytes, *, target_chid: UUID | None = None) -> SectionSpec:
+    return SectionSpec(".efifw", efifw.build(fwid, payload, target_chid=target_chid))
 
 
 def old_ukify_firmware(fwid: str, payload: bytes) -> SectionSpec:
@@ -117,9 +137,13 @@ def old_ukify_firmware(fwid: str, payload: bytes) -> SectionSpec:
     return SectionSpec(".efifw", b"\0" + struct.pack("<III", 16, len(text), len(payload)) + text + payload)
 
 
+def load_host(name: str) -> hosts.Host:
+    return hosts.load(str(ROOT / "fixtures" / "hosts" / f"{name}.json"))
+
+
 def of_host(name: str, types: Iterable[int], **device: str) -> dict[str, object]:
     """A hwids description, as ukify takes them, by some of the ids of a machine in fixtures/hosts."""
-    host = hosts.load(str(ROOT / "fixtures" / "hosts" / f"{name}.json"))
+    host = load_host(name)
     known = chid.chids(host.fields, None)
     kind = "uefi-fw" if "fwid" in device else "devicetree"
     product = (host.fields.product_name or b"").decode()
@@ -187,14 +211,14 @@ def hwids_section(*descriptions: dict[str, object]) -> SectionSpec:
     return SectionSpec(".hwids", hwids.from_descriptions(descriptions))
 
 
-def system(machine: int = X64) -> list[SectionSpec]:
+def system(machine: int = X64, linux: bytes | None = None) -> list[SectionSpec]:
     """An operating system to boot."""
     return [
         SectionSpec(".osrel", OS_RELEASE),
         SectionSpec(".cmdline", CMDLINE),
         SectionSpec(".uname", KERNEL_RELEASE),
         SectionSpec(".initrd", initrd()),
-        SectionSpec(".linux", kernel(machine)),
+        SectionSpec(".linux", kernel(machine) if linux is None else linux),
     ]
 
 
@@ -290,6 +314,42 @@ def stub257() -> bytes:
     )
 
 
+def large_firmware() -> bytes:
+    """A firmware of one page more than the BIOS region of the example machines."""
+    size = 4 * 1024 * 1024 + 4096
+    return uki(
+        [
+            *system(),
+            hwids_section(of_host("example-qemu-vmfwupdate", (3,), fwid="example.ovmf-large")),
+            firmware("example.ovmf-large", ovmf_image("large", size, tdx=False)),
+        ]
+    )
+
+
+def fuki() -> bytes:
+    """For the prototype of 2024: its one firmware in .fmwimg, and a kernel with a setup header."""
+    image = SectionSpec(".fmwimg", ovmf_image("fuki", 65536, tdx=False))
+    return uki([*system(linux=bzimage()), image], stub="257~devel")
+
+
+def capsule_update() -> bytes:
+    """A capsule for a machine, until that has the CHID of type 0 that comes with the new firmware's version.
+
+    Another machine is given it, too, whose firmware takes no capsules.
+    """
+    wanted = chid.chids(load_host("example-capsule-updated").fields, None)[0]
+    return uki(
+        [
+            *system(),
+            hwids_section(
+                of_host("example-capsule", (3,), fwid="example.capsule"),
+                of_host("redhat-kvm-rhel9", (9,), fwid="example.capsule"),
+            ),
+            firmware("example.capsule", capsule_file(), target_chid=wanted),
+        ]
+    )
+
+
 FIXTURES: dict[str, Callable[[], bytes]] = {
     "demo.efi": demo,
     "payloads.efi": payloads,
@@ -298,6 +358,9 @@ FIXTURES: dict[str, Callable[[], bytes]] = {
     "old-ukify.efi": old_ukify,
     "plain.efi": plain,
     "stub257.efi": stub257,
+    "large-firmware.efi": large_firmware,
+    "fuki.efi": fuki,
+    "capsule.efi": capsule_update,
 }
 
 

@@ -91,7 +91,8 @@ def test_pefile_reads_them_without_a_warning(built: Path, name: str):
 def test_ukify_inspects_them(built: Path, name: str, newer_oracle: Callable[..., str]):
     inspected = json.loads(newer_oracle("ukify", (built / name).read_bytes(), "--json=short", "inspect", "{}"))
     assert inspected[".osrel"]["text"] == build_fixtures.OS_RELEASE.decode()
-    assert inspected[".linux"]["size"] == len(build_fixtures.kernel(build_fixtures.X64))
+    linux = build_fixtures.bzimage() if name == "fuki.efi" else build_fixtures.kernel(build_fixtures.X64)
+    assert inspected[".linux"]["size"] == len(linux)
 
 
 @pytest.mark.oracle

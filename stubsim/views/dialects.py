@@ -52,6 +52,7 @@ def render_dialects(report: Json, target: Screen | None = None) -> str:
 
 
 def _file(file: Json) -> str:
-    size = "size not published" if file["size"] is None else f"{file['size']} bytes"
-    access = {True: "rw", False: "ro", None: "ro or rw"}[file["writable"]]
+    count = file["size"]
+    size = "size not published" if count is None else f"{count} byte{'' if count == 1 else 's'}"
+    access = {True: "rw", False: "ro", None: "access not said, or by capability"}[file["writable"]]
     return f"{file['name']}, {size}, {access}"

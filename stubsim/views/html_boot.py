@@ -11,7 +11,6 @@ from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.formats import hwids
 from stubsim.machine.layout import GIB4
-from stubsim.machine.memory import Memory
 from stubsim.machine.variables import NON_VOLATILE
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
 from stubsim.views.chids import chids_json
@@ -231,11 +230,10 @@ def _initrd(boot: Boot, report: Json, given: Block) -> Element:
 def _memory(boot: Boot, report: Json, given: Block) -> Element:
     device = None if boot.host.fw_cfg is None else boot.host.fw_cfg.vmfwupdate
     region = None if device is None or not 0 < device.bios_size <= GIB4 else (GIB4 - device.bios_size, GIB4)
-    ram = Memory(boot.host.memory, boot.uki.machine).ram
     # The block has the ranges by address, each under the name that says what it is for.
     staged: list[Staged] = sorted(of_kind(boot, Staged), key=lambda row: row.gpa)
     named = [row._replace(name=cells[-1]) for row, cells in zip(staged, given.rows, strict=True)]
-    return block(given, element("figure", memory_map(named, ram=ram, bios_region=region)), short="Memory")
+    return block(given, element("figure", memory_map(named, ram=boot.memory.ram, bios_region=region)), short="Memory")
 
 
 def _writes(boot: Boot, report: Json, given: Block) -> Element:

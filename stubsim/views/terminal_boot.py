@@ -58,7 +58,7 @@ def headline(boot: Boot) -> str:
     elif status == "kernel-started":
         line = "; ".join(["the kernel starts", *_chosen(boot, firmware)])
     elif status == "boot-loop":
-        line = f"boot loop: {message or 'the machine starts over and over'}"
+        line = message or "boot loop: the machine starts over and over"
     else:
         line = f"the boot fails: {message or status}" + (f" ({efi_status})" if efi_status else "")
     return line + _doubt(boot, "outcome", *(("selection",) if "chosen" in line else ()))
@@ -67,7 +67,7 @@ def headline(boot: Boot) -> str:
 def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
     """Everything else, in the order of the boot; only blocks that have something to say."""
     yield Block(None, [*_facts(boot)], fixed=(0,))
-    for make in (_initrd, _memory, _writes, _opaque_page, _fw_blob, _pcrs, _rtmrs, _variables):
+    for make in (_initrd, _memory, _writes, _opaque_page, _fw_blob, _bios_addr, _entries, _pcrs, _rtmrs, _variables):
         block = make(boot)
         if block is not None:
             yield block
@@ -222,17 +222,16 @@ def _memory(boot: Boot) -> Block | None:
     staged: list[Staged] = of_kind(boot, Staged)
     if not staged:
         return None
-    names = [row.name for row in staged]
-    # The hand-over begins with the firmware; from there on what is data is for the boot after it.
-    first = names.index("firmware") if "firmware" in names else len(names)
+    # What is data is for the boot after the update, if the hand-over left it.
+    left = {(row.kind, row.gpa) for row in boot.left}
     shared = any(row.shared for row in staged)
     rows = []
-    for index, row in sorted(enumerate(staged), key=lambda pair: pair[1].gpa):
+    for row in sorted(staged, key=lambda row: row.gpa):
         what = row.name
-        if index >= first and row.name in vmfwupdate.KINDS and row.type == "EfiLoaderData":
+        if (row.name, row.gpa) in left and row.type == "EfiLoaderData":
             what += ", next boot"
         elif row.name in _FILES:
-            what = f"{row.name.rpartition('/')[2]} buffer"
+            what = f"{_short(row.name)} buffer"
         private = (("shared" if row.shared else "private"),) if shared else ()
         rows.append((gpa_range(row.gpa, row.size), _size(row.size), row.type, *private, what))
     columns = ("gpa", "size", "type", *(("memory",) if shared else ()), "what")
@@ -255,26 +254,65 @@ def _writes(boot: Boot) -> Block | None:
 
 
 def _opaque_page(boot: Boot) -> Block | None:
-    for row in of_kind(boot, FwCfgWritten):
-        if row.file == vmfwupdate.OPAQUE_BLOB:
-            try:
-                left = vmfwupdate.parse_opaque(row.data)
-            except StubsimError:
-                return None
-            rows = [(each.kind, f"{each.gpa:#010x}", str(each.size), f"{each.sha256.hex()[:16]}...") for each in left]
-            title = "opaque-blob, for the next boot (a format of stubsim's own)"
-            return Block(title, rows, ("what", "gpa", "bytes", "SHA-256"), (2,), (), (0, 1, 3))
+    for file in (vmfwupdate.OPAQUE_BLOB, vmfwupdate.SPEC_OPAQUE):
+        try:
+            left = vmfwupdate.parse_opaque(_last_write(boot, file) or b"")
+        except StubsimError:
+            continue
+        rows = [(each.kind, f"{each.gpa:#010x}", str(each.size), f"{each.sha256.hex()[:16]}...") for each in left]
+        title = f"{_short(file)}, for the next boot (a format of stubsim's own)"
+        return Block(title, rows, ("what", "gpa", "bytes", "SHA-256"), (2,), (), (0, 1, 3))
     return None
 
 
 def _fw_blob(boot: Boot) -> Block | None:
-    for row in of_kind(boot, FwCfgWritten):
-        if row.file == vmfwupdate.FW_BLOB and len(row.data) == vmfwupdate.FW_BLOB_SIZE:
-            blob = vmfwupdate.unpack_fw_blob(row.data)
-            size = f"{blob.bios_size} ({_size(blob.bios_size)})"
-            rows = [("bios_size", size), ("bios_paddr", f"{blob.bios_paddr:#010x}")]
-            return Block("fw-blob, for the hypervisor: the new firmware", rows, fixed=(0,))
-    return None
+    data = _last_write(boot, vmfwupdate.FW_BLOB)
+    if data is None or len(data) != vmfwupdate.FW_BLOB_SIZE:
+        return None
+    blob = vmfwupdate.unpack_fw_blob(data)
+    return _for_hypervisor("fw-blob", ("bios_size", blob.bios_size), ("bios_paddr", blob.bios_paddr))
+
+
+def _bios_addr(boot: Boot) -> Block | None:
+    """The document's two files, as far as they were written."""
+    address, count = (_last_write(boot, file) for file in (vmfwupdate.SPEC_BIOS_ADDR, vmfwupdate.SPEC_BIOS_SIZE))
+    if address is None:
+        return None
+    size = () if count is None else (("bios-size", int.from_bytes(count, "little")),)
+    return _for_hypervisor("bios-addr", *size, ("bios-addr", int.from_bytes(address, "little")))
+
+
+def _for_hypervisor(file: str, *numbers: tuple[str, int]) -> Block:
+    """What was written about the new firmware: sizes, and the address as the last."""
+    *sizes, (label, gpa) = numbers
+    rows = [*((name, f"{count} ({_size(count)})") for name, count in sizes), (label, f"{gpa:#010x}")]
+    if gpa:
+        return Block(f"{file}, for the hypervisor: the new firmware", rows, fixed=(0,))
+    return Block(f"{file}, for the hypervisor: the address is taken back", rows, fixed=(0,))
+
+
+def _entries(boot: Boot) -> Block | None:
+    data = _last_write(boot, vmfwupdate.FUKI_BLOB)
+    if data is None:
+        return None
+    rows = [
+        (
+            vmfwupdate.FUKI_TYPES.get(row.type, str(row.type)),
+            "shared" if row.map else "private",
+            str(row.size),
+            f"{row.gpa:#010x}",
+        )
+        for row in vmfwupdate.unpack_fuki(data)
+    ]
+    return Block("vmfwupdate-blob, for the hypervisor", rows, ("type", "map", "bytes", "gpa"), (2,), (), (0, 1, 3))
+
+
+def _last_write(boot: Boot, file: str) -> bytes | None:
+    return next((row.data for row in reversed(of_kind(boot, FwCfgWritten)) if row.file == file), None)
+
+
+def _short(file: str) -> str:
+    return file.rpartition("/")[2]
 
 
 def _pcrs(boot: Boot) -> Block | None:
