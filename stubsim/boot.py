@@ -259,9 +259,9 @@ class _Run:
         chosen = None if self.dialect is None else run.firmware(context, prepared, self.dialect)
         if self.dialect is None or chosen is None:
             return None
-        self.handed_over = run.hand_over(context, prepared, self.dialect, self.image_gpa, chosen)
-        about = self.handed_over.dialect.about
+        about = run.about(self.dialect)
         self.proposal = f"{about.name} is {about.status} (source: {about.source})"
+        self.handed_over = run.hand_over(context, prepared, self.dialect, self.image_gpa, chosen)
         outcome = self.handed_over.outcome
         if outcome.status == "unavailable":
             return None
@@ -273,6 +273,14 @@ def _follow(run: _Run, first: Context) -> Boot | None:
     handed, prepared = run.handed_over, run.prepared
     if handed is None or handed.outcome.status != "firmware-update" or prepared is None:
         return None
+    if not handed.dialect.by_hypervisor:
+        what = "the boot after the update"
+        why = (
+            "a host file describes the machine before it; if the new firmware gives it the target CHID (types 0 to 2 "
+            "hold the BIOS version) the boot goes on, else the stub applies the capsule again, a boot loop"
+        )
+        first.unknown(what, why, "next")
+        return None
     from stubsim.handover.second_boot import second_boot
 
     trace: list[Event] = []
@@ -282,7 +290,11 @@ def _follow(run: _Run, first: Context) -> Boot | None:
         variables=Variables((row.name, row.guid, row.attributes, row.data) for row in kept),
         emit=trace.append,
     )
+    machine = handed.leaving.machine
+    told = len(machine.warnings)
     result = second_boot(context, handed.leaving._replace(context=context), handed.dialect, handed.outcome.left)
+    for warning in machine.warnings[told:]:
+        context.emit(Log("warning", f"hypervisor: {warning}"))
     context.unknown("what the new firmware measures and sets", "no code is run", "measurements", "pcrs", "variables")
     return Boot(
         uki=first.uki,

@@ -22,8 +22,9 @@ _ABOUT = About(
         "INITIATE_RESET.",
         "A capsule that the firmware refuses ends the boot: the OS is to start on the wanted firmware only.",
         "A payload without target CHID is no capsule to apply: the boot goes on.",
-        "After the update the machine is taken to have the ids that the host file gives: what the new firmware changes "
-        "of them cannot be told.",
+        "A capsule without PERSIST_ACROSS_RESET is handed over without a list of blocks; the reset follows as well.",
+        "The boot after the update is not simulated: a host file describes the machine before it, and whether the new "
+        "firmware gives it the target CHID decides between a boot that goes on and a boot loop.",
     ),
 )
 

@@ -16,7 +16,8 @@ _ABOUT = About(
     status="a prototype: in no release of systemd or QEMU",
     revision="6 to 21 September 2024, its last commit",
     decisions=(
-        "A UKI without .fmwimg hands over the .efifw that was chosen for the machine, where this dialect is asked for.",
+        "A UKI without .fmwimg hands over the .efifw that was chosen for the machine, where this dialect is asked for "
+        "or the machine's device speaks it.",
         "The file etc/vmfwupdate-cpu, which nothing uses, has a page.",
         "The hypervisor copies the firmware to the end of the BIOS region, and nothing where it is larger.",
         "The padding bytes of an entry, and what lies behind the command line in its last page, are zeros.",

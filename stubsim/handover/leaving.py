@@ -40,11 +40,11 @@ class Leaving(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a hand-over ended.
+    """How a hand-over ended; ``left`` is what lies in memory for the boot after it, by `formats.vmfwupdate.KINDS`.
 
     status: "firmware-update" (the machine starts again on the new firmware), "hypervisor-abort" (the virtual machine is
-    gone), "failed" (the boot ends), "unavailable" (nothing was asked for: the boot goes on to the kernel).
-    ``left`` is what lies in memory for the boot after it, by the kinds of `formats.vmfwupdate.KINDS`.
+    gone), "boot-loop" (the machine starts again as it was), "failed" (the boot ends), "unavailable" (nothing was asked
+    for: the boot goes on to the kernel).
     """
 
     status: str
@@ -75,6 +75,8 @@ def after_reset(machine: VirtualMachine, left: tuple[Left, ...]) -> Outcome:
     """How it ended, as the reset shows."""
     if machine.stopped is not None:
         return Outcome("hypervisor-abort", f"the hypervisor aborts at the reset: {machine.stopped}")
-    if machine.last_reset is None or machine.last_reset.action != "update":
-        return unavailable("the hypervisor did not take it")
+    if machine.last_reset is None:
+        return unavailable("the hypervisor did not reset the machine")
+    if machine.last_reset.action != "update":
+        return Outcome("boot-loop", "the machine is reset without the new firmware, so the stub asks for it again")
     return Outcome("firmware-update", left=left)

@@ -16,8 +16,8 @@ _ABOUT = About(
     decisions=(
         "No published stub speaks the dialect; the guest's side is stubsim's: it looks for the files, reads disable, "
         "writes opaque-blob and then the 16 bytes of fw-blob in one transfer, and resets.",
-        "Where the guest cannot hand over (no DMA, a file missing, disable set, an empty firmware, an error bit) the "
-        "kernel is started as without an update.",
+        "Where the guest cannot hand over (no DMA, fw-blob or opaque-blob missing, disable set, an empty firmware, an "
+        "error bit) the kernel is started as without an update.",
         "The guest does not check the firmware's size: what the hypervisor makes of it at the reset is the outcome.",
         "The opaque page has a format of stubsim's own.",
         "The second boot takes the page for hostile: kernel, initrd and command line must lie in RAM, apart, outside "

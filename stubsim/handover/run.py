@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stubsim import handover
 from stubsim.formats.efifw import Efifw
-from stubsim.handover.leaving import Dialect, Leaving, Outcome
+from stubsim.handover.leaving import About, Dialect, Leaving, Outcome
 from stubsim.machine.hypervisor import virtual_machine
 from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import Context
@@ -22,6 +22,11 @@ class HandedOver(NamedTuple):
     dialect: Dialect
     leaving: Leaving
     outcome: Outcome
+
+
+def about(name: str) -> About:
+    """What a dialect says of itself."""
+    return handover.dialect(name).about
 
 
 def choose_dialect(context: Context, prepared: Prepared, wanted: str | None) -> str | None:
@@ -66,11 +71,30 @@ def hand_over(
         outcome = protocol.hand_over(leaving)
     except OutOfResources as error:
         raise context.fail(f"No memory for the hand-over: {error}", "EFI_OUT_OF_RESOURCES") from None
+    if outcome.status == "firmware-update" and context.host.confidential is not None and protocol.by_hypervisor:
+        _doubt_confidential(context, name, leaving)
     for warning in leaving.machine.warnings:
         context.emit(Log("warning", f"hypervisor: {warning}"))
     if outcome.status == "unavailable" and outcome.message is not None:
         context.emit(Log("warning", outcome.message))
     return HandedOver(protocol, leaving, outcome)
+
+
+def _doubt_confidential(context: Context, name: str, leaving: Leaving) -> None:
+    """What is known to stand against a hand-over in a confidential guest."""
+    context.unknown(
+        "whether a confidential guest survives the reset",
+        "QEMU resets SEV-SNP and TDX guests from release 11.0 on; before it such a guest ended",
+        "outcome",
+        "next",
+    )
+    bios = leaving.machine.bios
+    if name == "qemu-v5" and bios is not None and len(leaving.firmware) < bios.size:
+        context.unknown(
+            "which SEV metadata the hypervisor finds",
+            "the patch v5 looks for OVMF's tables at the start of the BIOS region, not in the part that was copied",
+            "next",
+        )
 
 
 def _own_section(context: Context, prepared: Prepared) -> memoryview | None:

@@ -41,14 +41,14 @@ def second_boot(context: Context, leaving: Leaving, dialect: Dialect, left: Sequ
     the same update again. What the opaque page says is checked against the memory before anything is made of it.
     """
     machine = leaving.machine
-    if not dialect.by_hypervisor or machine.bios is None:
-        return _loops(context, leaving)
+    assert machine.bios is not None
     firmware = _joined(machine.bios.end(len(leaving.firmware)))
     wanted, found = context.digests.sha256(leaving.firmware), context.digests.sha256(firmware)
     if wanted != found:
         why = f"the BIOS region ends with other bytes than the firmware (SHA-256 {found.hex()[:16]}...)"
         return SecondBoot("boot-loop", f"{_LOOP}: {why}, so the stub asks for the same update again", None, firmware)
-    context.log("info", "The machine already runs the selected firmware; nothing is handed over.")
+    if dialect.read_left is not None:
+        context.log("info", "The machine already runs the selected firmware; nothing is handed over.")
     # Until the opaque page is read, nobody knows what of the memory is in use: what the first boot staged came from
     # the top, so the buffers go to the bottom.
     guest = Guest(machine, context.emit, at=_lowest(context.memory))
@@ -81,18 +81,6 @@ def _lowest(memory: Memory) -> int | None:
     return next((row.start for row in memory.map() if row.type == FREE and row.start and row.pages > 1), None)
 
 
-def _loops(context: Context, leaving: Leaving) -> SecondBoot:
-    """A capsule that was applied, or not: the machine's ids tell, as far as they are known."""
-    target = None if leaving.blob is None else leaving.blob.target_chid
-    context.unknown(
-        "whether the new firmware changes the machine's CHIDs (types 0 to 2 hold the BIOS version)",
-        "the host file describes the machine before the update",
-        "outcome",
-    )
-    why = f"the machine does not have the target CHID {target}, so the stub applies the capsule again"
-    return SecondBoot("boot-loop", f"{_LOOP}: {why}")
-
-
 def _content(context: Context, row: Left) -> list[memoryview]:
     """The bytes of an entry, in RAM, where nothing of the new firmware lies, and unchanged; StubsimError otherwise."""
     where = f"{row.kind}, {row.size} bytes at {row.gpa:#x}"
@@ -103,7 +91,7 @@ def _content(context: Context, row: Left) -> list[memoryview]:
             start = row.gpa & -PAGE
             context.memory.allocate(row.gpa + row.size - start, "EfiLoaderData", at=start)
     except OutOfResources:
-        raise StubsimError(f"{where}: the new firmware has something there") from None
+        raise StubsimError(f"{where}: something else is there already") from None
     parts = [*context.memory.parts(row.gpa, row.size)]
     found = context.digests.sha256_of_parts(parts)
     if found != row.sha256:

@@ -22,6 +22,7 @@ _ABOUT = About(
         "A bios-size of 0, above the BIOS region of the start or not a multiple of 64 KiB is not taken: the guest "
         "reads the old one back.",
         "bios-size is kept over a reset.",
+        "The BIOS region counts as ROM: neither boot writes to it.",
         "A bios-addr outside of memory gives a firmware of zeros, as the device of qemu-v5 does.",
         "A payload that is shorter than bios-size is staged with zeros before it, so that it ends at 4 GiB; with the "
         "capability the guest asks for the payload's size in whole 64 KiB.",

@@ -19,9 +19,13 @@ class BiosRegion:
 
     def __init__(self, size: int, end: bytes = b"") -> None:
         self.size = size
-        self.start = GIB4 - size
         self._content = Content()
         self.replace_end([memoryview(end)])
+
+    @property
+    def start(self) -> int:
+        """The gpa it starts at."""
+        return GIB4 - self.size
 
     def replace_end(self, parts: Sequence[memoryview]) -> None:
         """Put the parts so that they end at 4 GiB; what lies before them stays."""

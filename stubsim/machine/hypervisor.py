@@ -107,6 +107,8 @@ class VirtualMachine:
             # Nothing checks the content, and where there is no memory zeros are copied.
             self.space.check_shared(wanted.gpa, wanted.size)
             pieces = self.space.pieces(wanted.gpa, wanted.size)
+            if wanted.resize:
+                self.bios.size = wanted.size
             self.bios.replace_end([part for _, _, parts in pieces for part in parts])
         for device in self.devices:
             device.wants_reset = False

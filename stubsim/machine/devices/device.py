@@ -10,13 +10,15 @@ from stubsim.machine.fwcfg import Item
 class Reset(NamedTuple):
     """What a device makes of a cold reset, before the devices are reset.
 
-    "plain"; "update": `size` bytes from `gpa` are put into the BIOS region; "abort": the hypervisor is gone.
+    "plain"; "update": `size` bytes from `gpa` are put into the BIOS region, which has just these bytes then if
+    `resize` says so; "abort": the hypervisor is gone.
     """
 
     action: str
     gpa: int = 0
     size: int = 0
     reason: str | None = None
+    resize: bool = False
 
 
 PLAIN = Reset("plain")

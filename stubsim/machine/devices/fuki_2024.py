@@ -1,6 +1,6 @@
 """The update device of the prototype shown at KVM Forum 2024 (a QEMU tree of its author, hw/misc/vmfwupdate.c of 2024).
 
-How it copies the firmware is not in that file: see `stubsim.handover.fuki_2024.DECISIONS`.
+How it copies the firmware is not in that file: see the decisions in `stubsim.handover.fuki_2024`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FukiUpdate(Device):
         self._cap = cap
         self._blob = bytearray(vmfwupdate.FUKI_MOST_ENTRIES * vmfwupdate.FUKI_ENTRY.size)
         self._control = bytearray(1)
-        self._given: tuple[vmfwupdate.FukiEntry, ...] | None = None
+        self._given = 0  # bytes of entries
         self._off = False
 
     def items(self) -> tuple[Item, ...]:
@@ -38,9 +38,9 @@ class FukiUpdate(Device):
         )
 
     def before_reset(self) -> Reset:
-        if self.disabled or self._off or bytes(self._control) != vmfwupdate.FUKI_TRIGGER or self._given is None:
+        if self.disabled or self._off or bytes(self._control) != vmfwupdate.FUKI_TRIGGER:
             return PLAIN
-        firmware = next((entry for entry in self._given if vmfwupdate.FUKI_TYPES.get(entry.type) == "firmware"), None)
+        firmware = next((row for row in self._entries() if vmfwupdate.FUKI_TYPES.get(row.type) == "firmware"), None)
         if firmware is None:
             return PLAIN
         if firmware.size > self.region:
@@ -50,29 +50,34 @@ class FukiUpdate(Device):
 
     def reset(self) -> None:
         """The entries are kept; that they were given, and the control byte, are not."""
-        self._given = None
+        self._given = 0
         self._control[:] = bytes(1)
 
     def _blob_written(self, offset: int, length: int) -> None:
-        if offset or length % vmfwupdate.FUKI_ENTRY.size:
-            return
-        try:
-            self._given = vmfwupdate.unpack_fuki(bytes(self._blob[:length]))
-        except StubsimError as error:
-            self._given = None
-            self._warn(str(error))
+        """A write counts that starts the file and holds whole entries; another changes the bytes all the same."""
+        if not offset and not length % vmfwupdate.FUKI_ENTRY.size:
+            self._given = length
 
     def _control_written(self, _offset: int, _length: int) -> None:
-        """Either byte counts only after a good blob; the trigger resets at once."""
+        """Either byte counts only behind good entries; the trigger resets at once."""
         command = bytes(self._control)
         if command not in (vmfwupdate.FUKI_TRIGGER, vmfwupdate.FUKI_SWITCH_OFF):
             self._warn(f"unknown control byte {command[0]:#04x}")
-        elif self._given is None or self._off:
+        elif self._off or not self._entries():
             return
         elif command == vmfwupdate.FUKI_SWITCH_OFF:
             self._off = True
         else:
             self.wants_reset = True
+
+    def _entries(self) -> tuple[vmfwupdate.FukiEntry, ...]:
+        """The entries as they are now, none where they do not count."""
+        try:
+            return vmfwupdate.unpack_fuki(bytes(self._blob[: self._given]))
+        except StubsimError as error:
+            self._given = 0
+            self._warn(str(error))
+            return ()
 
     def _warn(self, text: str) -> None:
         self.warnings.append(f"vmfwupdate: {text}")

@@ -1,6 +1,6 @@
 """The update device of docs/specs/vmfwupdate.rst, the document that came with the QEMU patch v5 and v6.
 
-No code implements it. Where the document says nothing the decision is ours: see `stubsim.handover.spec.DECISIONS`.
+No code implements it. Where the document says nothing the decision is ours: see those in `stubsim.handover.spec`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SpecUpdate(Device):
         size = int.from_bytes(self._bios_size, "little")
         if self.disabled or any(self._disable) or not gpa or not size:
             return PLAIN
-        return Reset("update", gpa, size)
+        return Reset("update", gpa, size, resize=True)
 
     def reset(self) -> None:
         """disable and bios-addr are 0 after a system reset; the opaque page is kept, and so is the size."""

@@ -60,8 +60,20 @@ def test_the_trigger_resets_at_once_and_the_entries_stay():
 def test_a_blob_that_does_not_count(data: bytes, offset: int):
     driver = started()
     assert driver.write(FUKI_BLOB, data, offset) == 0
+    assert driver.machine.warnings == ()
     driver.write(FUKI_CONTROL, b"t")
     assert driver.machine.last_reset is None
+    assert len(driver.machine.warnings) == (len(data) % 24 == 0 and not offset)
+
+
+def test_the_entries_are_looked_at_when_the_control_byte_comes():
+    driver = started()
+    driver.write(FUKI_BLOB, pack_fuki([FIRMWARE, KERNEL]))
+    # Does not count as a blob, and changes the bytes all the same.
+    driver.write(FUKI_BLOB, b"\7", 24)
+    driver.write(FUKI_CONTROL, b"t")
+    assert driver.machine.last_reset is None
+    assert driver.machine.warnings == ("vmfwupdate: offset 0x18: blob type 7 (expected 1 to 6, each once)",)
 
 
 def test_d_switches_off_for_good_and_others_warn():

@@ -52,7 +52,7 @@ def test_the_region_gets_bios_size_bytes_and_the_address_is_taken_back():
     driver.machine.write(2 * MIB, bytes(range(256)) * 1024)
     assert driver.write(SPEC_BIOS_ADDR, u64(2 * MIB)) == 0
     assert driver.write(SPEC_OPAQUE, b"mine") == 0
-    assert reset(driver) == Reset("update", 2 * MIB, REGION)
+    assert reset(driver) == Reset("update", 2 * MIB, REGION, resize=True)
     assert driver.machine.read(GIB4 - REGION, 256) == bytes(range(256))
     assert (number(driver, SPEC_BIOS_ADDR), driver.read(SPEC_OPAQUE, 4)) == (0, b"mine")
     assert reset(driver) == PLAIN
@@ -69,8 +69,14 @@ def test_with_it_a_size_that_fits_is_taken_and_another_reads_back_as_before(size
     driver = started(cap=1)
     assert driver.write(SPEC_BIOS_SIZE, u64(size)) == 0
     assert number(driver, SPEC_BIOS_SIZE) == (size if taken else REGION)
+    assert driver.machine.bios is not None
+    driver.machine.bios.replace_end([memoryview(b"\xff" * REGION)])
+    driver.write(SPEC_BIOS_ADDR, u64(2 * MIB))
     reset(driver)
     assert number(driver, SPEC_BIOS_SIZE) == (size if taken else REGION)
+    # The region starts at 4 GiB - bios-size: before it there is nothing.
+    assert driver.machine.bios.start == GIB4 - (size if taken else REGION)
+    assert driver.machine.space.read(GIB4 - KIB64 - 1, 1) == (b"\0", not taken)
 
 
 def test_any_value_disables_until_the_reset():
