@@ -139,6 +139,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
     run = _Run(context, start)
     outcome = run.outcome()
+    following = _follow(run, context) if start.follow else None
     return Boot(
         uki=uki,
         host=host,
@@ -160,7 +161,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         memory=context.memory,
         left=() if run.handed_over is None else run.handed_over.outcome.left,
         firmware=None,
-        next=_follow(run, context) if start.follow else None,
+        next=following,
         start=start,
     )
 
