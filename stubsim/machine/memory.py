@@ -149,7 +149,7 @@ class Memory:
         return gpa >= end
 
     def lose_private(self) -> None:
-        """What a reset does to a confidential guest: the content of private pages is gone, none is shared any more."""
+        """What a reset does to a confidential guest: the content of private pages is gone, shared ones stay."""
         if not self.confidential:
             return
         kept = [(start, [*self.parts(start, end - start)]) for start, end in self._shared]
