@@ -11,6 +11,7 @@ from stubsim.boot import Start, start_context
 from stubsim.digests import Digests
 from stubsim.formats import hwids
 from stubsim.formats.efifw import Efifw
+from stubsim.formats.pe import SectionSpec
 from stubsim.handover.leaving import Leaving, Outcome
 from stubsim.hosts import Host
 from stubsim.machine.fwcfg import DESCRIPTOR, FwCfg
@@ -20,7 +21,7 @@ from stubsim.stub.models import choose
 from stubsim.stub.run import prepare
 from stubsim.trace import Access, Event, FwCfgWritten, Log, Staged
 from stubsim.uki import Uki
-from tests.stub.harness import FIELDS, KERNEL, firmware, make_uki, table
+from tests.stub.harness import CHIDS, FIELDS, KERNEL, firmware, make_uki, table
 
 KIB64 = 64 << 10
 MIB = 1 << 20
@@ -38,18 +39,17 @@ def host(dialect: str | None = "qemu-v5", *, dma: bool = True, **fields: Any) ->
 def uki(
     payload: bytes = FIRMWARE,
     *,
-    linux: bytes = KERNEL,
+    linux: bytes | SectionSpec = KERNEL,
     initrd: bytes | None = INITRD,
     cmdline: bytes | None = b"quiet",
     **headers: int,
 ) -> Uki:
     """A UKI whose firmware is chosen on every machine of `host`."""
-    from tests.stub.harness import CHIDS
-
-    rows: list[Any] = [(".hwids", table((hwids.UEFI_FW, CHIDS[3], "fw"))), (".efifw", firmware("fw", payload))]
+    rows: list[Any] = [linux if isinstance(linux, SectionSpec) else (".linux", linux)]
+    rows += [(".hwids", table((hwids.UEFI_FW, CHIDS[3], "fw"))), (".efifw", firmware("fw", payload))]
     rows += [(".initrd", initrd)] if initrd is not None else []
     rows += [(".cmdline", cmdline)] if cmdline is not None else []
-    return make_uki(*rows, linux=linux, **headers)
+    return make_uki(*rows, linux=None, **headers)
 
 
 class Case(NamedTuple):
@@ -88,9 +88,9 @@ def case(
     image = uki(payload) if image is None else image
     trace: list[Event] = []
     tpm = Tpm(machine.tpm, machine.confidential)
-    context = start_context(
-        image, machine, start or Start(), choose(None, stub).model, tpm=tpm, digests=Digests(), emit=trace.append
-    )
+    digests = Digests(tpm.algorithms or ("sha256",))
+    model = choose(None, stub).model
+    context = start_context(image, machine, start or Start(), model, tpm=tpm, digests=digests, emit=trace.append)
     gpa = context.memory.allocate(image.image.size_of_image, "EfiLoaderCode")
     for section in image.image.sections:
         context.memory.place(gpa + section.virtual_address, [image.data(section)])
@@ -110,7 +110,9 @@ def accesses(trace: Iterable[Event]) -> list[Access]:
     return [row for row in trace if isinstance(row, Access)]
 
 
-def steps(trace: Iterable[Event], *, selector: int = 0x510, data: int = 0x511, dma: int = 0x514) -> list[tuple[Any, ...]]:
+def steps(
+    trace: Iterable[Event], *, selector: int = 0x510, data: int = 0x511, dma: int = 0x514
+) -> list[tuple[Any, ...]]:
     """The accesses read as what they mean.
 
     ("select", item), ("in", bytes), ("out", port, bytes), ("dma", control, length, gpa, control after it), and
