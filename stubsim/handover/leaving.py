@@ -43,7 +43,8 @@ class Outcome(NamedTuple):
     """How a hand-over ended.
 
     status: "firmware-update" (the machine starts again on the new firmware), "hypervisor-abort" (the virtual machine is
-    gone), "failed" (the boot ends), "unavailable" (nothing was asked for: the boot goes on to the kernel).
+    gone), "boot-loop" (it starts again on the firmware that it has), "failed" (the boot ends), "unavailable" (nothing
+    was asked for: the boot goes on to the kernel).
     ``left`` is what lies in memory for the boot after it, by the kinds of `formats.vmfwupdate.KINDS`.
     """
 
@@ -76,5 +77,7 @@ def after_reset(machine: VirtualMachine, left: tuple[Left, ...]) -> Outcome:
     if machine.stopped is not None:
         return Outcome("hypervisor-abort", f"the hypervisor aborts at the reset: {machine.stopped}")
     if machine.last_reset is None or machine.last_reset.action != "update":
-        return unavailable("the hypervisor did not take it")
+        # The machine starts again, on the firmware that it has.
+        why = "the hypervisor resets without the update, so the stub asks for the same update again"
+        return Outcome("boot-loop", f"boot loop: {why}")
     return Outcome("firmware-update", left=left)
