@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stubsim.formats.efifw import Efifw
@@ -11,6 +11,7 @@ from stubsim.handover.guest import Guest
 from stubsim.machine.hypervisor import VirtualMachine
 from stubsim.stub.context import Context
 from stubsim.stub.run import Prepared
+from stubsim.trace import Log
 
 AND_SO = "the kernel is started as without an update (stubsim's own decision, the proposal says nothing)"
 
@@ -81,3 +82,9 @@ def after_reset(machine: VirtualMachine, left: tuple[Left, ...]) -> Outcome:
         why = "the hypervisor resets without the update, so the stub asks for the same update again"
         return Outcome("boot-loop", f"boot loop: {why}")
     return Outcome("firmware-update", left=left)
+
+
+def tell_warnings(context: Context, warnings: Sequence[str]) -> None:
+    """What the devices told the host; no guest sees it."""
+    for text in warnings:
+        context.emit(Log("warning", f"hypervisor: {text}"))

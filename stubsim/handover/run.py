@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stubsim import handover
 from stubsim.formats.efifw import Efifw
-from stubsim.handover.leaving import Dialect, Leaving, Outcome
+from stubsim.handover.leaving import Dialect, Leaving, Outcome, tell_warnings
 from stubsim.machine.hypervisor import virtual_machine
 from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import Context
@@ -66,8 +66,7 @@ def hand_over(
         outcome = protocol.hand_over(leaving)
     except OutOfResources as error:
         raise context.fail(f"No memory for the hand-over: {error}", "EFI_OUT_OF_RESOURCES") from None
-    for warning in leaving.machine.warnings:
-        context.emit(Log("warning", f"hypervisor: {warning}"))
+    tell_warnings(context, leaving.machine.warnings)
     if outcome.status == "unavailable" and outcome.message is not None:
         context.emit(Log("warning", outcome.message))
     return HandedOver(protocol, leaving, outcome)
