@@ -291,11 +291,7 @@ def _follow(run: _Run, first: Context) -> Boot | None:
         variables=Variables((row.name, row.guid, row.attributes, row.data) for row in kept),
         emit=trace.append,
     )
-    machine = handed.leaving.machine
-    told = len(machine.warnings)
     result = second_boot(context, handed.leaving._replace(context=context), handed.dialect, handed.outcome.left)
-    for warning in machine.warnings[told:]:
-        context.emit(Log("warning", f"hypervisor: {warning}"))
     context.unknown("what the new firmware measures and sets", "no code is run", "measurements", "pcrs", "variables")
     return Boot(
         uki=first.uki,

@@ -127,6 +127,7 @@ def _initrd(leaving: Leaving, kernel: memoryview) -> Left:
     if pages is not None and (loads_above_4g(kernel) or pages.gpa + pages.size <= _GIB4):
         if context.memory.confidential:
             context.memory.share(pages.gpa, pages.size)
+            context.emit(pages._replace(shared=True))
         return Left("initrd", pages.gpa, pages.size, digest)
     row = context.memory.stage("initrd", parts, "EfiLoaderData", at=_INITRD_AT, shared=context.memory.confidential)
     context.emit(row)

@@ -36,6 +36,7 @@ class Guest:
         self.dma = False
         self._at = at
         self._area: Staged | None = None
+        self._resets = machine.resets
 
     def probe(self) -> bool:
         """Whether there is an fw_cfg device: the signature and a revision, by port; `dma` is set by the second."""
@@ -118,7 +119,7 @@ class Guest:
         register = self.machine.fw_cfg_registers.dma
         self._out(register, (descriptor >> 32).to_bytes(4, "big"))
         self._out(register + 4, (descriptor & 0xFFFFFFFF).to_bytes(4, "big"))
-        if self.machine.was_reset:
+        if self.machine.resets > self._resets:
             # The transfer has made the device reset the machine: nobody is there to look.
             return True
         answer = self.machine.read(descriptor, 4)

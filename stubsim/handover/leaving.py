@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stubsim.formats.efifw import Efifw
@@ -11,6 +11,7 @@ from stubsim.handover.guest import Guest
 from stubsim.machine.hypervisor import VirtualMachine
 from stubsim.stub.context import Context
 from stubsim.stub.run import Prepared
+from stubsim.trace import Log
 
 AND_SO = "the kernel is started as without an update (stubsim's own decision, the proposal says nothing)"
 
@@ -43,8 +44,8 @@ class Outcome(NamedTuple):
     """How a hand-over ended; ``left`` is what lies in memory for the boot after it, by `formats.vmfwupdate.KINDS`.
 
     status: "firmware-update" (the machine starts again on the new firmware), "hypervisor-abort" (the virtual machine is
-    gone), "boot-loop" (the machine starts again as it was), "failed" (the boot ends), "unavailable" (nothing was asked
-    for: the boot goes on to the kernel).
+    gone), "boot-loop" (it starts again on the firmware that it has), "failed" (the boot ends), "unavailable" (nothing
+    was asked for: the boot goes on to the kernel).
     """
 
     status: str
@@ -75,8 +76,14 @@ def after_reset(machine: VirtualMachine, left: tuple[Left, ...]) -> Outcome:
     """How it ended, as the reset shows."""
     if machine.stopped is not None:
         return Outcome("hypervisor-abort", f"the hypervisor aborts at the reset: {machine.stopped}")
-    if machine.last_reset is None:
-        return unavailable("the hypervisor did not reset the machine")
-    if machine.last_reset.action != "update":
-        return Outcome("boot-loop", "the machine is reset without the new firmware, so the stub asks for it again")
+    if machine.last_reset is None or machine.last_reset.action != "update":
+        # The machine starts again, on the firmware that it has.
+        why = "the hypervisor resets without the update, so the stub asks for the same update again"
+        return Outcome("boot-loop", f"boot loop: {why}")
     return Outcome("firmware-update", left=left)
+
+
+def tell_warnings(context: Context, warnings: Sequence[str]) -> None:
+    """What the devices told the host; no guest sees it."""
+    for text in warnings:
+        context.emit(Log("warning", f"hypervisor: {text}"))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stubsim import handover
 from stubsim.formats.efifw import Efifw
-from stubsim.handover.leaving import About, Dialect, Leaving, Outcome
+from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, tell_warnings
 from stubsim.machine.hypervisor import virtual_machine
 from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import Context
@@ -73,8 +73,7 @@ def hand_over(
         raise context.fail(f"No memory for the hand-over: {error}", "EFI_OUT_OF_RESOURCES") from None
     if outcome.status == "firmware-update" and context.host.confidential is not None and protocol.by_hypervisor:
         _doubt_confidential(context, name, leaving)
-    for warning in leaving.machine.warnings:
-        context.emit(Log("warning", f"hypervisor: {warning}"))
+    tell_warnings(context, leaving.machine.warnings)
     if outcome.status == "unavailable" and outcome.message is not None:
         context.emit(Log("warning", outcome.message))
     return HandedOver(protocol, leaving, outcome)

@@ -9,7 +9,7 @@ from stubsim.errors import StubsimError
 from stubsim.formats import efi_string
 from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import FwCfgError, Guest
-from stubsim.handover.leaving import Dialect, Leaving
+from stubsim.handover.leaving import Dialect, Leaving, tell_warnings
 from stubsim.machine.layout import FREE, PAGE
 from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.stub.context import Context, StubFailed
@@ -56,15 +56,18 @@ def second_boot(context: Context, leaving: Leaving, dialect: Dialect, left: Sequ
     try:
         found_left = tuple(left) if dialect.read_left is None else dialect.read_left(guest)
         contents = {row.kind: _content(context, row) for row in found_left}
-        if "kernel" not in contents:
-            raise StubsimError("the opaque page names no kernel")
+        for kind in ("firmware", "kernel"):
+            if kind not in contents:
+                raise StubsimError(f"the opaque page names no {kind}")
     except StubsimError as error:
         return SecondBoot("failed", f"what the first boot left is refused: {error}", _SECURITY, firmware)
     if dialect.settle is not None:
+        told = len(machine.warnings)
         try:
-            dialect.settle(guest, found_left[0])
+            dialect.settle(guest, next(row for row in found_left if row.kind == "firmware"))
         except (FwCfgError, OutOfResources) as error:
             return SecondBoot("failed", f"the update device cannot be settled: {error}", "EFI_DEVICE_ERROR", firmware)
+        tell_warnings(context, machine.warnings[told:])
     cmdline, initrd, tree = _cmdline(contents), _initrd(contents), _devicetree(contents)
     if dialect.read_left is None:
         context.unknown("how the new firmware starts the kernel", "no source says it", "load_options", "memory")

@@ -22,7 +22,7 @@ RESET_CPU = 0x04
 class VirtualMachine:
     """One virtual machine of QEMU's kind; `fw_cfg` is None where it has none.
 
-    `stopped` tells why the hypervisor itself ended, None while it runs.
+    `stopped` tells why the hypervisor itself ended, None while it runs; `resets` counts how often it was reset.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class VirtualMachine:
             self.fw_cfg = FwCfg(rows, self.space, dma=dma, registers=self.fw_cfg_registers)
         self.stopped: str | None = None
         self.last_reset: Reset | None = None
+        self.resets = 0
 
     @property
     def fw_cfg_registers(self) -> Registers:
@@ -100,6 +101,7 @@ class VirtualMachine:
         """
         wanted = next((row for row in (device.before_reset() for device in self.devices) if row != PLAIN), PLAIN)
         self.last_reset = wanted
+        self.resets += 1
         if wanted.action == "abort":
             self.stopped = wanted.reason
             return wanted
