@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo fixtures test test-oracles lint bench clean
+.PHONY: help demo fixtures docs test test-oracles lint bench clean
 # Two pip runs in one environment would race.
 .NOTPARALLEL:
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint          ruff and mypy --strict'
 	@echo 'make bench         start-up, speed and memory as ratios'
 	@echo 'make fixtures      build the fixture UKIs into build/fixtures'
+	@echo 'make docs          run the worked examples of docs/handover anew'
 	@echo 'make clean         remove .venv, build, dist and the caches'
 
 # The extra that a target needs; "demo" is the bare package.
@@ -29,6 +30,9 @@ demo: .venv/.ready-demo
 
 fixtures: .venv/.ready-demo
 	@$(BIN)/python scripts/build_fixtures.py
+
+docs: fixtures
+	@$(BIN)/python scripts/worked_examples.py
 
 test: .venv/.ready-test
 	@$(PYTEST) -m 'not oracle' $(PYTEST_ARGS)

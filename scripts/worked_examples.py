@@ -19,7 +19,8 @@ from typing import NamedTuple
 from stubsim import handover, hosts, uki
 from stubsim.boot import Boot, Start, boot
 from stubsim.formats import capsule, efifw, vmfwupdate
-from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
+from stubsim.machine.fwcfg import PORTS
+from stubsim.machine.hypervisor import RESET_PORT, VirtualMachine, virtual_machine
 from stubsim.trace import Access, FwCfgWritten, Staged, Unknown
 from stubsim.views.memory_map import memory_svg
 from stubsim.views.qtest import script
@@ -157,11 +158,14 @@ class _Page:
 
     def accesses(self) -> str:
         """How many there are, in words."""
-        rows = [row for row in self.first.trace if isinstance(row, Access)]
-        selected = sum(row.space == "port" and row.write and row.address == 0x510 for row in rows)
-        read = sum(row.space == "port" and not row.write for row in rows)
-        transfers = sum(row.space == "port" and row.write and row.address == 0x518 for row in rows)
-        return f"{selected} selections, {read} bytes read by port, {transfers} DMA transfers, one write to port 0xcf9."
+        rows = [row for row in self.first.trace if isinstance(row, Access) and row.space == "port"]
+        read = sum(not row.write for row in rows)
+        selected, transfers, resets = (
+            sum(row.write and row.address == port for row in rows)
+            for port in (PORTS.selector, PORTS.dma + 4, RESET_PORT)
+        )
+        reset = "one write to port 0xcf9" if resets else "no write to port 0xcf9"
+        return f"{selected} selections, {read} bytes read by port, {transfers} DMA transfers, {reset}."
 
     def last_write(self) -> Iterator[str]:
         """The last write to a file and what follows, as lines for a real QEMU."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scripts import build_fixtures
 from stubsim import chid
 from stubsim.cli import main
 from stubsim.formats import efifw, fdt, hwids, pe, smbios
@@ -113,3 +114,10 @@ def written(folder: Path, name: str, content: bytes | object) -> Path:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return path
+
+
+def fixtures_in(folder: Path) -> Path:
+    """The folder, in which commands on build/fixtures and fixtures/hosts work as in the repository."""
+    build_fixtures.build(folder / "build" / "fixtures")
+    (folder / "fixtures").symlink_to(ROOT / "fixtures")
+    return folder

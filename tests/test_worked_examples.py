@@ -10,10 +10,11 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from scripts import build_fixtures, worked_examples
+from scripts import worked_examples
 from stubsim import handover, schemas
 from stubsim.formats import vmfwupdate
 from stubsim.views.json import boot_json
+from tests.samples import fixtures_in
 
 ROOT = Path(__file__).resolve().parent.parent
 OVERVIEW = (ROOT / "docs" / "handover.md").read_text(encoding="utf-8")
@@ -24,9 +25,7 @@ FILES = ["docs/handover.md", *PAGES.values(), *(f"docs/handover/{name}.svg" for 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the commands of the pages work; what was made for the pages is cut out of them."""
-    folder = tmp_path_factory.mktemp("tree")
-    build_fixtures.build(folder / "build" / "fixtures")
-    (folder / "fixtures").symlink_to(ROOT / "fixtures")
+    folder = fixtures_in(tmp_path_factory.mktemp("tree"))
     shutil.copytree(ROOT / "docs", folder / "docs")
     for name in (worked_examples.OVERVIEW, *PAGES.values()):
         path = folder / name

@@ -6,21 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from scripts import build_fixtures
 from scripts.worked_examples import EXAMPLES
 from stubsim.boot import Boot
 from stubsim.views.dialects import dialects_json, render_dialects
 from stubsim.views.terminal_boot import Block, blocks, headline
-
-ROOT = Path(__file__).parents[2]
+from tests.samples import fixtures_in
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tree")
-    build_fixtures.build(folder / "build" / "fixtures")
-    (folder / "fixtures").symlink_to(ROOT / "fixtures")
-    return folder
+    return fixtures_in(tmp_path_factory.mktemp("tree"))
 
 
 @pytest.fixture
