@@ -103,6 +103,7 @@ def look_up(
     near: dict[UUID, str],
     model: StubModel,
 ) -> Lookup:
+    """Look a machine's CHIDs up in a table; ``data`` are its bytes, ``near`` what is known of other GUIDs."""
     order = [own[type_] for type_ in model.chid_priority]
     candidates = _candidates(kind, table.entries, order)
     matched = {candidate.entry.index for candidate in candidates}

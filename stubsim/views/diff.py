@@ -195,8 +195,11 @@ def _chosen(word: str, row: Json) -> Block:
     noun, key = _NOUNS[word], _KINDS[word].string
     if row["same"]:
         chosen = row["a"]["chosen"]
-        text = f"no {noun}" if chosen is None else chosen[key]
-        return Block(f"{_KINDS[word].section}: the same", [("A, B", text)], fixed=(0,))
+        rows = [("A, B", f"no {noun}" if chosen is None else chosen[key])]
+        found = [_found(row[side]["winner"]) for side in "ab"]
+        if found[0] != found[1]:
+            rows += [(side, text) for side, text in zip("AB", found, strict=True)]
+        return Block(f"{_KINDS[word].section}: the same", rows, fixed=(0,))
     rows = []
     for side in "ab":
         chosen = row[side]["chosen"]
@@ -204,6 +207,12 @@ def _chosen(word: str, row: Json) -> Block:
         rows += [(side.upper(), text), ("", row[side]["reason"])]
     rows += [("so", text) for text in row["causes"]]
     return Block(f"{_KINDS[word].section}: different", rows, fixed=(0,))
+
+
+def _found(winner: Json | None) -> str:
+    if winner is None:
+        return "by no entry of .hwids"
+    return f"by entry {winner['entry']} of .hwids and CHID type {winner['chid_type']}"
 
 
 def _words(cmdline: Json) -> Block:

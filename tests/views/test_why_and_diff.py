@@ -16,14 +16,26 @@ from stubsim import hosts, uki
 from stubsim.boot import Start, boot
 from stubsim.explain.diff import diff
 from stubsim.explain.why import why
-from stubsim.formats import hwids, pe
+from stubsim.formats import efifw, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.views.diff import diff_json, render_diff
 from stubsim.views.terminal import Screen
 from stubsim.views.why import render_why, why_json
 from tests.conftest import ROOT
 from tests.samples import MACHINE
-from tests.views.test_terminal import HOSTILE, SGR, STUB, expected, make_host, make_uki, on_terminal, own_chid, piped
+from tests.views.test_terminal import (
+    FIELDS,
+    HOSTILE,
+    KERNEL,
+    SGR,
+    STUB,
+    expected,
+    make_host,
+    make_uki,
+    on_terminal,
+    own_chid,
+    piped,
+)  # fmt: skip
 
 UKI, HOST = "build/fixtures/{}.efi", "fixtures/hosts/{}.json"
 DEMO, STUB257 = UKI.format("demo"), UKI.format("stub257")
@@ -127,6 +139,24 @@ def test_devices_of_which_nothing_is_known_are_counted(strangers: int):
         assert [line.split()[:2] for line in told[2:]] == [["2", "entries"]] * 4
     else:
         assert [line.strip() for line in told[2:]] == ["10 entries  of 5 other devices: nothing in common is known"]
+
+
+def test_the_same_choice_by_another_id_is_told():
+    """Two machines that share an id too many: nothing differs, but the table says what they are taken for."""
+    table = hwids.build([(hwids.UEFI_FW, own_chid(kind), "n", "fw") for kind in (3, 9)])
+    sections = [(".sdmagic", STUB), (".hwids", table), (".efifw", efifw.build("fw", b"")), (".linux", KERNEL)]
+    image = uki.Uki(pe.open_bytes(pe.build([SectionSpec(name, data) for name, data in sections]), "uki.efi"))
+    machines = [hosts.from_json(make_host(smbios=FIELDS | {"product_sku": sku}), "host.json") for sku in ("EX-1", "2")]
+    a, b = (boot(image, machine, Start(handover="none")) for machine in machines)
+    report = diff_json(diff((a, b), (Start(), Start())), ["host"])
+    assert report["equal"]
+    assert report["machine"]["same_chids"] == [8, 10, 5, 9, 11]
+    told = render_diff(report, Screen(80)).partition(".efifw: the same\n")[2].splitlines()[:3]
+    assert [line.strip() for line in told] == [
+        "A, B  fw",
+        "A     by entry 0 of .hwids and CHID type 3",
+        "B     by entry 1 of .hwids and CHID type 9",
+    ]
 
 
 def test_many_entries_are_cut_in_the_text_only():
