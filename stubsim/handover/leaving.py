@@ -75,7 +75,7 @@ def unavailable(reason: str) -> Outcome:
 def after_reset(machine: VirtualMachine, left: tuple[Left, ...]) -> Outcome:
     """How it ended, as the reset shows."""
     if machine.stopped is not None:
-        return Outcome("hypervisor-abort", f"the hypervisor aborts at the reset: {machine.stopped}")
+        return Outcome("hypervisor-abort", f"the hypervisor aborts at the reset: {machine.stopped}", left=left)
     if machine.last_reset is None or machine.last_reset.action != "update":
         # The machine starts again, on the firmware that it has.
         why = "the hypervisor resets without the update, so the stub asks for the same update again"

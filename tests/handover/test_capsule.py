@@ -159,15 +159,12 @@ def test_the_machine_that_was_updated_starts_the_kernel():
     assert not [row for row in result.trace if isinstance(row, Staged) and row.name == "capsule"]
 
 
-def test_the_boot_after_it_loops_as_far_as_the_host_file_tells():
+def test_what_the_boot_after_it_is_like_cannot_be_told():
+    """The new firmware may give the machine the target CHID, or the stub applies the capsule over and over."""
     result = booted(follow=True)
-    assert result.next is not None
-    assert result.next.outcome.status == "boot-loop"
-    assert (result.next.outcome.message or "").startswith(
-        f"boot loop after the update: the machine does not have the target CHID {OTHER}"
-    )
-    told = [row for row in result.next.trace if isinstance(row, Unknown) and "outcome" in row.affects]
-    assert any("CHIDs" in row.what for row in told)
+    assert (result.outcome.status, result.next) == ("firmware-update", None)
+    (told,) = [row for row in result.trace if isinstance(row, Unknown) and "next" in row.affects]
+    assert "a boot loop" in told.why
 
 
 def test_no_memory_for_the_copy():

@@ -178,7 +178,7 @@ def test_an_empty_firmware_would_lose_bios_size_for_good():
 def test_the_hypervisor_aborts_at_the_reset(size: int, region: int, reason: str):
     given = case(host(device_bios_size=region), payload=bytes(size))
     outcome = given.hand_over("qemu-v5")
-    assert outcome == ("hypervisor-abort", f"the hypervisor aborts at the reset: {reason}", None, ())
+    assert outcome[:3] == ("hypervisor-abort", f"the hypervisor aborts at the reset: {reason}", None)
     assert given.machine.warnings == (NO_RESIZE,)
     assert [*given.written()] == [OPAQUE_BLOB, FW_BLOB]
 

@@ -210,8 +210,8 @@ def moved(kind: str, **fields: Any) -> Change:
         (moved("kernel", gpa=0xA0000), "not all in RAM"),
         (moved("initrd", size=1 << 40), "not all in RAM"),
         # The stack and the drivers of the new firmware: whoever checks digests there checks its own memory.
-        (moved("kernel", gpa=0x900000), "the new firmware has something there"),
-        (moved("cmdline", gpa=0x7FF00000), "the new firmware has something there"),
+        (moved("kernel", gpa=0x900000), "something else is there already"),
+        (moved("cmdline", gpa=0x7FF00000), "something else is there already"),
         (moved("kernel", size=100), "SHA-256"),
         (moved("initrd", size=0), "SHA-256"),
         (moved("kernel", sha256=bytes(32)), "SHA-256"),

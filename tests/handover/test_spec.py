@@ -51,7 +51,7 @@ def test_without_the_capability_the_whole_region_is_replaced():
     assert [*written] == [SPEC_OPAQUE, SPEC_BIOS_ADDR]
     assert written[SPEC_BIOS_ADDR] == firmware.gpa.to_bytes(8, "little")
     assert vmfwupdate.parse_opaque(written[SPEC_OPAQUE]) == outcome.left
-    assert given.machine.last_reset == Reset("update", firmware.gpa, 4 * MIB)
+    assert given.machine.last_reset == Reset("update", firmware.gpa, 4 * MIB, resize=True)
     assert given.machine.bios is not None
     assert b"".join(given.machine.bios.end(4 * MIB)) == padded
 
