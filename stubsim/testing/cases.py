@@ -128,16 +128,16 @@ def _cases(value: dict[str, Any], path: str) -> tuple[Case, ...]:
         top.fail("name", "no name above [[case]], since each case has its own")
     # What is wrong above the cases is wrong by itself, be it overridden in each of them.
     _tables(top)
-    cases: list[Case] = []
+    cases: dict[str, Case] = {}
     for place, item in top.items("case"):
         own = read_object(_table(item, place), _LAYOUT, place, _OF_CASE)
         case = _case(top, own, path)
-        if any(case.name == other.name for other in cases):
+        if case.name in cases:
             own.fail("name", "each name once")
-        cases.append(case)
+        cases[case.name] = case
     if not cases:
         top.fail("case", "at least one case")
-    return tuple(cases)
+    return tuple(cases.values())
 
 
 def _case(top: Object, own: Object, path: str) -> Case:

@@ -70,8 +70,16 @@ def _expected(inputs: Inputs, uki: str, machine: Machine) -> tuple[str, str]:
             lines += [f"{place} = {_value(item)}\n" for place, item in _leaves(key, value)]
         else:
             lines.append(f"# {key} is unknown: {' '.join(why.split())}\n")
+    return _name(failed, selection, unknown(boot, "selection") is not None), "".join(lines)
+
+
+def _name(failed: bool, selection: dict[str, Any], is_unknown: bool) -> str:
+    if failed:
+        return "fails"
+    if is_unknown:
+        return "choice unknown"
     picked = [str(value) for value in selection.values() if value is not None]
-    return "fails" if failed else " and ".join(picked) or "nothing chosen", "".join(lines)
+    return " and ".join(picked) or ("nothing chosen" if selection else "boots")
 
 
 _NO_OPTIONS: dict[str, Any] = {}

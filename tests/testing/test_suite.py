@@ -50,6 +50,7 @@ def test_what_is_unknown_is_not_expected_but_said(folder: Path):
     text, value = made(folder)
     (gap,) = (case for case in value["case"] if case["host"] == "hosts/gap.json")
     assert set(gap["expect"]) == {"model", "outcome", "cmdline"}
+    assert gap["name"] == "choice unknown"
     assert "# selection is unknown: edid" in text
     assert "# pcrs is unknown: edid" in text
 
@@ -63,6 +64,14 @@ def test_names_are_unique(folder: Path):
     names = [case["name"] for case in value["case"]]
     assert len(names) == len(set(names)) == 5
     assert "nothing chosen, as on 1" in names
+
+
+def test_a_uki_that_offers_no_choice(folder: Path):
+    written(folder, "plain.efi", uki())
+    _, value = made(folder, "plain.efi")
+    (case,) = value["case"]
+    assert case["name"] == "boots"
+    assert "selection" not in case["expect"]
 
 
 def test_a_boot_that_fails(folder: Path):
