@@ -32,8 +32,7 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
         value["smbios_table"] = {"base64": _base64(b"".join(structure.raw for structure in host.structures))}
     for key in ("edid", "devicetree", "previous_initrd"):
         content = getattr(host, key)
-        if content is not None:
-            value[key] = _base64(content)
+        value[key] = None if content is None else _base64(content)
     value |= {
         "architecture": host.architecture,
         "memory": host.memory,
@@ -54,7 +53,15 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
         "firmware": host.firmware._asdict(),
         "unknown": sorted(unknown),
     }
-    return value, tuple(dropped)
+    return {key: item for key, item in value.items() if not _says_nothing(host, key, unknown)}, tuple(dropped)
+
+
+def _says_nothing(host: Host, key: str, unknown: set[str]) -> bool:
+    """Whether a key is as if it were not there: the default, where that is nothing or the value is not known."""
+    if key not in host._fields:
+        return False
+    value = getattr(host, key)
+    return value == getattr(Host(), key) and (key in unknown or value is None or value == ())
 
 
 def _anonymous(host: Host, unknown: set[str]) -> Host:
