@@ -117,7 +117,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     context = start_context(uki, host, start, model, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
     for what in sorted(host.unknown):
-        context.unknown(what, "not known of this machine", *affected(what))
+        context.unknown(what, "the host file says so", *affected(what))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
     if start.follow:

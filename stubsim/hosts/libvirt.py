@@ -58,7 +58,8 @@ _LAUNCH_SECURITY = {"sev-snp": "sev-snp-guest", "tdx": "tdx-guest"}
 def read(data: bytes, folder: str) -> Reading:
     """The guest of a domain; files that it names are looked for below `folder`.
 
-    Raises StubsimError for XML that is none, has a DTD or no domain for QEMU in it."""
+    Raises StubsimError for XML that is none, has a DTD or no domain for QEMU in it.
+    """
     root = _parse(data)
     domain = root if root.tag == "domain" else root.find("domain") if root.tag in _ROOTS else None
     if domain is None:

@@ -30,7 +30,7 @@ def _row(host: Host, row: chid.Chid) -> Json:
     unknown = [field for field, _ in row.parts if _is_unknown(host, field)]
     absent = None
     if unknown:
-        absent = f"not known of this machine: {', '.join(unknown)}"
+        absent = f"the host file says that it is not known: {', '.join(unknown)}"
     elif row.chid is None:
         why = [f"{field} {_why_missing(host, field)}" for field, text in row.parts if text is None]
         absent = ", ".join(why) or "its text is empty"

@@ -60,7 +60,7 @@ def test_why_there_is_none(tmp_path: Path):
     path = written(tmp_path, "host.json", host)
     stub = {row["type"]: row for row in shown(path)["chids"]}
     assert stub[14]["chid"] is not None
-    assert stub[15]["absent"] == "not known of this machine: family"
+    assert stub[15]["absent"] == "the host file says that it is not known: family"
     assert stub[5]["chid"] is None
     assert stub[17]["absent"] == "edid_panel missing (no EDID)"
     assert stub[12]["absent"] == "enclosure_type missing"
