@@ -49,8 +49,8 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
         "keyboard_layout": host.keyboard_layout,
         "esp_partition_uuid": None if host.esp_partition_uuid is None else str(host.esp_partition_uuid),
         "console": host.console._asdict() | {"serial": [f"{port:#x}" for port in host.console.serial]},
-        "fw_cfg": _fw_cfg(host),
-        "firmware": host.firmware._asdict(),
+        "fw_cfg": _plain(host.fw_cfg),
+        "firmware": _plain(host.firmware),
         "unknown": sorted(unknown),
     }
     return {key: item for key, item in value.items() if not _says_nothing(host, key, unknown)}, tuple(dropped)
@@ -107,11 +107,11 @@ def _text(content: bytes) -> str | None:
         return None
 
 
-def _fw_cfg(host: Host) -> dict[str, Any] | None:
-    if host.fw_cfg is None:
-        return None
-    device = host.fw_cfg.vmfwupdate
-    return {"dma": host.fw_cfg.dma, "vmfwupdate": None if device is None else device._asdict()}
+def _plain(value: Any) -> Any:
+    """Rows within rows as JSON objects."""
+    if hasattr(value, "_asdict"):
+        return {key: _plain(item) for key, item in value._asdict().items()}
+    return value
 
 
 def _base64(content: bytes) -> str:
