@@ -40,8 +40,23 @@ _STRINGS: dict[int, dict[bytes, str]] = {
     },
     2: {b"Manufacturer": "baseboard_manufacturer", b"Product Name": "baseboard_product"},
 }
-_NO_STRING = (b"Not Specified", b"<BAD INDEX>")
 _RELEASE = ("bios_major", "bios_minor")
+# Structure type -> the keys of a host file that it gives.
+_KEYS = {
+    kind: {f"smbios.{key}" for key in keys}
+    for kind, keys in {
+        0: (*_STRINGS[0].values(), *_RELEASE),
+        1: tuple(_STRINGS[1].values()),
+        2: tuple(_STRINGS[2].values()),
+        3: ("enclosure_type",),
+        11: ("oem_strings",),
+    }.items()
+}
+_NO_STRING = (b"Not Specified", b"<BAD INDEX>")
+_PARTIAL = (
+    "the text does not go to the end of the table (dmidecode -t or -q, or cut off): what is not in it is taken for "
+    "unknown, not for absent"
+)
 
 # DSP0134 7.4.1, in dmidecode's words; "Blade Enclosing" is an old spelling of number 29.
 _ENCLOSURES = (
@@ -109,9 +124,15 @@ def read(data: bytes) -> Reading:
             expected='"Handle 0x0001, DMI type 1, 27 bytes" and what follows',
             hint=_why_none(data),
         )
-    if any(block.type in (0, 1) and block.lines[:1] and block.lines[0].strip() == _HEX for block in blocks):
-        return Reading(_of_hex(blocks, f"{description} -u"), "dmidecode-text", f"{description} -u, all bytes of it")
-    host, notes = _Text(blocks, _is_complete(data, blocks)).host(description)
+    complete = _is_complete(data, blocks)
+    # With a title in front it is a structure of a vendor, whose meaning dmidecode does not know.
+    if any(block.lines[:1] and block.lines[0].strip() == _HEX for block in blocks):
+        description += " -u, byte by byte"
+        host = _of_hex(blocks, complete, description)
+        return Reading(host, "dmidecode-text", description, () if complete else (_PARTIAL,))
+    # Behind a whole structure stands an empty line.
+    cut = not complete and not data.replace(b"\r", b"").endswith(b"\n\n")
+    host, notes = _Text(blocks, complete, cut).host(description)
     return Reading(host, "dmidecode-text", description, notes)
 
 
@@ -171,18 +192,19 @@ def _is_complete(data: bytes, blocks: list[Block]) -> bool:
 class _Text:
     """The first structure of each type, and on the way what of them is not known, and what there is to say."""
 
-    def __init__(self, blocks: list[Block], complete: bool) -> None:
+    def __init__(self, blocks: list[Block], complete: bool, cut: bool) -> None:
         self.first: dict[int, Block] = {}
         for block in blocks:
             self.first.setdefault(block.type, block)
         self.complete = complete
+        self.cut = blocks[-1] if cut else None
         self.unknown: set[str] = set()
         self.notes: list[str] = []
 
     def host(self, description: str) -> tuple[Host, tuple[str, ...]]:
         values: dict[str, bytes | int | None] = {}
         for kind, names in _STRINGS.items():
-            attributes = self._seen(kind, (*names.values(), *(_RELEASE if kind == 0 else ())))
+            attributes = self._seen(kind)
             if attributes is not None:
                 values |= {key: self._string(attributes, name, key) for name, key in names.items()}
                 if kind == 0:
@@ -190,10 +212,7 @@ class _Text:
         values |= self._enclosure()
         oem_strings = self._oem_strings()
         if not self.complete:
-            self.notes.append(
-                "the text does not go to the end of the table (dmidecode -t or -q, or cut off): what is not in it is "
-                "taken for unknown, not for absent"
-            )
+            self.notes.append(_PARTIAL)
         processor = self.first.get(4)
         host = machine(
             smbios.Fields(**values),  # type: ignore[arg-type]
@@ -208,12 +227,12 @@ class _Text:
     def _lines(self, kind: int) -> tuple[bytes, ...]:
         return self.first[kind].lines if kind in self.first else ()
 
-    def _seen(self, kind: int, keys: tuple[str, ...]) -> dict[bytes, bytes] | None:
+    def _seen(self, kind: int) -> dict[bytes, bytes] | None:
         """What is printed of a type, None where a stub sees none of it or nobody knows."""
         block = self.first.get(kind)
         if block is None:
             if not self.complete:
-                self.unknown |= {f"smbios.{key}" for key in keys}
+                self.unknown |= _KEYS[kind]
             return None
         minimum = smbios.MINIMUM_LENGTHS[kind]
         if block.length is not None and block.length < minimum:
@@ -229,7 +248,7 @@ class _Text:
         if value is None:
             self.unknown.add(f"smbios.{key}")
             return None
-        if value.strip() in _NO_STRING:
+        if value in _NO_STRING:
             return None
         if not value:
             # dmidecode prints no empty string: there were blanks, which somebody has cut off.
@@ -253,7 +272,7 @@ class _Text:
         return {}
 
     def _enclosure(self) -> dict[str, int]:
-        attributes = self._seen(3, ("enclosure_type",))
+        attributes = self._seen(3)
         if attributes is None:
             return {}
         kind = _ENCLOSURE_TYPES.get(attributes.get(b"Type", b"").strip())
@@ -264,16 +283,15 @@ class _Text:
         return {"enclosure_type": kind | lock}
 
     def _oem_strings(self) -> tuple[bytes, ...]:
-        attributes = self._seen(11, ("oem_strings",))
+        attributes = self._seen(11)
         if attributes is None:
             return ()
         strings = [
             value
             for name, value in attributes.items()
-            if re.fullmatch(rb"String \d+", name) and value and value.strip() not in _NO_STRING
+            if re.fullmatch(rb"String \d+", name) and value and value not in _NO_STRING
         ]
-        last = max(self.first.values(), key=lambda block: block.offset)
-        if not self.complete and self.first[11] is last:
+        if self.first[11] is self.cut:
             # There may have been more of them.
             self.unknown.add("smbios.oem_strings")
         # The others are nothing to a stub; what it reads has dots in the words of a command line.
@@ -305,14 +323,20 @@ def _bytes(text: bytes) -> bytes:
     return bytes.fromhex(text.decode()) if _ROW.fullmatch(text) else b""
 
 
-def _of_hex(blocks: list[Block], source: str) -> Host:
-    """The host of the table that dmidecode -u prints byte by byte."""
+def _of_hex(blocks: list[Block], complete: bool, source: str) -> Host:
+    """The host of the table that dmidecode -u prints byte by byte, or of a part of it."""
     table = b"".join(_structure(block) for block in blocks)
     try:
-        return of_table(smbios.parse(table), source=source)
+        host = of_table(smbios.parse(table), source=source)
     except StubsimError as error:
+        # It is one in bytes that the text has not.
         error.offset = None
         raise
+    if complete:
+        return host
+    there = {block.type for block in blocks}
+    absent = {key for kind, keys in _KEYS.items() if kind not in there for key in keys}
+    return host._replace(structures=None, unknown=host.unknown | absent)
 
 
 def _structure(block: Block) -> bytes:

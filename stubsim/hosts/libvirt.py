@@ -55,8 +55,11 @@ _VIDEOS = {
 _LAUNCH_SECURITY = {"sev-snp": "sev-snp-guest", "tdx": "tdx-guest"}
 
 
-def read(data: bytes) -> Reading:
-    """The guest of a domain. Raises StubsimError for XML that is none, has a DTD or no domain for QEMU in it."""
+def read(data: bytes, folder: str) -> Reading:
+    """The guest of a domain; files that it names are looked for below `folder`.
+
+    Raises StubsimError for XML that is none, has a DTD or no domain for QEMU in it.
+    """
     root = _parse(data)
     domain = root if root.tag == "domain" else root.find("domain") if root.tag in _ROOTS else None
     if domain is None:
@@ -66,7 +69,7 @@ def read(data: bytes) -> Reading:
         raise StubsimError(f"a libvirt domain of type {shown(kind)}", expected="a domain of type kvm or qemu")
     notes: list[str] = []
     command = _command(domain, kind, notes)
-    host, more = qemu.guest(command, "", "libvirt domain XML")
+    host, more = qemu.guest(command, folder, "libvirt domain XML")
     unknown = set(host.unknown)
     mode = _smbios_mode(domain)
     if mode == "host":

@@ -84,33 +84,30 @@ def parse(data: bytes) -> CommandLine:
 def command_line(program: str | None, words: list[str], *, literal: bool = True) -> CommandLine:
     """The options in the words behind the program."""
     options: list[Option] = []
-    complete = program is not None
+    # Disk images, or what only a shell knows.
+    loose: list[str] = []
     rest = iter(enumerate(words))
-    previous = ""
     for index, word in rest:
-        if word.startswith("-") and len(word) > 1:
-            name = word.removeprefix("-").removeprefix("-")
-            argument = words[index + 1] if index + 1 < len(words) else ""
-            # Which options take an argument is not for us to know: whatever does not look like an option is one.
-            if argument and (name == "smbios" or not argument.startswith("-")):
-                next(rest)
-                options.append(Option(name, split(argument)))
-            else:
-                options.append(Option(name))
-            previous = name
+        if not word.startswith("-") or word == "-":
+            if words[max(index - 2, 0)] in ("-smbios", "--smbios") and ("=" in word or "," in word):
+                raise StubsimError(
+                    f"{shown(word)} belongs to no option",
+                    expected="the value of -smbios in one piece",
+                    hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps has not",
+                )
+            loose.append(word)
             continue
-        if previous == "smbios" and ("=" in word or "," in word) and not _EXPANDED.match(word):
-            raise StubsimError(
-                f"{shown(word)} belongs to no option",
-                expected="the value of -smbios in one piece",
-                hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps has not",
-            )
-        # A disk image, or options that only a shell knows.
-        complete = complete and not (not literal and _EXPANDED.match(word))
-        previous = ""
-    if not literal:
-        complete = complete and not any(_EXPANDED.match(option.name) for option in options)
-    return CommandLine(program, tuple(options), complete and not any(o.name == "readconfig" for o in options), literal)
+        name = word.removeprefix("-").removeprefix("-")
+        argument = words[index + 1] if index + 1 < len(words) else ""
+        # Which options take an argument is not for us to know: whatever does not look like an option is one.
+        if argument and (name == "smbios" or not argument.startswith("-")):
+            next(rest)
+            options.append(Option(name, split(argument)))
+        else:
+            options.append(Option(name))
+    expands = not literal and any(_EXPANDED.search(word) for word in (*loose, *(option.name for option in options)))
+    complete = program is not None and not expands and all(option.name != "readconfig" for option in options)
+    return CommandLine(program, tuple(options), complete, literal)
 
 
 def split(argument: str) -> Pairs:

@@ -10,8 +10,8 @@ from stubsim.formats import smbios
 from stubsim.hosts.described import of_table
 from stubsim.hosts.host import Host, Reading
 
-# Where the address of the table is in an entry point (DSP0134 5.2).
-_ADDRESS = {b"_SM3_": struct.Struct("<16xQ"), b"_SM_": struct.Struct("<24xI")}
+# Anchor -> where the table's address is in the entry point, and how it is written (DSP0134 5.2).
+_ADDRESS = {b"_SM3_": (16, "<Q"), b"_SM_": (24, "<I")}
 
 TABLE, ENTRY_POINT = "DMI", "smbios_entry_point"
 
@@ -31,13 +31,13 @@ def is_table(data: bytes) -> bool:
 def read_dump(data: bytes) -> Reading:
     """An entry point at offset 0 and the table at the offset it names, as `dmidecode --dump-bin` writes them."""
     major, minor, length = smbios.parse_entry_point(data)
-    layout = next(layout for anchor, layout in _ADDRESS.items() if data.startswith(anchor))
-    (address,) = layout.unpack_from(data)
+    offset, layout = next(place for anchor, place in _ADDRESS.items() if data.startswith(anchor))
+    (address,) = struct.unpack_from(layout, data, offset)
     if address >= len(data):
         raise StubsimError(
             f"the SMBIOS table is not in this file: the entry point has it at {address:#x}, the file ends at "
             f"{len(data):#x}",
-            offset=layout.size - (8 if layout.size == 24 else 4),
+            offset=offset,
             expected="a file of dmidecode --dump-bin",
             hint=f"beside an {ENTRY_POINT} lies the table, {TABLE}: give that file, or the folder of both",
         )

@@ -50,6 +50,8 @@ def read(path: str) -> Reading:
 
 
 def _bytes(path: str) -> bytes:
+    if path == STANDARD_INPUT and sys.stdin is None:
+        raise StubsimError("is closed", expected="a host file")
     try:
         if path == STANDARD_INPUT:
             data = sys.stdin.buffer.read(MAXIMUM_SIZE + 1)
@@ -99,12 +101,11 @@ def read_bytes(data: bytes, folder: str = "") -> Reading:
     if start.startswith(b"<"):
         from stubsim.hosts import libvirt
 
-        return libvirt.read(data)
+        return libvirt.read(data, folder)
     from stubsim.hosts import dmidecode, fwupd, qemu_options, raw
 
     if raw.is_dump(data):
         return raw.read_dump(data)
-
     if fwupd.is_one(data):
         return fwupd.read(data)
     if dmidecode.is_one(data):

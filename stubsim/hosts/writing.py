@@ -32,8 +32,7 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
         value["smbios_table"] = {"base64": _base64(b"".join(structure.raw for structure in host.structures))}
     for key in ("edid", "devicetree", "previous_initrd"):
         content = getattr(host, key)
-        if content is not None:
-            value[key] = _base64(content)
+        value[key] = None if content is None else _base64(content)
     value |= {
         "architecture": host.architecture,
         "memory": host.memory,
@@ -50,11 +49,19 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
         "keyboard_layout": host.keyboard_layout,
         "esp_partition_uuid": None if host.esp_partition_uuid is None else str(host.esp_partition_uuid),
         "console": host.console._asdict() | {"serial": [f"{port:#x}" for port in host.console.serial]},
-        "fw_cfg": _fw_cfg(host),
-        "firmware": host.firmware._asdict(),
+        "fw_cfg": _plain(host.fw_cfg),
+        "firmware": _plain(host.firmware),
         "unknown": sorted(unknown),
     }
-    return value, tuple(dropped)
+    return {key: item for key, item in value.items() if not _says_nothing(host, key, unknown)}, tuple(dropped)
+
+
+def _says_nothing(host: Host, key: str, unknown: set[str]) -> bool:
+    """Whether a key is as if it were not there: the default, where that is nothing or the value is not known."""
+    if key not in host._fields:
+        return False
+    value = getattr(host, key)
+    return value == getattr(Host(), key) and (key in unknown or value is None or value == ())
 
 
 def _anonymous(host: Host, unknown: set[str]) -> Host:
@@ -100,11 +107,11 @@ def _text(content: bytes) -> str | None:
         return None
 
 
-def _fw_cfg(host: Host) -> dict[str, Any] | None:
-    if host.fw_cfg is None:
-        return None
-    device = host.fw_cfg.vmfwupdate
-    return {"dma": host.fw_cfg.dma, "vmfwupdate": None if device is None else device._asdict()}
+def _plain(value: Any) -> Any:
+    """Rows within rows as JSON objects."""
+    if hasattr(value, "_asdict"):
+        return {key: _plain(item) for key, item in value._asdict().items()}
+    return value
 
 
 def _base64(content: bytes) -> str:

@@ -340,6 +340,11 @@ def test_what_dmidecode_prints_of_the_made_up_machines(shared: Path, oracle: Cal
         system = read_bytes(printed(program, table, tmp_path, "-t", "1")).host
         assert system.fields.manufacturer == host.fields.manufacturer
         assert unknown_fields(system) >= {"bios_version", "enclosure_type", "oem_strings"}
+        system = read_bytes(printed(program, table, tmp_path, "-u", "-t", "1")).host
+        assert (system.fields.manufacturer, system.structures) == (raw.fields.manufacturer, None)
+        assert unknown_fields(system) >= {"bios_version", "enclosure_type", "oem_strings"}
+        strings = read_bytes(printed(program, table, tmp_path, "-t", "11,127")).host
+        assert "oem_strings" not in unknown_fields(strings)
 
 
 @pytest.mark.oracle
@@ -405,6 +410,16 @@ def test_a_text_with_all_bytes():
     assert reading.host.structures is not None
     assert [structure.type for structure in reading.host.structures] == [1, 127]
     assert unknown_fields(reading.host) == set()
+
+
+def test_a_part_with_all_bytes():
+    """dmidecode -u -t 1: what is not in it is unknown, and there is no table to measure."""
+    reading = read(HEX[: HEX.index(b"Handle 0x0002")])
+    assert reading.host.fields.manufacturer == b"AB CD"
+    assert reading.host.structures is None
+    assert unknown_fields(reading.host) >= {"bios_version", "baseboard_product", "enclosure_type", "oem_strings"}
+    assert "manufacturer" not in unknown_fields(reading.host)
+    assert len(reading.notes) == 1
 
 
 @pytest.mark.parametrize("lost", [b"\t\t08 09 0A 0B 0C 0D 0E 0F 06 00 00\n", b" 72 6E 00\n\t\tZ..rn"])
