@@ -8,7 +8,7 @@ Arm is virt with ArmVirtQemu, from its source alone; for others little is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 PAGE = 4096
@@ -76,7 +76,8 @@ class Layout(NamedTuple):
         return self.granularity if type in _RUNTIME else PAGE
 
 
-def layout(size: int, architecture: str, devices: Iterable[str] = ()) -> Layout:
+@lru_cache(maxsize=16)
+def layout(size: int, architecture: str, devices: tuple[str, ...] = ()) -> Layout:
     """The layout of a guest with `size` bytes of RAM; a part of a page at its end does not count.
 
     ``devices`` are keys of DEVICES, of no effect but on x86. Where there is less RAM than the firmware would need, its

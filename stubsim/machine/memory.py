@@ -8,10 +8,11 @@ QEMU guest; they are plausible, not a prediction: each firmware and each device 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from stubsim.machine.content import Content
-from stubsim.machine.layout import FREE, PAGE, SPECIAL, TYPES, layout
+from stubsim.machine.layout import FREE, PAGE, SPECIAL, TYPES, Layout, layout
 from stubsim.trace import Staged
 
 # Bytes around what the firmware's AllocatePool() gives out (EDK II, MdeModulePkg/Core/Dxe/Mem/Pool.c, 64 bit).
@@ -53,7 +54,7 @@ class Memory:
     def __init__(
         self, size: int, architecture: str = "x64", *, devices: Sequence[str] = (), confidential: bool = False
     ) -> None:
-        self.layout = layout(size, architecture, devices)
+        self.layout = layout(size, architecture, tuple(devices))
         self.ram = self.layout.ram
         self.architecture = architecture
         self.confidential = confidential
@@ -63,10 +64,8 @@ class Memory:
 
     def reset(self) -> None:
         """Forget all allocations, as a firmware that starts again does. The content stays."""
-        self._regions = [(start, end, FREE) for start, end in self.ram]
+        self._regions = _at_start(self.layout)
         self._allocated: dict[int, int] = {}
-        for row in self.layout.held:
-            self._mark(*row)
 
     def allocate(self, size: int, type: str, *, below: int | None = None, at: int | None = None) -> int:
         """The gpa of enough pages for `size` bytes, at least one so that all has an address of its own.
@@ -214,6 +213,15 @@ class Memory:
     def _mark(self, start: int, end: int, kind: str) -> None:
         """Give the RAM from start to end the type; regions stay sorted, apart, and merged where equal."""
         self._regions = _retyped(self._regions, start, end, kind)
+
+
+# A suite boots the same few machines over and over; the rows are never changed in place.
+@lru_cache(maxsize=16)
+def _at_start(layout: Layout) -> list[tuple[int, int, str]]:
+    regions = [(start, end, FREE) for start, end in layout.ram]
+    for row in layout.held:
+        regions = _retyped(regions, *row)
+    return regions
 
 
 def _retyped(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.hosts.reading import Layout, Object, nearest, read_object
 from stubsim.stub.arguments import UINT_MAX
 from stubsim.testing.expectations import EXPECTATIONS, read_expectations
@@ -21,7 +22,8 @@ SUFFIX = ".boot.toml"
 MAXIMUM_SIZE = 16 << 20
 
 OPTIONS = (
-    "esp", "path", "load_options", "cmdline", "shell", "from_memory", "profile", "stub", "handover", "follow", "db",
+    "esp", "path", "load_options", "cmdline", "shell", "from_memory", "profile", "memory", "stub", "handover", "follow",
+    "db",
 )  # fmt: skip
 # The ways to give the load options; only one can be meant.
 _WAYS = ("load_options", "cmdline", "shell")
@@ -199,6 +201,8 @@ def read_options(value: dict[str, Any], place: str = "options") -> dict[str, Any
             options.fail(key, "a string without NUL")
     if "profile" in options.value:
         options.integer("profile", None, UINT_MAX)
+    if "memory" in options.value and memory_size(options.value["memory"]) is None:
+        options.fail("memory", MEMORY_SIZES)
     for key, certificate in options.items("db"):
         if not isinstance(certificate, str):
             options.fail(key, "the path of a certificate")

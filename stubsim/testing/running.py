@@ -12,6 +12,7 @@ from stubsim import hosts, uki
 from stubsim.boot import Boot, Start, boot
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
+from stubsim.hosts.fixture import memory_size
 from stubsim.testing.cases import Case, Machine
 from stubsim.testing.expectations import Difference
 from stubsim.testing.observed import differences
@@ -93,6 +94,8 @@ def start_of(options: dict[str, Any]) -> Start:
         given["load_options"] = _read(options["load_options"])
     elif "cmdline" in options:
         given["load_options"] = utf16z(options["cmdline"])
+    if "memory" in options:
+        given["memory"] = memory_size(options["memory"])
     if "esp" in options and not os.path.isdir(options["esp"]):
         raise StubsimError("no such folder", path=options["esp"], expected="the tree of the partition (esp)")
     if "db" in options:
