@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from stubsim.digests import Digests
-from stubsim.errors import StubsimError
 from stubsim.hosts import Host
-from stubsim.machine.esp import Esp
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import NON_VOLATILE, Variable, Variables
-from stubsim.stub.arguments import split_shell_line
+from stubsim.start import DEFAULT_START, Start, assumed, start_context
 from stubsim.stub.chid_match import machine_chids
-from stubsim.stub.context import Context, LoadedImage, StubFailed
+from stubsim.stub.context import Context, StubFailed
 from stubsim.stub.kernel import linux_exec
 from stubsim.stub.models import StubModel, choose
 from stubsim.stub.run import Prepared, prepare
 from stubsim.stub.sections import Sections
 from stubsim.stub.secure_boot import is_allowed
-from stubsim.trace import Emit, Event, Log, Staged
+from stubsim.trace import Event, Staged
 from stubsim.uki import Uki
 
 if TYPE_CHECKING:
     from stubsim.formats.vmfwupdate import Left
     from stubsim.handover.run import HandedOver
-
-_LOG_LEVEL = b"io.systemd.boot.loglevel="
 
 # Key of a host file -> keys of the boot's JSON that depend on it, for what a host file says is not known.
 _AFFECTS = {
@@ -51,30 +46,6 @@ _AFFECTS = {
     "memory": ("memory",),
     "fw_cfg": ("outcome", "fw_cfg"),
 }
-
-
-class Start(NamedTuple):
-    """How the UKI was started; the fields are the options of the same names of every command that boots.
-
-    ``esp`` is a folder of the host, ``path`` the UKI's path below it; ``load_options`` are raw bytes;
-    ``memory`` is bytes of RAM in place of the host's. ``trusted`` tells whether an image's signature leads to a
-    certificate in db; None: a certificate table is enough.
-    """
-
-    esp: str | None = None
-    path: str | None = None
-    load_options: bytes | None = None
-    shell: str | None = None
-    from_memory: bool = False
-    profile: int | None = None
-    memory: int | None = None
-    stub: str | None = None
-    handover: str | None = None
-    follow: bool = False
-    trusted: Callable[[Uki], bool] | None = None
-
-
-DEFAULT_START = Start()
 
 
 class Outcome(NamedTuple):
@@ -155,7 +126,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         rtmrs=tpm.rtmrs(),
         dialect=run.dialect,
         proposal=run.proposal,
-        assumed=_assumed(host, start),
+        assumed=assumed(host, start),
         trace=tuple(trace),
         digests=digests,
         memory=context.memory,
@@ -163,31 +134,6 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         firmware=None,
         next=following,
         start=start,
-    )
-
-
-def start_context(
-    uki: Uki, host: Host, start: Start, model: StubModel, *, tpm: Tpm, digests: Digests, emit: Emit
-) -> Context:
-    """What the stub's steps are given at the start of a run; raises StubsimError for contradicting options."""
-    return Context(
-        uki=uki,
-        image=_loaded_image(uki, start),
-        host=host,
-        model=model,
-        machine=uki.machine,
-        memory=Memory(
-            host.memory if start.memory is None else start.memory,
-            uki.machine,
-            confidential=host.confidential is not None,
-            devices=_devices(host),
-        ),
-        tpm=tpm,
-        variables=Variables(host.variables),
-        digests=digests,
-        trusted=start.trusted,
-        log_level=_log_level(host, model, emit),
-        emit=emit,
     )
 
 
@@ -342,18 +288,6 @@ def _started_by_firmware(context: Context) -> Outcome | int:
     return gpa
 
 
-def _devices(host: Host) -> list[str]:
-    """What makes the firmware hold more memory, or less (machine/layout.py, DEVICES)."""
-    has = {
-        "serial port beside graphics": host.console.serial and host.console.graphics,
-        "rng": host.rng,
-        "sha1": host.tpm is not None and "sha1" in host.tpm,
-        "no tpm": host.tpm is None,
-        "no graphics": not host.console.graphics,
-    }
-    return [device for device, is_so in has.items() if is_so]
-
-
 def _load_image(context: Context) -> int:
     """Pages for the image as EDK II's LoadImage() gets them: below those of the file, which it frees again.
 
@@ -370,75 +304,9 @@ def _load_image(context: Context) -> int:
     return gpa
 
 
-def _loaded_image(uki: Uki, start: Start) -> LoadedImage:
-    if start.from_memory and (start.esp is not None or start.path is not None):
-        raise StubsimError("--from-memory means no device and no path", expected="no --esp and no --path")
-    if start.shell is not None and start.load_options is not None:
-        raise StubsimError("the UEFI shell makes the load options", expected="either --shell or load options")
-    shell = None if start.shell is None else split_shell_line(start.shell)
-    options = start.load_options
-    if start.profile is not None:
-        # As a boot loader asks for one: in front of everything else.
-        prefix = f"@{start.profile}"
-        if shell is not None:
-            shell = (*shell[:1], prefix, *shell[1:])
-        else:
-            rest = b"" if options is None or len(options) < 2 else " ".encode("utf-16-le") + options
-            options = prefix.encode("utf-16-le") + (rest or b"\0\0")
-    if start.from_memory:
-        return LoadedImage(None, None, options, shell)
-    esp = Esp(start.esp)
-    path = _find_path(uki, esp) if start.path is None else start.path.replace("/", "\\")
-    return LoadedImage(esp, path, options, shell)
-
-
-def _find_path(uki: Uki, esp: Esp) -> str:
-    """Where the UKI lies on the partition, by content; else the usual place."""
-    from os.path import basename, getsize
-
-    for path in esp.paths():
-        if getsize(path) == uki.size:
-            name = esp.name_of(path)
-            if esp.read(name) == uki.image.data:
-                return name
-    return f"\\EFI\\Linux\\{basename(uki.path)}"
-
-
-def _log_level(host: Host, model: StubModel, emit: Emit) -> str:
-    """262 takes its log level from SMBIOS type 11, outside of confidential guests; the default lets info through."""
-    given = next((text for text in host.oem_strings if text.startswith(_LOG_LEVEL)), None)
-    if given is None or not model.takes_log_level or host.confidential is not None:
-        return "info"
-    name = given[len(_LOG_LEVEL) :].decode("ascii", "replace")
-    if name not in _LEVEL_NAMES:
-        emit(Log("warning", f"Failed to parse log level '{name}', ignoring."))
-    return _LEVEL_NAMES.get(name, "info")
-
-
-_LEVEL_NAMES = {
-    "emerg": "crit", "alert": "crit", "crit": "crit", "err": "error", "warning": "warning", "notice": "info",
-    "info": "info", "debug": "debug",
-}  # fmt: skip
-
-
 def _hash_ahead(context: Context) -> None:
     """Start on the ranges that any boot needs; small ones are left to their turn."""
     context.digests.start(context.uki.image.data, ("sha256",))
     for section in context.uki.base:
         if section.name in context.model.sections and section.name not in (".pcrsig", ".dtbauto", ".efifw"):
             context.digests.start(context.uki.data(section))
-
-
-def _assumed(host: Host, start: Start) -> tuple[str, ...]:
-    """What was taken for granted because nothing was said."""
-    assumed = []
-    if start.esp is None and not start.from_memory:
-        assumed.append("no --esp: the partition is taken to hold no addons, credentials or extensions")
-    if host.esp_partition_uuid is None and not start.from_memory:
-        assumed.append(
-            "no esp_partition_uuid: the UKI is taken to come from no partition, so the stub sets no *DevicePartUUID "
-            "and has no random seed"
-        )
-    if host.secure_boot and start.trusted is None:
-        assumed.append("no --db: an image counts as signed when it has a certificate table; signatures are not checked")
-    return tuple(assumed)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from stubsim.boot import Boot, Start, boot
+from stubsim.boot import Boot, boot
 from stubsim.chid import PRIORITY
 from stubsim.errors import StubsimError
 from stubsim.formats import hwids
@@ -17,6 +17,7 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
 from stubsim.machine.variables import LOADER
+from stubsim.start import Start
 from stubsim.trace import FwCfgWritten, Log, Staged, Unknown
 from stubsim.uki import Uki
 from tests.stub.harness import CHIDS, FIELDS, KERNEL, OTHER, devicetree, firmware, make_uki, table

@@ -193,7 +193,7 @@ def test_raw_firmware_fills_whole_blocks_of_64_kib(built: Path):
     ],
 )
 def test_profiles_have_their_own_command_lines(built: Path, number: int, cmdline: str):
-    from stubsim.boot import Start
+    from stubsim.start import Start
 
     image = uki.load(str(built / "profiles.efi"))
     result = boot(image, hosts.Host(), Start(profile=number))
@@ -258,7 +258,7 @@ def test_the_plain_uki_has_every_section_that_debian_12_can_measure(built: Path,
 
 
 def test_257_loses_the_devicetree_to_the_firmware_entry_and_262_does_not(built: Path):
-    from stubsim.boot import Start
+    from stubsim.start import Start
 
     image = uki.load(str(built / "stub257.efi"))
     host = hosts.load(str(ROOT / "fixtures" / "hosts" / "example-qemu-vmfwupdate.json"))

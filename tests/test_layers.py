@@ -18,7 +18,7 @@ LAYERS = (
     ("chid", "uki"),
     ("hosts", "machine"),
     ("stub", "handover"),
-    ("boot",),
+    ("start", "boot"),
     ("explain", "lint", "fleet", "testing"),
     ("views",),
     ("cli", "__main__"),

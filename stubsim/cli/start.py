@@ -6,12 +6,12 @@ import argparse
 import os
 from collections.abc import Callable
 
-from stubsim.boot import Start
 from stubsim.cli.output import warn
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
+from stubsim.start import Start
 from stubsim.uki import Uki
 
 

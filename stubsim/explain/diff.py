@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from stubsim.boot import Boot, Start
+from stubsim.boot import Boot
 from stubsim.explain.diff_selection import Selection, selections
 from stubsim.explain.why import Why, why
 from stubsim.machine.variables import LOADER
+from stubsim.start import Start
 from stubsim.stub.measure import PCR_KERNEL_IMAGE
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet

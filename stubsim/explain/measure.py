@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from stubsim import chid
-from stubsim.boot import Boot, Outcome, Start, boot
+from stubsim.boot import Boot, Outcome, boot
 from stubsim.explain.possible import Possible, possible
 from stubsim.explain.started_images import CONDITION, PCR_BOOT_MANAGER, Addons, boot_manager_pcr, loaded_addons
 from stubsim.formats import pe
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS
+from stubsim.start import Start
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
 from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
 from stubsim.trace import Measured, Unknown

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from stubsim.boot import Boot, Start, start_context
+from stubsim.boot import Boot
 from stubsim.machine.tpm import Tpm
+from stubsim.start import Start, start_context
 from stubsim.stub.context import Context
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stubsim.boot import Boot, Start
+from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.quiet import quiet_context
 from stubsim.formats import authenticode, pe
 from stubsim.machine.tpm import Tpm
+from stubsim.start import Start
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context
 from stubsim.stub.secure_boot import load_image

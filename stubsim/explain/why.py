@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from stubsim.boot import Boot, Start
+from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import Budget, Part, Table, read
 from stubsim.explain.lookup import Lookup, OwnChid, look_up, own_chids
@@ -15,6 +15,7 @@ from stubsim.explain.other_stubs import OtherStub, other_stubs, profile_of
 from stubsim.explain.selection import KINDS, reason
 from stubsim.explain.what_it_means import what_it_means
 from stubsim.formats import fdt, hwids, pe
+from stubsim.start import Start
 from stubsim.stub.arguments import UINT_MAX
 
 NO_STUB = "the boot ends before the stub chooses: "

@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from stubsim import hosts, uki
-from stubsim.boot import Boot, Start, boot
+from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts.fixture import memory_size
+from stubsim.start import Start
 from stubsim.testing.cases import Case, Machine
 from stubsim.testing.expectations import Difference
 from stubsim.testing.observed import differences

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from stubsim.boot import Boot, Start, boot
+from stubsim.boot import Boot, boot
 from stubsim.formats import edid, fdt, hwids, pe
 from stubsim.hosts import Host
+from stubsim.start import Start
 from stubsim.stub.chid_match import Match
 from stubsim.stub.models import MODELS, StubModel
 from stubsim.testing.vector_recipes import Recipe, image, recipes

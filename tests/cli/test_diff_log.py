@@ -10,10 +10,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stubsim import hosts, schemas, uki
-from stubsim.boot import Start, boot
+from stubsim.boot import boot
 from stubsim.formats import eventlog
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.eventlog import EVENT_TYPES, Event
+from stubsim.start import Start
 from stubsim.views.eventlog import event_log
 from tests.samples import FIRMWARE_UKI, MACHINE, invoke, written
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from stubsim.boot import Start
 from stubsim.explain.diff_log import compare
 from stubsim.formats import hwids
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
+from stubsim.start import Start
 from tests.explain.logs import (
     EXTRA,
     MACHINE,

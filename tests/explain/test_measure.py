@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from stubsim import uki
-from stubsim.boot import Start
 from stubsim.explain.measure import (
     PHASES,
     Measurement,
@@ -25,6 +24,7 @@ from stubsim.explain.measure import (
 from stubsim.formats import authenticode, fdt, hwids, pe, smbios
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
+from stubsim.start import Start
 from tests import samples
 
 FIELDS = smbios.Fields(**{key: text.encode() for key, text in samples.MACHINE.items()})

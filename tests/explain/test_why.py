@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stubsim import chid
-from stubsim.boot import Boot, Start, boot
+from stubsim.boot import Boot, boot
 from stubsim.explain.lookup import Lookup, wildcard
 from stubsim.explain.other_stubs import MODEL_IDS
 from stubsim.explain.selection import KINDS
@@ -18,6 +18,7 @@ from stubsim.explain.why import Choice, Why, why
 from stubsim.formats import edid, fdt, hwids, pe, smbios
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
+from stubsim.start import Start
 from stubsim.uki import Uki
 from tests import samples
 from tests.samples import devicetree, firmware

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from stubsim import handover, hosts
-from stubsim.boot import Start, start_context
 from stubsim.digests import Digests
 from stubsim.formats import hwids
 from stubsim.formats.efifw import Efifw
@@ -17,6 +16,7 @@ from stubsim.hosts import Host
 from stubsim.machine.fwcfg import DESCRIPTOR, FwCfg
 from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
 from stubsim.machine.tpm import Tpm
+from stubsim.start import Start, start_context
 from stubsim.stub.models import choose
 from stubsim.stub.run import prepare
 from stubsim.trace import Access, Event, FwCfgWritten, Log, Staged

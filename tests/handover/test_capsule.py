@@ -8,13 +8,14 @@ from uuid import UUID
 
 import pytest
 
-from stubsim.boot import Boot, Start, boot
+from stubsim.boot import Boot, boot
 from stubsim.chid import PRIORITY
 from stubsim.formats import capsule, efifw, hwids
 from stubsim.formats.capsule import INITIATE_RESET, PERSIST_ACROSS_RESET, POPULATE_SYSTEM_TABLE
 from stubsim.hosts import Host
 from stubsim.hosts.host import Capsules
 from stubsim.machine.memory import OutOfResources
+from stubsim.start import Start
 from stubsim.trace import Log, Staged, Unknown
 from stubsim.uki import Uki
 from tests.handover.harness import Case, case, host

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from stubsim import boot, chid, hosts, uki
-from stubsim.boot import Start
 from stubsim.formats import fdt, hwids_json
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.lint import Finding, lint
+from stubsim.start import Start
 from tests.samples import ROOT, written
 from tests.samples import uki as uki_of
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from stubsim import hosts
-from stubsim.boot import Boot, Start, boot
+from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.formats import hwids, pe
+from stubsim.start import Start
 from stubsim.testing import assert_boot, differences, expectations, observed
 from stubsim.testing.telling import difference_json, rows
 from stubsim.uki import Uki

@@ -13,11 +13,12 @@ import pytest
 
 from scripts import build_fixtures
 from stubsim import hosts, uki
-from stubsim.boot import Start, boot
+from stubsim.boot import boot
 from stubsim.explain.diff import diff
 from stubsim.explain.why import why
 from stubsim.formats import efifw, hwids, pe
 from stubsim.formats.pe import SectionSpec
+from stubsim.start import Start
 from stubsim.views.diff import diff_json, render_diff
 from stubsim.views.terminal import Screen
 from stubsim.views.why import render_why, why_json
