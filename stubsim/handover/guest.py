@@ -48,6 +48,18 @@ class Guest:
         self.dma = bool(revision & fwcfg.FEATURE_DMA)
         return revision >= 1
 
+    def required(self, *names: str) -> tuple[fwcfg.File, ...]:
+        """The files of a dialect that writes by DMA; raises FwCfgError for what stands against it."""
+        if not self.probe():
+            raise FwCfgError("the machine has no fw_cfg device")
+        if not self.dma:
+            raise FwCfgError("fw_cfg has no DMA interface, so nothing can be written")
+        files = {name: self.find(name) for name in names}
+        absent = [name for name, file in files.items() if file is None]
+        if absent:
+            raise FwCfgError("fw_cfg has no file " + " and no file ".join(absent))
+        return tuple(file for file in files.values() if file is not None)
+
     def find(self, name: str) -> fwcfg.File | None:
         """Walk the directory until the name fits. The device does not say what is writable: `writable` is True."""
         self._select(fwcfg.DIRECTORY)

@@ -36,25 +36,17 @@ def hand_over(leaving: Leaving) -> Outcome:
     fit into the opaque page.
     """
     guest = Guest(leaving.machine, leaving.context.emit)
-    if not guest.probe():
-        return unavailable("the machine has no fw_cfg device")
-    if not guest.dma:
-        return unavailable("fw_cfg has no DMA interface, so nothing can be written")
-    files = {name: guest.find(name) for name in (vmfwupdate.OPAQUE_BLOB, vmfwupdate.FW_BLOB)}
-    opaque_file, blob_file = files.values()
-    if opaque_file is None or blob_file is None:
-        absent = [name for name, file in files.items() if file is None]
-        return unavailable("fw_cfg has no file " + " and no file ".join(absent))
-    if not leaving.firmware:
-        return unavailable("it is empty, and a size of 0 would set bios-size to 0 for good")
-    disable = guest.find(vmfwupdate.DISABLE)
-    if disable is not None and any(guest.read(disable, 1)):
-        return unavailable(f"{disable.name} is set")
-    left = stage_for_next_boot(leaving)
-    firmware = left[0]
     try:
-        guest.write(opaque_file, vmfwupdate.build_opaque(left))
-        guest.write(blob_file, vmfwupdate.pack_fw_blob(firmware.size, firmware.gpa))
+        opaque, blob = guest.required(vmfwupdate.OPAQUE_BLOB, vmfwupdate.FW_BLOB)
+        if not leaving.firmware:
+            return unavailable("it is empty, and a size of 0 would set bios-size to 0 for good")
+        disable = guest.find(vmfwupdate.DISABLE)
+        if disable is not None and any(guest.read(disable, 1)):
+            return unavailable(f"{disable.name} is set")
+        left = stage_for_next_boot(leaving)
+        firmware = left[0]
+        guest.write(opaque, vmfwupdate.build_opaque(left))
+        guest.write(blob, vmfwupdate.pack_fw_blob(firmware.size, firmware.gpa))
     except FwCfgError as error:
         return unavailable(str(error))
     guest.reset()

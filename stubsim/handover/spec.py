@@ -9,6 +9,13 @@ from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, after_res
 from stubsim.handover.staging import stage_for_next_boot
 
 _ALIGNMENT = 64 << 10
+_FILES = (
+    vmfwupdate.SPEC_CAP,
+    vmfwupdate.SPEC_BIOS_SIZE,
+    vmfwupdate.SPEC_OPAQUE,
+    vmfwupdate.SPEC_DISABLE,
+    vmfwupdate.SPEC_BIOS_ADDR,
+)
 
 _ABOUT = About(
     name="spec",
@@ -38,22 +45,13 @@ _ABOUT = About(
 def hand_over(leaving: Leaving) -> Outcome:
     """Settle the size, leave the opaque page, say where the firmware is, and reset; raises as qemu-v5's does."""
     guest = Guest(leaving.machine, leaving.context.emit)
-    if not guest.probe():
-        return unavailable("the machine has no fw_cfg device")
-    if not guest.dma:
-        return unavailable("fw_cfg has no DMA interface, so nothing can be written")
-    names = (vmfwupdate.SPEC_CAP, vmfwupdate.SPEC_BIOS_SIZE, vmfwupdate.SPEC_OPAQUE, vmfwupdate.SPEC_DISABLE)
-    files = {name: guest.find(name) for name in (*names, vmfwupdate.SPEC_BIOS_ADDR)}
-    cap, size_file, opaque, disable, address = files.values()
-    if cap is None or size_file is None or opaque is None or disable is None or address is None:
-        absent = [name for name, file in files.items() if file is None]
-        return unavailable("fw_cfg has no file " + " and no file ".join(absent))
-    if not leaving.firmware:
-        return unavailable("it is empty")
-    if any(guest.read(disable, 1)):
-        return unavailable(f"{disable.name} is set")
-    size = _number(guest.read(size_file, 8))
     try:
+        cap, size_file, opaque, disable, address = guest.required(*_FILES)
+        if not leaving.firmware:
+            return unavailable("it is empty")
+        if any(guest.read(disable, 1)):
+            return unavailable(f"{disable.name} is set")
+        size = _number(guest.read(size_file, 8))
         if _number(guest.read(cap, 8)) & vmfwupdate.SPEC_CAP_BIOS_RESIZE:
             wanted = -(-len(leaving.firmware) // _ALIGNMENT) * _ALIGNMENT
             guest.write(size_file, wanted.to_bytes(8, "little"))
