@@ -105,7 +105,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     context = start_context(uki, host, start, model, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
     for what in sorted(host.unknown - {"memory"} if start.memory is not None else host.unknown):
-        context.unknown(what, "the host file says so", *affected(what))
+        context.unknown(what, "not known of this machine", *affected(what))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
     run = _Run(context, start)

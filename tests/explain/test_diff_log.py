@@ -191,7 +191,7 @@ def test_smbios_that_a_boot_loader_measured_first(booted: Write):
     assert not found.differences
     assert found.hints == ("SMBIOS was measured before the stub, by a boot loader, which then sets LoaderPcrSMBIOS",)
 
-    # Where the host file says so, they are not the stub's.
+    # Where not known of this machine, they are not the stub's.
     told = booted(image=sample(), host=smbios_host(variables=[PCR_SMBIOS]))
     found = compare(told, log._replace(events=(one, two, *rest)))
     assert (found.differences, found.hints, found.skipped) == ((), (), {1: 2, 4: 1})

@@ -166,7 +166,7 @@ def test_what_is_not_known_is_marked_and_linked(tmp_path: Path):
         heads = [head for level in ("h2", "h3") for head in found[name].iter(level)]
         assert any(link.get("href") == "#unknown" for head in heads for link in head.iter("a")), name
     assert not [*found["memory"].iterfind("h2/a")]
-    assert "smbios.family: the host file says so" in shown(found["unknown"])
+    assert "smbios.family: not known of this machine" in shown(found["unknown"])
     assert "family not known" in shown(found["hardware-ids"])
     assert rows(found["hardware-ids"])[3][2] == "not known the host file says that it is not known: family"
     assert rows(found["hardware-ids"])[0][2] == "absent all zeros to the stub"
