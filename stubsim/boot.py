@@ -10,7 +10,7 @@ from stubsim.hosts import Host
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import NON_VOLATILE, Variable, Variables
-from stubsim.start import DEFAULT_START, Start, assumed, start_context
+from stubsim.start import DEFAULT_START, Start, assumed, refuses_to_start, start_context
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, StubFailed
 from stubsim.stub.kernel import linux_exec
@@ -165,12 +165,9 @@ class _Run:
 
     def outcome(self) -> Outcome:
         context = self.context
-        if context.host.fw_cfg is not None and context.host.fw_cfg.vmfwupdate is not None:
-            from stubsim.machine.hypervisor import refuses_to_start
-
-            stopped = refuses_to_start(context.host, context.machine)
-            if stopped is not None:
-                return Outcome("hypervisor-abort", f"the hypervisor does not start: {stopped}")
+        stopped = refuses_to_start(context.host, context.machine)
+        if stopped is not None:
+            return Outcome("hypervisor-abort", f"the hypervisor does not start: {stopped}")
         loaded = _started_by_firmware(context)
         if isinstance(loaded, Outcome):
             return loaded
@@ -198,6 +195,8 @@ class _Run:
             and not context.model.applies_capsules
             and context.model.firmware_section is None
         ):
+            return None
+        if prepared.sections.efifw() is None and context.model.firmware_section is None:
             return None
         # The hand-over is loaded only when there is one: it is a third of the start-up.
         from stubsim.handover import run

@@ -35,6 +35,8 @@ def machine_chids(host: Host) -> dict[int, UUID | None]:
 
 def unknown_fields(host: Host, kind: int) -> tuple[str, ...]:
     """Those parts of a CHID type that the host file calls unknown."""
+    if not host.unknown:
+        return ()
     return tuple(field for field in chid.PARTS[kind] if not host.unknown.isdisjoint(_keys(field)))
 
 

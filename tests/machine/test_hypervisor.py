@@ -11,7 +11,7 @@ from stubsim.machine.address_space import BiosRegion
 from stubsim.machine.devices.fuki_2024 import FukiUpdate
 from stubsim.machine.devices.qemu_v5 import VmFwUpdate
 from stubsim.machine.devices.spec import SpecUpdate
-from stubsim.machine.hypervisor import VirtualMachine, refuses_to_start, virtual_machine
+from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
 from stubsim.machine.memory import Memory, PrivatePage
 from tests.machine.driver import MIB
 
@@ -51,14 +51,6 @@ def test_the_selectors_are_those_of_a_q35_with_the_patch():
     assert machine.fw_cfg is not None
     found = {file.name.rpartition("/")[2]: file.selector for file in machine.fw_cfg.files if "vmfwupdate" in file.name}
     assert found == {"bios-size": 0x2D, "cap": 0x2E, "disable": 0x2F, "fw-blob": 0x30, "opaque-blob": 0x31}
-
-
-def test_what_qemu_does_not_start_with():
-    assert refuses_to_start(host(), "x64") is None
-    assert refuses_to_start(host(), "aa64") == "This machine does not support vmfwupdate device"
-    pflash = hosts.from_json({"fw_cfg": {"vmfwupdate": {}}, "firmware": {"pflash": True}})
-    assert "pflash" in (refuses_to_start(pflash, "x64") or "")
-    assert refuses_to_start(hosts.from_json({"firmware": {"pflash": True}}), "x64") is None
 
 
 def test_a_firmware_in_private_memory_is_an_error():
