@@ -66,14 +66,14 @@ def test_the_map_is_the_recorded_one(shared: Path, stub: str):
 def test_devices_move_what_the_drivers_hold_and_nothing_above_it():
     plain = layout(2 << 30, "x64")
     for device, pages in DEVICES.items():
-        moved = layout(2 << 30, "x64", [device])
+        moved = layout(2 << 30, "x64", (device,))
         changed = set(plain.held) ^ set(moved.held)
         assert {row.type for row in changed} == {"EfiBootServicesData"}
         assert lowest_driver(plain) - lowest_driver(moved) == pages * PAGE
         assert moved._replace(held=()) == plain._replace(held=())
-    both = layout(2 << 30, "x64", ["rng", "no tpm"])
+    both = layout(2 << 30, "x64", ("rng", "no tpm"))
     assert lowest_driver(plain) - lowest_driver(both) == (3 - 38) * PAGE
-    assert layout(2 << 30, "aa64", ["rng"]) == layout(2 << 30, "aa64")
+    assert layout(2 << 30, "aa64", ("rng",)) == layout(2 << 30, "aa64")
 
 
 def lowest_driver(found: Layout) -> int:
