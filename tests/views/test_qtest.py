@@ -11,7 +11,6 @@ from stubsim.formats import pe
 from stubsim.formats.qtest import Command, answer, build, parse
 from stubsim.handover.guest import FwCfgError, Guest
 from stubsim.hosts import Host
-from stubsim.machine.devices.device import Reset
 from stubsim.machine.devices.qemu import RAMFB, VMCOREINFO
 from stubsim.machine.fwcfg import Item
 from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
@@ -58,7 +57,8 @@ def test_a_fresh_machine_answers_as_recorded_and_ends_in_the_same_reset(given: H
     machine, answers = replay(result, given)
     assert answers == expected(result.trace)
     firmware = result.left[0]
-    assert machine.last_reset == Reset("update", firmware.gpa, firmware.size)
+    assert machine.last_reset is not None
+    assert machine.last_reset[:3] == ("update", firmware.gpa, firmware.size)
     assert machine.bios is not None
     assert b"".join(machine.bios.end(len(FIRMWARE))) == FIRMWARE
 
