@@ -7,7 +7,6 @@ import json
 import os
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from stubsim import schemas
-from stubsim.formats import capsule, efifw, hwids, pe, qtest
+from stubsim.formats import hwids, pe, qtest
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from tests.conftest import recordings
@@ -38,6 +37,7 @@ from tests.samples import (
     written,
 )
 from tests.strategies import mutated
+from tests.stub.harness import setup_header
 
 RECORDINGS = recordings()
 BOOT = Draft202012Validator(schemas.load("boot"))
@@ -272,16 +272,15 @@ def test_follow_without_an_update(image: Path, updating: Path, device: Path, hos
 
 
 def test_a_boot_loop_fails(tmp_path: Path):
-    """The second boot of a capsule: the host file's CHIDs stay as they are."""
-    blob = efifw.build("fw", capsule.build(UUID(int=7), b"body"), target_chid=UUID(int=8))
-    path = written(tmp_path, "uki.efi", uki(table((hwids.UEFI_FW, "fw")), SectionSpec(".efifw", blob)))
-    host = written(tmp_path, "host.json", {"smbios": MACHINE, "firmware": {"capsules": {}}})
-    options = ("--smbios", host, "--stub", "next")
-    assert booted(path, *options)["outcome"]["status"] == "firmware-update"
-    result = invoke("boot", path, *options, "--follow", "--format", "json")
+    """The prototype's hypervisor resets for a firmware that its BIOS region cannot hold, too, and copies nothing."""
+    sections = (table((hwids.UEFI_FW, "fw")), firmware(payload=BIOS * 2))
+    path = written(tmp_path, "uki.efi", uki(*sections, linux=setup_header()))
+    device = {"dialect": "fuki-2024", "bios_size": len(BIOS)}
+    host = written(tmp_path, "host.json", {"smbios": MACHINE, "fw_cfg": {"vmfwupdate": device}})
+    result = invoke("boot", path, "--smbios", host, "--follow", "--format", "json")
     BOOT.validate(result.json)
-    assert (result.status, result.json["next"]["outcome"]["status"]) == (1, "boot-loop")
-    assert "boot loop after the update" in result.lines[-1]
+    assert (result.status, result.json["outcome"]["status"], result.json["next"]) == (1, "boot-loop", None)
+    assert "boot loop" in result.lines[-1]
 
 
 def test_an_unknown_handover(updating: Path, device: Path):
