@@ -54,8 +54,8 @@ def give_up(reason: str) -> NoReturn:
 
 
 def run(command: list[str]) -> Cost:
-    """One run with its output thrown away; a status other than 0 ends the bench."""
-    devnull = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
+    """One run with its output and its warnings thrown away; a status other than 0 ends the bench."""
+    devnull = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
     start = time.perf_counter()
     child = os.posix_spawn(command[0], command, os.environ, file_actions=devnull)
     _, status, usage = os.wait4(child, 0)
@@ -147,7 +147,7 @@ def least_data(command: list[str]) -> int:
     return high * DATA_STEP
 
 
-def measure(uki: str, host: str, rounds: int) -> list[Row]:
+def measure(uki: str, host: str, updating: str, rounds: int) -> list[Row]:
     python = sys.executable
     stubsim = str(Path(python).with_name("stubsim"))
     if not os.path.exists(stubsim):
@@ -158,11 +158,16 @@ def measure(uki: str, host: str, rounds: int) -> list[Row]:
         Path(small).write_bytes(resized(image, SMALL))
         Path(big).write_bytes(resized(image, BIG))
         boots = {name: [stubsim, "boot", name, "--smbios", host, "--format", "json"] for name in (small, big)}
+        update = [stubsim, "boot", big, "--smbios", updating, "--format", "json"]
+        if b'"firmware-update"' not in subprocess.run(update, stdout=subprocess.PIPE, check=True).stdout:
+            give_up(f"{updating} takes no firmware of {uki}")
         commands = {
             "pass": [python, "-c", "pass"],
             "version": [stubsim, "--version"],
             "small": boots[small],
             "big": boots[big],
+            "update": update,
+            "follow": [*update, "--follow"],
             "hash": [python, "-c", MAP_AND_HASH, big],
         }
         print(f"{uki} on {host}, best of {rounds} rounds in turn")
@@ -184,6 +189,7 @@ def measure(uki: str, host: str, rounds: int) -> list[Row]:
         Row("big boot, CPU", bare, cost["big"].cpu / cost["hash"].cpu, 3.2),
         Row(f"check of {CASES} cases, wall", "boot of the small UKI", check["check"].wall / check["small"].wall, 20),
         Row("big boot beyond the small, data", "40 MB", (data[big] - data[small]) / DATA_ALLOWANCE, 1),
+        Row("big boot --follow, wall", "the same without", cost["follow"].wall / cost["update"].wall, 2),
     ]
 
 
@@ -191,13 +197,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure stubsim against a bare python3.")
     parser.add_argument("--uki", default=str(ROOT / "build/fixtures/demo.efi"), help="the UKI whose .initrd is resized")
     parser.add_argument("--host", default=str(ROOT / "fixtures/hosts/lab-q35.json"))
+    parser.add_argument(
+        "--updating",
+        default=str(ROOT / "fixtures/hosts/example-qemu-vmfwupdate.json"),
+        help="a host that takes a firmware of the UKI",
+    )
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     # An installed package has its byte code; a checkout must be let write it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not os.path.exists(options.uki):
         give_up("no demo UKI; run make fixtures, or give --uki")
-    rows = measure(options.uki, options.host, options.rounds)
+    rows = measure(options.uki, options.host, options.updating, options.rounds)
     print(f"\n{'what':<34}{'against':<24}{'ratio':>7}{'bound':>7}")
     for row in rows:
         verdict = "ok" if row.ratio <= row.bound else "over"

@@ -40,7 +40,9 @@ def qemu(binary: str, *options: str) -> Iterator[Qtest]:
             server.bind(path)
             server.listen(1)
             server.settimeout(60)
-            command = [binary, "-S", "-nodefaults", "-display", "none", "-qtest", f"unix:{path}", *options]
+            # Its log of every command goes to stderr otherwise, and QEMU stands still once nobody reads on.
+            quiet = ["-S", "-nodefaults", "-display", "none", "-qtest-log", "/dev/null"]
+            command = [binary, *quiet, "-qtest", f"unix:{path}", *options]
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )

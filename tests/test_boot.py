@@ -18,9 +18,9 @@ from stubsim.hosts import Host
 from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
 from stubsim.machine.variables import LOADER
 from stubsim.start import Start
-from stubsim.trace import FwCfgWritten, Log, Staged, Unknown
+from stubsim.trace import FwCfgWritten, Log, Measured, Staged, Unknown
 from stubsim.uki import Uki
-from tests.stub.harness import CHIDS, FIELDS, KERNEL, OTHER, devicetree, firmware, make_uki, table
+from tests.stub.harness import CHIDS, FIELDS, KERNEL, OTHER, devicetree, firmware, make_uki, setup_header, table
 
 KIB64 = 64 << 10
 FIRMWARE = b"OVMF".ljust(KIB64, b"\xff")
@@ -161,6 +161,115 @@ def test_the_machine_runs_it_already():
 def test_an_unknown_dialect():
     with pytest.raises(StubsimError, match="no hand-over is called"):
         boot(with_firmware(), HOST, Start(handover="qemu-v9"))
+
+
+# The boot after the update
+
+
+FOLLOWED = Start(follow=True)
+
+
+@pytest.mark.parametrize("dialect", ["qemu-v5", "spec"])
+@pytest.mark.parametrize("confidential", [None, "sev-snp", "tdx"])
+def test_followed_to_the_kernel(dialect: str, confidential: str | None):
+    host = device(dialect=dialect, cap=0x88 if dialect == "qemu-v5" else 0)._replace(confidential=confidential)
+    result = boot(with_firmware(), host, FOLLOWED)
+    second = result.next
+    assert second is not None
+    assert (second.outcome.status, second.dialect, second.next) == ("kernel-started", dialect, None)
+    assert second.firmware is not None
+    assert bytes(second.firmware) == FIRMWARE
+    assert second.prepared is not None
+    assert second.prepared.cmdline == "quiet"
+    assert second.prepared.initrd is not None
+    assert b"".join(second.prepared.initrd.parts) == b"initrd"
+    assert second.load_options == utf16z("quiet")
+    # What the first boot measured and set is gone with it; what the new firmware does is not known.
+    assert result.pcrs != second.pcrs
+    assert not of(second, Measured)
+    assert any("measurements" in row.affects for row in of(second, Unknown))
+    settled = [(row.file, row.data) for row in of(second, FwCfgWritten)]
+    if dialect == "qemu-v5":
+        assert settled == [("etc/vmfwupdate/fw-blob", KIB64.to_bytes(8, "little") + bytes(8))]
+    else:
+        assert settled == [("vmfwupdate/opaque", bytes(4096))]
+    staged = {row.name: row for row in of(result, Staged)}
+    shared = confidential is not None
+    assert {staged[row.kind].shared for row in result.left} == {shared}
+
+
+def test_only_what_was_updated_is_followed():
+    for host, start in ((HOST, Start()), (HOST, Start(handover="none", follow=True)), (device(bios_size=0), FOLLOWED)):
+        assert boot(with_firmware(), host, start).next is None
+
+
+def test_following_changes_nothing_of_the_first_boot():
+    plain, followed = boot(with_firmware(), HOST), boot(with_firmware(), HOST, FOLLOWED)
+    assert plain.trace == followed.trace
+    assert (plain.outcome, plain.variables, plain.pcrs) == (followed.outcome, followed.variables, followed.pcrs)
+
+
+def test_a_devicetree_goes_along():
+    tree = devicetree("example,board")
+    uki = make_uki(
+        (".dtb", tree), (".hwids", table((hwids.UEFI_FW, CHIDS[PRIORITY[3]], "fw"))),
+        (".efifw", firmware("fw", FIRMWARE)),
+    )  # fmt: skip
+    result = boot(uki, HOST, FOLLOWED)
+    assert [row.kind for row in result.left] == ["firmware", "kernel", "devicetree"]
+    assert result.next is not None
+    assert result.next.outcome.status == "kernel-started"
+    assert result.next.prepared is not None
+    found = result.next.prepared.devicetree
+    assert found is not None
+    assert found.data is not None
+    assert bytes(found.data) == tree
+
+
+def test_variables_that_do_not_last_are_gone():
+    lasting = Variable("Lasting", LOADER, 7, b"x")
+    fleeting = Variable("Fleeting", LOADER, 6, b"x")
+    result = boot(with_firmware(), HOST._replace(variables=(lasting, fleeting)), FOLLOWED)
+    assert result.next is not None
+    assert [row.name for row in result.next.variables if row.name in ("Lasting", "Fleeting")] == ["Lasting"]
+
+
+@pytest.mark.parametrize(
+    ("host", "architecture"), [(HOST._replace(firmware=HOST.firmware._replace(pflash=True)), 0x8664), (HOST, 0xAA64)]
+)
+def test_a_hypervisor_that_does_not_start_with_the_device(host: Host, architecture: int):
+    """pflash firmware, or no PC."""
+    result = boot(make_uki(machine=architecture), host, FOLLOWED)
+    assert result.outcome.status == "hypervisor-abort"
+    assert (result.outcome.message or "").startswith("the hypervisor does not start: ")
+    assert result.trace == ()
+    assert result.next is None
+
+
+def test_the_prototypes_own_section():
+    """.fmwimg, one and always used: no selection, and no test for a firmware that runs already."""
+    kernel = setup_header()
+    uki = make_uki((".fmwimg", FIRMWARE), (".cmdline", b"quiet"), linux=kernel)
+    running = HOST.firmware._replace(sha256=sha256(FIRMWARE).hexdigest())
+    host = device(dialect="fuki-2024", cap=0x89)._replace(firmware=running)
+    result = boot(uki, host, Start(stub="fuki", follow=True))
+    assert (result.outcome.status, result.dialect) == ("firmware-update", "fuki-2024")
+    assert result.next is not None
+    assert result.next.outcome.status == "kernel-started"
+    bare = boot(uki, HOST._replace(fw_cfg=None), Start(stub="fuki"))
+    assert bare.outcome == ("failed", "the stub stops for ever: no fw_cfg device", None)
+    # Without the section it starts the kernel.
+    assert boot(make_uki(linux=kernel), host, Start(stub="fuki")).outcome.status == "kernel-started"
+    assert boot(uki, host, Start(stub="fuki", handover="none")).outcome.status == "kernel-started"
+
+
+def test_a_firmware_that_loops():
+    result = boot(
+        make_uki((".fmwimg", FIRMWARE * 2), linux=setup_header()),
+        device(dialect="fuki-2024", bios_size=KIB64),
+        Start(stub="fuki"),
+    )
+    assert result.outcome.status == "boot-loop"
 
 
 # Where it ends early

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from stubsim.boot import Boot
 from stubsim.formats.qtest import WIDTHS, Command, build
-from stubsim.trace import Access
+from stubsim.trace import Access, Event
 
 # A line of qtest holds any number of bytes; these many keep it readable.
 _CHUNK = 4096
@@ -15,7 +15,7 @@ _SUFFIX = {width: suffix for suffix, width in WIDTHS.items()}
 
 def script(boot: Boot) -> str:
     """The lines: first what was put into memory for the hypervisor, then each access of the guest in order."""
-    return "".join(f"{build(command)}\n" for command in (*_staged(boot), *_accesses(boot)))
+    return "".join(f"{build(command)}\n" for command in (*_staged(boot), *accesses(boot.trace)))
 
 
 def _staged(boot: Boot) -> Iterator[Command]:
@@ -26,8 +26,9 @@ def _staged(boot: Boot) -> Iterator[Command]:
             yield Command("write", row.gpa + start, size, data=boot.memory.read(row.gpa + start, size))
 
 
-def _accesses(boot: Boot) -> Iterator[Command]:
-    for row in boot.trace:
+def accesses(events: Iterable[Event]) -> Iterator[Command]:
+    """A command for each access of the guest's CPU among the events."""
+    for row in events:
         if not isinstance(row, Access):
             continue
         size = len(row.data)

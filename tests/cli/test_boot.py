@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from stubsim import schemas
-from stubsim.formats import hwids, pe
+from stubsim.formats import hwids, pe, qtest
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from tests.conftest import recordings
@@ -37,6 +37,7 @@ from tests.samples import (
     written,
 )
 from tests.strategies import mutated
+from tests.stub.harness import setup_header
 
 RECORDINGS = recordings()
 BOOT = Draft202012Validator(schemas.load("boot"))
@@ -253,10 +254,54 @@ def test_snp_that_cannot_be(tmp_path: Path, text: str, message: str):
     assert invoke("boot", image, "--smbios", host, "--snp", text, "--format", "eventlog").status == 2
 
 
-def test_follow_is_answered(updating: Path, device: Path):
+def test_follow(updating: Path, device: Path):
     boot = booted(updating, "--smbios", device, "--follow")
-    assert boot["next"] is not None or any("next" in unknown["affects"] for unknown in boot["unknown"])
+    second = boot["next"]
+    BOOT.validate(second)
+    assert (second["outcome"]["status"], second["next"]) == ("kernel-started", None)
+    assert [row["file"] for row in second["fw_cfg"]["writes"]] == ["etc/vmfwupdate/fw-blob"]
     assert booted(updating, "--smbios", device)["next"] is None
+    text = " ".join(invoke("boot", updating, "--smbios", device, "--follow").out.split())
+    assert "the kernel starts from memory" in text
+
+
+def test_follow_without_an_update(image: Path, updating: Path, device: Path, host: Path):
+    """There is nothing to follow, and nothing wrong with that."""
+    for arguments in ((image, "--smbios", host), (updating, "--smbios", device, "--handover", "none")):
+        assert booted(*arguments, "--follow")["next"] is None
+
+
+def test_a_boot_loop_fails(tmp_path: Path):
+    """The prototype's hypervisor resets for a firmware that its BIOS region cannot hold, too, and copies nothing."""
+    sections = (table((hwids.UEFI_FW, "fw")), firmware(payload=BIOS * 2))
+    path = written(tmp_path, "uki.efi", uki(*sections, linux=setup_header()))
+    device = {"dialect": "fuki-2024", "bios_size": len(BIOS)}
+    host = written(tmp_path, "host.json", {"smbios": MACHINE, "fw_cfg": {"vmfwupdate": device}})
+    result = invoke("boot", path, "--smbios", host, "--follow", "--format", "json")
+    BOOT.validate(result.json)
+    assert (result.status, result.json["outcome"]["status"], result.json["next"]) == (1, "boot-loop", None)
+    assert "boot loop" in result.lines[-1]
+
+
+def test_an_unknown_handover(updating: Path, device: Path):
+    result = invoke("boot", updating, "--smbios", device, "--handover", "nonsense", "--format", "json")
+    assert (result.status, len(result.lines)) == (2, 1)
+    assert "nonsense" in result.err
+    assert all(name in result.err for name in ("qemu-v5", "spec", "fuki-2024", "capsule", "none"))
+    ERROR.validate(result.json)
+
+
+def test_qtest(tmp_path: Path, updating: Path, device: Path):
+    """The script goes to the terminal or to a file, the same lines, each a command."""
+    result = invoke("boot", updating, "--smbios", device, "--format", "qtest")
+    assert result.status == 0
+    for line in result.out.splitlines():
+        qtest.parse(line)
+    assert result.out.endswith("outb 0xcf9 0x6\n")
+    path = tmp_path / "script"
+    assert invoke("boot", updating, "--smbios", device, "--format", "qtest", "-o", path).out == ""
+    assert path.read_text() == result.out
+    assert invoke("boot", updating, "--smbios", device, "--format", "qtest", "--handover", "none").out == ""
 
 
 def test_a_proposal_is_never_passed_off_as_a_release(updating: Path, device: Path):
