@@ -11,11 +11,12 @@ import hashlib
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 from stubsim import chid, hosts
-from stubsim.formats import capsule, cpio, efifw, fdt, hwids, igvm, ovmf, pe
+from stubsim.formats import capsule, cpio, efifw, fdt, hwids, hwids_json, igvm, ovmf, pe
 from stubsim.formats.pe import SectionSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,6 +212,12 @@ def hwids_section(*descriptions: dict[str, object]) -> SectionSpec:
     return SectionSpec(".hwids", hwids.from_descriptions(descriptions))
 
 
+def hwids_folder(name: str) -> SectionSpec:
+    """The section that ukify makes of a folder of fixtures/hwids."""
+    files = hwids_json.files(str(ROOT / "fixtures" / "hwids" / name))
+    return SectionSpec(".hwids", hwids_json.build([hwids_json.read(file) for file in files]))
+
+
 def system(machine: int = X64, linux: bytes | None = None) -> list[SectionSpec]:
     """An operating system to boot."""
     return [
@@ -350,6 +357,17 @@ def capsule_update() -> bytes:
     )
 
 
+def huawei(folder: str) -> bytes:
+    """A devicetree for one tablet, and the ids that lead to it."""
+    tree = SectionSpec(".dtbauto", fdt.build(["huawei,gaokun3", "qcom,sc8280xp"]))
+    return uki([*system(AA64), hwids_folder(folder), tree], machine=AA64)
+
+
+def zero_id() -> bytes:
+    """A devicetree whose only id is all zeros, and no other entry."""
+    return uki([*system(), hwids_folder("example-zero-id"), SectionSpec(".dtbauto", fdt.build(["example,board"]))])
+
+
 FIXTURES: dict[str, Callable[[], bytes]] = {
     "demo.efi": demo,
     "payloads.efi": payloads,
@@ -361,6 +379,9 @@ FIXTURES: dict[str, Callable[[], bytes]] = {
     "large-firmware.efi": large_firmware,
     "fuki.efi": fuki,
     "capsule.efi": capsule_update,
+    "huawei.efi": partial(huawei, "huawei-c233"),
+    "huawei-fixed.efi": partial(huawei, "huawei-c233-fixed"),
+    "zero-id.efi": zero_id,
 }
 
 

@@ -19,6 +19,10 @@ debootstrap     debootstrap
 systemd-measure systemd
 chromium        chromium
 readelf         binutils
+zsh             zsh
+fish            fish
+man             man-db
+mandoc          mandoc
 qemu-system-x86_64 qemu-system-x86
 /usr/share/ovmf/OVMF.fd                   ovmf
 /usr/share/OVMF/OVMF32_CODE_4M.secboot.fd ovmf-ia32

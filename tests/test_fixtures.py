@@ -7,12 +7,10 @@ import io
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -26,6 +24,7 @@ from stubsim.explain.selection import reasons
 from stubsim.formats import efifw, payload
 from stubsim.formats.pe import Section
 from stubsim.trace import FwCfgWritten, Log
+from tests.documents import Example, blocks, compare, examples, links, workplace
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -34,11 +33,7 @@ NAMES = tuple(build_fixtures.FIXTURES)
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the README's commands work: build/fixtures and fixtures."""
-    folder = tmp_path_factory.mktemp("tree")
-    build_fixtures.build(folder / "build" / "fixtures")
-    (folder / "fixtures").symlink_to(ROOT / "fixtures")
-    return folder
+    return workplace(tmp_path_factory.mktemp("tree"))
 
 
 @pytest.fixture(scope="module")
@@ -272,72 +267,20 @@ def test_257_loses_the_devicetree_to_the_firmware_entry_and_262_does_not(built: 
 # --- the README ------------------------------------------------------------------------------------------------------
 
 
-class Example(NamedTuple):
-    """A command of the README and the lines below it; a line ``[...]`` stands for any number of lines."""
-
-    command: str
-    expected: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.expected)
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.M | re.S)
-
-
-def examples() -> Iterator[Example]:
-    for block in blocks("console"):
-        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
-            command, *expected = part.rstrip("\n").split("\n")
-            yield Example(command, tuple(expected))
-
-
-def run(command: str, folder: Path) -> str:
-    """Standard error and output of a stubsim command as a terminal of 100 columns without colours shows them."""
-    program, *arguments = shlex.split(command)
-    assert program == "stubsim"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "stubsim", *arguments],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return "\n".join(line.rstrip() for line in done.stdout.rstrip().split("\n"))
-
-
-@pytest.mark.parametrize("example", [*examples()], ids=lambda example: example.command)
+@pytest.mark.parametrize("example", [*examples(README)], ids=lambda example: example.command)
 def test_the_readme_shows_real_output(example: Example, tree: Path):
-    if shlex.split(example.command)[0] != "stubsim":
-        assert not example.expected, "only the output of stubsim can be checked"
-        return
-    real = run(example.command, tree)
-    if "[...]" in example.expected:
-        assert [line for line in example.expected if line not in ("[...]", *real.split("\n"))] == []
-        pattern = re.escape(example.text).replace(re.escape("[...]"), ".*")
-        assert re.fullmatch(pattern, real, re.S), real
-    elif example.expected:
-        assert real == example.text
-    else:
-        assert "error:" not in real
+    compare(example, tree)
 
 
 def test_the_readme_shows_the_demo_first():
-    commands = [example.command for example in examples()]
+    commands = [example.command for example in examples(README)]
     assert commands[:2] == ["make demo", "make test"]
-    assert any(example.command.startswith("stubsim boot") and example.expected for example in examples())
+    assert any(example.command.startswith("stubsim boot") and example.expected for example in examples(README))
 
 
 def test_the_python_example_of_the_readme(tree: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tree)
-    (block,) = blocks("pycon")
+    (block,) = blocks(README, "pycon")
     example = doctest.DocTestParser().get_doctest(block, {}, "README", str(README), 0)
     assert len(example.examples) > 3
     said: list[str] = []
@@ -345,12 +288,11 @@ def test_the_python_example_of_the_readme(tree: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_host_file_of_the_readme_is_one():
-    (block,) = blocks("json")
+    (block,) = blocks(README, "json")
     assert hosts.from_json(json.loads(block), "README").fields.manufacturer is not None
 
 
 def test_the_files_that_the_readme_names_are_there():
-    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README.read_text())
-    assert "docs/boot.svg" in links
-    for link in links:
+    assert "docs/boot.svg" in links(README)
+    for link in links(README):
         assert (ROOT / link).exists(), link

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from itertools import pairwise
-from typing import NoReturn
 
-from stubsim.cli import output
+from stubsim.cli import output, parsers
 from stubsim.cli.commands import COMMANDS, DESCRIPTION
 from stubsim.errors import StubsimError
 from stubsim.version import __version__
-
-_PROGRAM = "stubsim"
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line and goes the way of every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        raise StubsimError(message, hint=f"see {self.prog} --help")
-
-    def print_help(self, file: object = None) -> None:
-        output.write("-", self.format_help())
 
 
 def run(argv: list[str]) -> int:
@@ -59,28 +44,24 @@ def _command(argv: Sequence[str]) -> int:
         output.write("-", _overview())
         return 0 if argv else 2
     if argv[0] == "--version":
-        output.write("-", f"{_PROGRAM} {__version__}\n")
+        output.write("-", f"{parsers.PROGRAM} {__version__}\n")
         return 0
     name = argv[0]
     if name not in COMMANDS:
         from difflib import get_close_matches
 
         near = get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"see {_PROGRAM} --help"
+        hint = f"did you mean {near[0]}?" if near else f"see {parsers.PROGRAM} --help"
         raise StubsimError(f"no such command or option: {name}", hint=hint)
-    module = import_module(f"stubsim.cli.{name.replace('-', '_')}")
-    parser = _Parser(prog=f"{_PROGRAM} {name}", description=COMMANDS[name], allow_abbrev=False)
-    module.add_arguments(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="write to FILE; - is standard output")
-    parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
-    status: int = module.run(parser.parse_args(argv[1:]))
+    arguments = parsers.one(name).parse_args(argv[1:])
+    status: int = parsers.module(name).run(arguments)
     return status
 
 
 def _overview() -> str:
-    lines = [f"usage: {_PROGRAM} COMMAND ...", "", DESCRIPTION, "", "commands:"]
+    lines = [f"usage: {parsers.PROGRAM} COMMAND ...", "", DESCRIPTION, "", "commands:"]
     lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
-    lines += ["", f"{_PROGRAM} COMMAND --help shows a command's options; every command takes --format json", ""]
+    lines += ["", f"{parsers.PROGRAM} COMMAND --help shows a command's options; every command takes --format json", ""]
     return "\n".join(lines)
 
 
