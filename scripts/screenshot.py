@@ -16,7 +16,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100
 UKI = "build/fixtures/demo.efi"
-HOST = "fixtures/hosts/example-qemu-vmfwupdate.json"
+HOST = "fixtures/hosts/google-compute-engine.json"
 
 
 def main() -> int:
