@@ -11,9 +11,8 @@ def execute(machine: VirtualMachine, line: str) -> str | None:
     command = parse(line)
     if machine.stopped is not None:
         return None
-    result = _run(machine, command)
-    # The answer to the command that ends the hypervisor is lost with it.
-    return None if machine.stopped is not None else answer(command, result)
+    # QEMU answers before it resets the machine, so also the command that leads to its end (seen on QEMU 7.2.22).
+    return answer(command, _run(machine, command))
 
 
 def _run(machine: VirtualMachine, command: Command) -> bytes | None:
