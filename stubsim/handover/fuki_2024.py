@@ -20,6 +20,8 @@ _ABOUT = About(
         "or the machine's device speaks it.",
         "The file etc/vmfwupdate-cpu, which nothing uses, has a page.",
         "The hypervisor copies the firmware to the end of the BIOS region, and nothing where it is larger.",
+        "In a confidential guest all that is handed over lies in shared pages, the firmware too, although its "
+        "entry says private.",
         "The padding bytes of an entry, and what lies behind the command line in its last page, are zeros.",
         "An address that is taken (the command line at 128 MiB, say) ends the boot with EFI_OUT_OF_RESOURCES.",
         "The command line, if empty, is handed over as one NUL.",
