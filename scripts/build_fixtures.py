@@ -133,7 +133,7 @@ def firmware(fwid: str, payload: bytes, *, target_chid: UUID | None = None) -> S
 
 
 def old_ukify_firmware(fwid: str, payload: bytes) -> SectionSpec:
-    """As ukify wrote it before it was fixed: the magic is one zero byte, the header 13 bytes that claim to be 16."""
+    """As ukify 262-1 writes it: the magic is one zero byte, the header 13 bytes that claim to be 16."""
     text = fwid.encode() + b"\0"
     return SectionSpec(".efifw", b"\0" + struct.pack("<III", 16, len(text), len(payload)) + text + payload)
 
@@ -279,7 +279,7 @@ def devicetrees() -> bytes:
 
 
 def old_ukify() -> bytes:
-    """A firmware that matches and is never used: its header is the one of a ukify not yet fixed."""
+    """A firmware that matches and is never used: its header is the one that ukify 262-1 writes."""
     return uki(
         [
             *system(),

@@ -62,7 +62,7 @@ def _error(message: str, offset: int, expected: str, hint: str | None = None) ->
 
 
 def _old_ukify(view: memoryview) -> str | None:
-    """What to tell about a blob whose magic is a single zero byte, as ukify wrote it before it was fixed."""
+    """What to tell about a blob whose magic is a single zero byte, as ukify 262-1 writes it."""
     if bytes(view[:5]) != b"\0" + HEADER_SIZE.to_bytes(4, "little"):
         return None
     return "made by a ukify that writes a 13-byte header: the UKI boots, but this firmware is silently never used"
