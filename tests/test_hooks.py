@@ -57,7 +57,7 @@ def test_pre_commit_runs_the_hook(tmp_path: Path):
     if shutil.which("git") is None:
         pytest.skip("oracle not installed: git")
     hooks, project = tmp_path / "stubsim", tmp_path / "project"
-    for name in ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml", "stubsim"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml", "scripts", "stubsim"):
         source, target = ROOT / name, hooks / name
         target.parent.mkdir(exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
