@@ -165,6 +165,10 @@ class _Run:
 
     def outcome(self) -> Outcome:
         context = self.context
+        wanted = context.host.architecture
+        if wanted is not None and wanted != context.machine:
+            message = f"The image is for {context.machine}, the machine is {wanted}."
+            return Outcome("failed", message, "EFI_UNSUPPORTED")
         stopped = refuses_to_start(context.host, context.machine)
         if stopped is not None:
             return Outcome("hypervisor-abort", f"the hypervisor does not start: {stopped}")
@@ -271,9 +275,6 @@ _ASSUMED_NEXT = ("the new firmware, or the stub on it, finds what was left and s
 
 def _started_by_firmware(context: Context) -> Outcome | int:
     """What keeps the firmware from starting the image at all; otherwise the gpa that it is loaded to."""
-    wanted = context.host.architecture
-    if wanted is not None and wanted != context.machine:
-        return Outcome("failed", f"The image is for {context.machine}, the machine is {wanted}.", "EFI_UNSUPPORTED")
     if not is_allowed(context, context.uki):
         return Outcome("failed", "The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
     image = context.uki.image

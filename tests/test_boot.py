@@ -246,6 +246,11 @@ def test_a_hypervisor_that_does_not_start_with_the_device(host: Host, architectu
     assert result.next is None
 
 
+def test_an_image_for_another_machine_is_refused_by_the_firmware_not_by_the_hypervisor():
+    result = boot(make_uki(machine=0xAA64), HOST._replace(architecture="x64"))
+    assert (result.outcome.status, result.outcome.efi_status) == ("failed", "EFI_UNSUPPORTED")
+
+
 def test_the_prototypes_own_section():
     """.fmwimg, one and always used: no selection, and no test for a firmware that runs already."""
     kernel = setup_header()

@@ -9,6 +9,7 @@ from stubsim.boot import boot
 from stubsim.cli import output, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff import diff
+from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.diff import diff_json, render_diff
 from stubsim.views.json import Json
 
@@ -28,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "two --stub, or any other option with a value. Exit status: 0 equal, 1 different, 2 trouble."
     )
     parser.add_argument("uki", metavar="UKI", nargs="+", help="the unified kernel image, or two")
-    parser.add_argument(
-        "--smbios", metavar="HOST", action="append", required=True, help="the machine, a host file in JSON; or two"
-    )
+    parser.add_argument("--smbios", metavar="HOST", action="append", required=True, help=f"{HOST_HELP}; or two of them")
     start.add_arguments(parser, action="append")
     parser.add_argument("--format", choices=("text", "json", "html"), default="text")
 

@@ -8,13 +8,14 @@ from stubsim import hosts, uki
 from stubsim.boot import boot
 from stubsim.cli import output, start
 from stubsim.explain.why import why
+from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.json import Json
 from stubsim.views.why import render_why, why_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", metavar="HOST", required=True, help="the machine, a host file in JSON")
+    parser.add_argument("--smbios", metavar="HOST", required=True, help=HOST_HELP)
     start.add_arguments(parser)
     parser.add_argument("--format", choices=("text", "json", "html"), default="text")
 

@@ -51,6 +51,8 @@ def headline(boot: Boot) -> str:
     protocol = f"by {boot.dialect}, a proposed protocol"
     if status == "firmware-update":
         line = f"firmware update: {firmware} is handed over {protocol}"
+    elif status == "hypervisor-abort" and boot.dialect is None:
+        line = f"nothing boots: {message}"
     elif status == "hypervisor-abort":
         line = f"the firmware update fails: {firmware} is handed over {protocol}, but {message}"
     elif status == "kernel-started" and follows_update(boot):

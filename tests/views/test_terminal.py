@@ -245,6 +245,12 @@ def test_a_hand_over_that_was_possible_is_called_a_proposal(host: dict[str, Any]
     assert text.count("qemu-v5 is a proposed protocol") == 1
 
 
+def test_a_hypervisor_that_does_not_start_hands_nothing_over():
+    text = rendered(make_uki(), make_host(firmware={"pflash": True}))
+    assert text.startswith("nothing boots: the hypervisor does not start: the vmfwupdate device needs")
+    assert "handed over" not in text.splitlines()[0]
+
+
 def test_without_a_hand_over_none_is_spoken_of():
     text = rendered(make_uki(), make_host(), Start(handover="none"))
     assert "proposed" not in text
