@@ -12,6 +12,7 @@ fdtget          device-tree-compiler
 dmidecode       dmidecode
 fwupdtool       fwupd
 qemu-system-x86_64 qemu-system-x86
+qemu-system-aarch64 qemu-system-arm
 tpm2_eventlog   tpm2-tools
 sbsign          sbsigntool
 pesign          pesign
@@ -23,7 +24,6 @@ zsh             zsh
 fish            fish
 man             man-db
 mandoc          mandoc
-qemu-system-x86_64 qemu-system-x86
 /usr/share/ovmf/OVMF.fd                   ovmf
 /usr/share/OVMF/OVMF32_CODE_4M.secboot.fd ovmf-ia32
 /usr/share/AAVMF/AAVMF_CODE.fd            qemu-efi-aarch64

@@ -364,6 +364,56 @@ def test_random_conversations_are_those_of_a_real_qemu(oracle: Callable[[str], s
         assert not differing, f"seed {seed}: {differing[0]}"
 
 
+def random_arm_script(chance: random.Random, selectors: list[int]) -> list[str]:
+    """The same for registers in memory, which are big endian."""
+    base, lines = 0x0902_0000, []
+    keys = [*selectors, 0, 1, 0x19, 0x4000 | selectors[0], 0x3F, 0x8000]
+    for _ in range(40):
+        kind = chance.random()
+        if kind < 0.25:
+            key = int.from_bytes(chance.choice(keys).to_bytes(2, "big"), "little")
+            lines.append(f"writew {base + 8:#x} {key:#x}")
+        elif kind < 0.5:
+            offset = chance.choice([0, 0, 0, 1, 2, 4, 8, 9, 10, 16, 18, 20, 22, 23])
+            lines.append(f"read{chance.choice('bwlq')} {base + offset:#x}")
+        elif kind < 0.6:
+            offset = chance.choice([0, 1, 8, 9, 10, 16, 18])
+            lines.append(f"write{chance.choice('bwl')} {base + offset:#x} {chance.randrange(256)}")
+        elif kind < 0.65:
+            lines.append(f"read {base + chance.choice([0, 4, 16, 20]):#x} {chance.choice([1, 2, 3, 4, 5, 8])}")
+        else:
+            descriptor = chance.choice([0x40010000, 0x40010003, 0x43FFFFF8, 0x60000000])
+            control = chance.choice([0, 1, 2, 4, 6, 0x10, 0x12]) | chance.choice([0, 8]) | chance.choice(keys) << 16
+            gpa = chance.choice([0x40020000] * 5 + [0x43FFFFFC, 0x60000000])
+            raw = fwcfg.DESCRIPTOR.pack(control, chance.choice([0, 1, 4, 8, 13, 28, 29, 40, 100]), gpa)
+            lines.append(f"write 0x40020000 0x20 0x{chance.randbytes(32).hex()}")
+            lines.append(f"write {descriptor:#x} 0x10 0x{raw.hex()}")
+            if chance.random() < 0.5:
+                lines.append(f"writeq {base + 16:#x} {int.from_bytes(descriptor.to_bytes(8, 'big'), 'little'):#x}")
+            else:
+                lines.append(f"writel {base + 16:#x} 0")
+                lines.append(f"writel {base + 20:#x} {int.from_bytes(descriptor.to_bytes(4, 'big'), 'little'):#x}")
+            lines += [f"read {descriptor:#x} 0x10", f"read {gpa:#x} 0x20", f"readb {base:#x}"]
+    return lines
+
+
+@pytest.mark.oracle
+def test_random_conversations_on_arm_are_those_of_a_real_qemu(oracle: Callable[[str], str]):
+    binary = oracle("qemu-system-aarch64")
+    options = ["-machine", "virt", "-m", "64M", "-device", "ramfb"]
+    text = "Hello fw_cfg!"
+    for seed in range(25):
+        machine = described(options, "aa64", release(binary), Item("opt/org.example/hello", text.encode()))
+        assert machine.fw_cfg is not None
+        known = [file.selector for file in machine.fw_cfg.files if file.writable or file.name.startswith("opt/")]
+        script = random_arm_script(random.Random(seed), known)
+        with qemu(binary, *options, "-fw_cfg", f"name=opt/org.example/hello,string={text}") as ask:
+            real = ask.run(script)
+        ours = [execute(machine, line) for line in script]
+        differing = [(line, theirs, own) for line, theirs, own in zip(script, real, ours, strict=True) if theirs != own]
+        assert not differing, f"seed {seed}: {differing[0]}"
+
+
 def with_rom(machine: VirtualMachine, reply: str | None) -> VirtualMachine:
     from stubsim.machine.address_space import BiosRegion
 
