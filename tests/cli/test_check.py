@@ -373,7 +373,12 @@ def test_an_interrupt_is_no_traceback(tmp_path: Path, suite: Path):
         os.link(first, tmp_path / f"m{number}.json")
     path = suite / "good.boot.toml"
     path.write_text(path.read_text().replace("host.json", "m*.json"))
-    command = [sys.executable, "-m", "stubsim", "check", str(path), "-j", "2"]
+    # What a shell starts in the background, tests too, has the signal ignored.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from stubsim.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, "check", str(path), "-j", "2"]
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
     while child.poll() is None and len(children.read_text().split()) < 2:
