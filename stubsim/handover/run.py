@@ -13,7 +13,8 @@ from stubsim.stub.context import Context
 from stubsim.stub.run import Prepared
 from stubsim.trace import Log
 
-_PAYLOAD_DIALECTS = ("capsule", "fuki-2024")
+# A capsule goes by the target CHID, and the prototype hands over whatever runs.
+_OWN_CONDITIONS = ("capsule", "fuki-2024")
 
 
 class HandedOver(NamedTuple):
@@ -60,7 +61,7 @@ def hand_over(
     protocol = handover.dialect(name)
     leaving = Leaving(context, prepared, virtual_machine(context.host, context.memory), image_gpa, payload, blob)
     unavailable = Outcome("unavailable")
-    if name not in _PAYLOAD_DIALECTS:
+    if name not in _OWN_CONDITIONS:
         if not context.host.hypervisor:
             context.emit(Log("warning", "firmware not handed over: the machine is no virtual machine"))
             return HandedOver(protocol, leaving, unavailable)
