@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
     launch = None if request is None else snp.measure(result, request)
     good = _is_good(result)
-    _tell(result, good)
+    _tell(result, good, result.uki.path)
     if result.next is not None:
-        _tell(result.next, good := _is_good(result.next))
+        _tell(result.next, good := _is_good(result.next), f"{result.uki.path}: after the update")
     if arguments.extract is not None:
         _extract(result, arguments.extract)
     output.write(arguments.output, _rendered(result, launch, arguments))
@@ -56,7 +56,7 @@ def _is_good(result: Boot) -> bool:
     return result.outcome.status in ("kernel-started", "firmware-update")
 
 
-def _tell(result: Boot, good: bool) -> None:
+def _tell(result: Boot, good: bool, where: str) -> None:
     """A line on standard error for each complaint, and for the one that ended the boot."""
     last = result.outcome.message or result.outcome.status
     if any(isinstance(event, Log) and event.level in ("error", "warning") for event in result.trace):
@@ -64,9 +64,9 @@ def _tell(result: Boot, good: bool) -> None:
 
         for text in of_boot(result):
             if good or text != last:
-                output.warn(f"{result.uki.path}: {text}")
+                output.warn(f"{where}: {text}")
     if not good:
-        output.tell("error", f"{result.uki.path}: {last}")
+        output.tell("error", f"{where}: {last}")
 
 
 def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace) -> str | bytes:
