@@ -133,13 +133,6 @@ class Left(NamedTuple):
     sha256: bytes
 
 
-def cap_names(cap: int) -> tuple[str, ...]:
-    """qemu-v5's capability bits by name, unknown ones in hex; v6 knows BIOS_RESIZE as 0x1 alone."""
-    names = {CAP_CONSTANT: "constant", CAP_EDKROM: "EDKROM", CAP_BIOS_RESIZE: "BIOS_RESIZE"}
-    bits = (1 << place for place in range(cap.bit_length()))
-    return tuple(names.get(bit, f"{bit:#x}") for bit in bits if cap & bit)
-
-
 def pack_fw_blob(size: int, gpa: int) -> bytes:
     """The 16 bytes of fw-blob; raises StubsimError for numbers that do not fit into u64."""
     try:

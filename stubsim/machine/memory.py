@@ -119,17 +119,13 @@ class Memory:
         self.place(gpa, parts)
         return Staged(name, gpa, size, type, shared)
 
-    def read(self, gpa: int, size: int, *, zeros_outside: bool = False) -> bytes:
-        """The bytes there, zeros where nothing was placed.
+    def read(self, gpa: int, size: int) -> bytes:
+        """The bytes there, zeros where nothing was placed; raises OutsideRam."""
+        return b"".join(self.parts(gpa, size))
 
-        Raises OutsideRam, unless addresses without memory are to read as zeros, too.
-        """
-        return b"".join(self.parts(gpa, size, zeros_outside=zeros_outside))
-
-    def parts(self, gpa: int, size: int, *, zeros_outside: bool = False) -> Iterator[memoryview]:
+    def parts(self, gpa: int, size: int) -> Iterator[memoryview]:
         """The same bytes piece by piece and uncopied, for hashing; raises like read(), on the first step."""
-        if not zeros_outside:
-            self._check(gpa, size)
+        self._check(gpa, size)
         yield from self._content.parts(gpa, size)
 
     def share(self, gpa: int, size: int) -> None:

@@ -34,9 +34,6 @@ def test_fw_blob_both_ways():
 
 def test_capabilities():
     assert vmfwupdate.CAP_OFFERED == 0x88
-    assert vmfwupdate.cap_names(0x88) == ("EDKROM", "constant")
-    assert vmfwupdate.cap_names(0x8D) == ("0x1", "BIOS_RESIZE", "EDKROM", "constant")
-    assert vmfwupdate.cap_names(0) == ()
 
 
 def test_the_recorded_directory_has_the_files_of_qemu_v5(shared: Path):

@@ -41,6 +41,13 @@ def test_a_write_stores_what_falls_into_ram(gpa: int, size: int, stored: int):
     assert complete is (stored == size or gpa == GIB4 - 4)
 
 
+def test_where_there_is_nothing_zeros_are_read():
+    at = space()
+    at.write(TOP - 1, b"a")
+    assert at.read(TOP - 1, 3) == (b"a\0\0", False)
+    assert at.read(1 << 50, 70000) == (bytes(70000), False)
+
+
 def test_a_replaced_end_leaves_what_lies_before():
     region = BiosRegion(8, b"abcdefgh")
     region.replace_end([memoryview(b"X"), memoryview(b"YZ")])

@@ -64,8 +64,10 @@ def test_a_firmware_in_private_memory_is_an_error():
         machine.reset()
     memory.share(0x200000, KIB64)
     memory.place(0x200000, [b"firmware"])
+    memory.place(0x400000, [b"private"])
     assert machine.reset().action == "update"
     assert memory.read(0x200000, 8) == b"firmware"
+    assert memory.read(0x400000, 7) == bytes(7)
 
 
 def test_a_descriptor_or_a_buffer_in_private_memory_is_an_error():
