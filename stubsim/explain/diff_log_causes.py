@@ -11,7 +11,7 @@ from stubsim.formats import eventlog, fdt, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16
 from stubsim.hosts import Host
 from stubsim.start import Start
-from stubsim.stub.arguments import mangle, split_shell_line
+from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.cmdline import CMDLINE_EXTRA
 from stubsim.stub.devicetree import DEVICETREE_ADDON_EVENT_TAG
 from stubsim.stub.initrd import INITRD_ADDON_EVENT_TAG, UCODE_ADDON_EVENT_TAG
@@ -20,6 +20,7 @@ from stubsim.stub.models import MODELS
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.stub.sidecars import TABLE as SIDECARS
 from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
+from stubsim.systemd.strings import mangle
 from stubsim.trace import Measured
 
 _ADDONS = {

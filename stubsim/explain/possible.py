@@ -18,11 +18,11 @@ from stubsim.explain.selection import KINDS
 from stubsim.formats import fdt, hwids, pe
 from stubsim.machine.tpm import Tpm
 from stubsim.start import Start
-from stubsim.stub.arguments import UINT_MAX
 from stubsim.stub.chid_match import Match
 from stubsim.stub.context import Context
 from stubsim.stub.measure import PCR_KERNEL_IMAGE, Measured, measure_sections
 from stubsim.stub.sections import Sections, choose_devicetree, choose_firmware, locate_sections
+from stubsim.systemd.strings import UINT_MAX
 from stubsim.trace import Event
 
 COMBINATIONS_MAX = 4096

@@ -16,7 +16,7 @@ from stubsim.explain.selection import KINDS, reason
 from stubsim.explain.what_it_means import what_it_means
 from stubsim.formats import fdt, hwids, pe
 from stubsim.start import Start
-from stubsim.stub.arguments import UINT_MAX
+from stubsim.systemd.strings import UINT_MAX
 
 NO_STUB = "the boot ends before the stub chooses: "
 

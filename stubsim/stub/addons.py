@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.machine.esp import same_name
-from stubsim.stub.arguments import mangle, parse_number
 from stubsim.stub.context import STATUS, Context
 from stubsim.stub.sections import Sections, locate_sections
 from stubsim.stub.secure_boot import load_image
+from stubsim.systemd.strings import mangle, parse_number
 
 _GLOBAL = "\\loader\\addons"
 _PAYLOADS = (".cmdline", ".dtb", ".dtbauto", ".initrd", ".ucode")

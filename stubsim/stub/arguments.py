@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from stubsim.formats.efi_string import from_utf16
 from stubsim.stub.context import Context
-
-UINT_MAX = 0xFFFFFFFF
-_UINT64_MAX = 0xFFFFFFFFFFFFFFFF
-_DIGITS = "0123456789"
+from stubsim.systemd.strings import UINT_MAX, mangle, parse_number
 
 
 def process_arguments(context: Context) -> tuple[int, str | None]:
@@ -24,11 +21,6 @@ def process_arguments(context: Context) -> tuple[int, str | None]:
     if context.model.takes_profiles:
         profile, text = _profile_prefix(text)
     return profile, mangle(text)
-
-
-def mangle(text: str) -> str:
-    """Control characters and DEL become blanks, blanks at both ends go, inner runs stay (mangle_stub_cmdline)."""
-    return "".join(" " if unit <= " " or unit == "\x7f" else unit for unit in text).strip(" ")
 
 
 def split_shell_line(line: str) -> tuple[str, ...]:
@@ -79,14 +71,3 @@ def _profile_prefix(text: str) -> tuple[int, str]:
 def _number(text: str) -> tuple[int | None, str]:
     number, tail = parse_number(text[1:]) if text.startswith("@") else (None, text)
     return (None, text) if number is None or number > UINT_MAX else (number, tail)
-
-
-def parse_number(text: str) -> tuple[int | None, str]:
-    """The decimal digits at the start, None without any or above 64 bits, and what follows (parse_number16)."""
-    tail = text.lstrip(_DIGITS)
-    digits = text[: len(text) - len(tail)]
-    significant = digits.lstrip("0")
-    # int() gives up on thousands of digits.
-    if not digits or len(significant) > 20 or int(significant or "0") > _UINT64_MAX:
-        return None, text
-    return int(significant or "0"), tail

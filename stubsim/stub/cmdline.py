@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from stubsim.formats.efi_string import decode_utf8
-from stubsim.stub.arguments import mangle
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_load_options
 from stubsim.stub.sections import Sections
+from stubsim.systemd.strings import mangle
 
 CMDLINE_EXTRA = b"io.systemd.stub.kernel-cmdline-extra="
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from stubsim.errors import StubsimError
 from stubsim.formats import efifw, hwids, pe
 from stubsim.stub import devicetree
-from stubsim.stub.arguments import UINT_MAX
 from stubsim.stub.chid_match import Match, chid_match
 from stubsim.stub.context import STATUS, Context
+from stubsim.systemd.strings import UINT_MAX
 from stubsim.uki import Uki
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from stubsim.errors import StubsimError
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.hosts.reading import Layout, Object, nearest, read_object
-from stubsim.stub.arguments import UINT_MAX
+from stubsim.systemd.strings import UINT_MAX
 from stubsim.testing.expectations import EXPECTATIONS, read_expectations
 
 SCHEMA = "stubsim/case/1"

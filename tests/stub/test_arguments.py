@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stubsim.stub.arguments import mangle, process_arguments, split_shell_line
+from stubsim.stub.arguments import process_arguments, split_shell_line
+from stubsim.systemd.strings import mangle
 from tests.stub.harness import run
 
 BOTH = pytest.mark.parametrize("stub", ["257", "262"])

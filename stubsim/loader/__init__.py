@@ -1,0 +1,1 @@
+"""systemd-boot: from a partition and an entry to what it hands to the image that it starts (systemd's boot.c)."""

@@ -1,0 +1,64 @@
+"""\\loader\\loader.conf, as far as it decides on entries (systemd-boot: config_defaults_load_from_file)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.formats.efi_string import decode_utf8
+from stubsim.systemd.key_value import key_values
+from stubsim.systemd.strings import lower
+
+_TRUE = frozenset({b"1", b"yes", b"y", b"true", b"t", b"on"})
+_FALSE = frozenset({b"0", b"no", b"n", b"false", b"f", b"off"})
+_SWITCHES = frozenset({b"auto-entries", b"auto-firmware", b"auto-poweroff", b"auto-reboot"})
+# Keys that decide on the menu and on what is drawn, not on what is started.
+_OTHER = frozenset(
+    {
+        b"timeout", b"editor", b"beep", b"reboot-for-bitlocker", b"reboot-on-error", b"secure-boot-enroll",
+        b"secure-boot-enroll-action", b"secure-boot-enroll-timeout-sec", b"console-mode", b"log-level",
+    }
+)  # fmt: skip
+SAVED = "@saved"
+
+
+class Config(NamedTuple):
+    """``default`` and ``preferred`` are patterns in lower case; ``ignored`` the lines that have no effect, and why."""
+
+    default: str | None = None
+    preferred: str | None = None
+    auto_entries: bool = True
+    auto_firmware: bool = True
+    auto_poweroff: bool = False
+    auto_reboot: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+def parse(content: bytes | memoryview, *, takes_preferred: bool = True) -> Config:
+    """Read the file; never raises. Of a key that is there twice the last one counts."""
+    switches: dict[bytes, bool] = {}
+    patterns: dict[bytes, str] = {}
+    ignored: list[str] = []
+    for key, value in key_values(content, b" \t"):
+        name, text = decode_utf8(key), decode_utf8(value)
+        if key in _SWITCHES:
+            if value in _TRUE | _FALSE:
+                switches[key] = value in _TRUE
+            else:
+                ignored.append(f"{name} {text}: not a boolean")
+        elif key == b"default" or (key == b"preferred" and takes_preferred):
+            if text.startswith("@") and lower(text) != SAVED:
+                ignored.append(f"{name} {text}: no such special entry")
+            else:
+                patterns[key] = lower(text)
+        elif key not in _OTHER:
+            ignored.append(f"{name}: no such key")
+    on, default = switches.get, Config()
+    return Config(
+        default=patterns.get(b"default"),
+        preferred=patterns.get(b"preferred"),
+        auto_entries=on(b"auto-entries", default.auto_entries),
+        auto_firmware=on(b"auto-firmware", default.auto_firmware),
+        auto_poweroff=on(b"auto-poweroff", default.auto_poweroff),
+        auto_reboot=on(b"auto-reboot", default.auto_reboot),
+        ignored=tuple(ignored),
+    )

@@ -1,0 +1,225 @@
+"""All entries of a machine in systemd-boot's order, and which one it takes (config_load_all_entries)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cmp_to_key
+from typing import Any, NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.formats import pe
+from stubsim.formats.efi_string import decode_utf8
+from stubsim.loader import type1, type2
+from stubsim.loader.config import SAVED, Config
+from stubsim.loader.entry import ACTION, AUTO, ESP, XBOOTLDR, Entry, Hidden
+from stubsim.loader.releases import LoaderModel
+from stubsim.machine.esp import Esp
+from stubsim.systemd.pattern import matches
+from stubsim.systemd.strings import lower
+from stubsim.systemd.version_order import compare_versions
+from stubsim.uki import Uki
+
+_SMBIOS_ENTRY = b"io.systemd.boot.entries-extra:"
+# What is looked for behind the entries of its own, in this order; {} is the architecture.
+_AUTO_LOADERS = (
+    ("auto-osx", "macOS", "\\System\\Library\\CoreServices\\boot.efi"),
+    ("auto-windows", "Windows Boot Manager", "\\EFI\\Microsoft\\Boot\\bootmgfw.efi"),
+    ("auto-efi-shell", "EFI Shell", "\\shell{}.efi"),
+)
+_DEFAULT_LOADER, _GRUB = "\\EFI\\BOOT\\BOOT{}.efi", "\\EFI\\BOOT\\GRUB{}.EFI"
+
+
+class Entries(NamedTuple):
+    """``entries`` as LoaderEntries names them, ``hidden`` what looks like an entry and is none."""
+
+    entries: tuple[Entry, ...]
+    hidden: tuple[Hidden, ...]
+
+
+class Wanted(NamedTuple):
+    """Which entries the variables ask for, as read: one boot only, preferred, by default, the one booted last."""
+
+    one_shot: str | None = None
+    preferred: str | None = None
+    default: str | None = None
+    last: str | None = None
+
+
+def all_entries(
+    model: LoaderModel,
+    config: Config,
+    *,
+    esp: Esp,
+    xbootldr: Esp | None,
+    version: str,
+    machine: str,
+    own_path: str | None,
+    oem_strings: Sequence[bytes] = (),
+    firmware_setup: bool = True,
+) -> Entries:
+    """Every entry there is, sorted, then what systemd-boot adds by itself.
+
+    ``version`` and ``own_path`` are systemd-boot's own; there is no path where it was not started from the partition.
+    ``oem_strings`` are those of SMBIOS that it may read (none in a confidential guest); ``firmware_setup`` whether the
+    firmware offers to start its set-up (OsIndicationsSupported). macOS is looked for on the partition given only.
+    """
+    found: list[Entry | Hidden] = []
+    found += _unified(esp, ESP, model)
+    found += _written(esp, ESP, model, machine, own_path)
+    if xbootldr is not None:
+        found += _unified(xbootldr, XBOOTLDR, model)
+        found += _written(xbootldr, XBOOTLDR, model, machine, None)
+    if model.reads_smbios_entries:
+        found += _from_smbios(esp, model, machine, own_path, oem_strings)
+    own = sorted((row for row in found if isinstance(row, Entry)), key=cmp_to_key(compare))
+    added = _added(config, esp, version, machine, own_path, firmware_setup=firmware_setup)
+    return Entries((*own, *added), tuple(row for row in found if isinstance(row, Hidden)))
+
+
+def compare(a: Entry, b: Entry) -> int:
+    """The order of the menu (boot_entry_compare): exhausted ones last, newer versions first."""
+    if order := _compare(_exhausted(a), _exhausted(b)):
+        return order
+    if order := _compare(a.sort_key is None, b.sort_key is None):
+        return order
+    if a.sort_key is not None and b.sort_key is not None:
+        order = _compare(a.sort_key, b.sort_key) or _compare_optional(a.machine_id, b.machine_id)
+        if order := order or -compare_versions(a.version, b.version):
+            return order
+    if order := -compare_versions(a.id_without_profile or a.id, b.id_without_profile or b.id):
+        return order
+    if a.id_without_profile and b.id_without_profile and (order := _compare(a.profile, b.profile)):
+        return order
+    if a.tries is None or b.tries is None:
+        return 0
+    return -_compare(a.tries.left, b.tries.left) or _compare(a.tries.done, b.tries.done)
+
+
+def default_entry(entries: Sequence[Entry], config: Config, wanted: Wanted) -> Entry | None:
+    """The entry that is started when nobody chooses; None where only the firmware's own are there.
+
+    Patterns name the first entry that they match, in the order of config_select_default_entry: the variable for one
+    boot, the preferred entry, the default by variable, then by loader.conf; else the first of systemd-boot's own.
+    """
+    by_variable = None if wanted.default is None else lower(wanted.default)
+    saved = wanted.last if by_variable == SAVED else by_variable
+    in_config = config.default
+    if in_config == SAVED:
+        in_config = None if by_variable == SAVED else wanted.last
+    preferred = wanted.preferred if wanted.preferred is not None else config.preferred
+    for pattern in (wanted.one_shot, preferred, saved, in_config):
+        chosen = None if pattern is None else find(entries, pattern)
+        if chosen is not None:
+            return chosen
+    return next((entry for entry in entries if entry.may_be_selected), None)
+
+
+def find(entries: Sequence[Entry], pattern: str) -> Entry | None:
+    """The first entry whose id the pattern matches, without regard to case."""
+    folded = lower(pattern)
+    return next((entry for entry in entries if matches(folded, entry.id)), None)
+
+
+def loader_version(uki: Uki) -> str | None:
+    """The version of systemd-boot in an image, None in any other (.sdmagic)."""
+    stub = uki.stub
+    return stub.version if stub is not None and stub.name == "systemd-boot" else None
+
+
+def _unified(esp: Esp, partition: str, model: LoaderModel) -> list[Entry | Hidden]:
+    found: list[Entry | Hidden] = []
+    for file in sorted(esp.folder(type2.FOLDER) or ()):
+        if not type2.valid_name(file):
+            continue
+        image = _image(esp, f"{type2.FOLDER}\\{file}")
+        if isinstance(image, Uki):
+            found += type2.entries(image, file, partition, model)
+        else:
+            found.append(Hidden(f"{type2.FOLDER}\\{file}", partition, image))
+    return found
+
+
+def _written(esp: Esp, partition: str, model: LoaderModel, machine: str, own_path: str | None) -> list[Entry | Hidden]:
+    found: list[Entry | Hidden] = []
+    for file in sorted(esp.folder(type1.FOLDER) or ()):
+        if type1.valid_name(file):
+            content = esp.read(f"{type1.FOLDER}\\{file}") or b""
+            found.append(
+                type1.parse(content, file, partition, model, machine=machine, own_path=own_path, exists=_exists_on(esp))
+            )
+    return found
+
+
+def _from_smbios(
+    esp: Esp, model: LoaderModel, machine: str, own_path: str | None, oem_strings: Sequence[bytes]
+) -> list[Entry | Hidden]:
+    found: list[Entry | Hidden] = []
+    for text in oem_strings:
+        name, equals, content = text.removeprefix(_SMBIOS_ENTRY).partition(b"=")
+        file = decode_utf8(name)
+        if text.startswith(_SMBIOS_ENTRY) and equals and type1.valid_name(file):
+            found.append(
+                type1.parse(
+                    content, file, ESP, model,
+                    machine=machine, own_path=own_path, exists=_exists_on(esp), directory=None,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _exists_on(esp: Esp) -> type1.Exists:
+    return lambda path: esp.read(path) is not None
+
+
+def _image(esp: Esp, path: str) -> Uki | str:
+    data = esp.read(path)
+    assert data is not None
+    try:
+        return Uki(pe.open_bytes(data, path))
+    except StubsimError as error:
+        return f"no PE image: {error.message}"
+
+
+def _added(
+    config: Config, esp: Esp, version: str, machine: str, own_path: str | None, *, firmware_setup: bool
+) -> list[Entry]:
+    added = []
+    if config.auto_entries:
+        for name, title, path in _AUTO_LOADERS:
+            place = path.format(machine)
+            if esp.read(place) is not None:
+                added.append(Entry(name, AUTO, place, place, title=title))
+        default = _DEFAULT_LOADER.format(machine)
+        places = [path.format(machine) for path in (_DEFAULT_LOADER, _GRUB)]
+        ours = own_path is not None and lower(default) == lower(own_path)
+        if esp.read(default) is not None and not ours and not any(_is_loader(esp, path, version) for path in places):
+            added.append(Entry("auto-efi-default", AUTO, default, default, title="EFI Default Loader"))
+    for wanted, name, title in (
+        (config.auto_firmware and firmware_setup, "auto-reboot-to-firmware-setup", "Reboot Into Firmware Interface"),
+        (config.auto_poweroff, "auto-poweroff", "Power Off The System"),
+        (config.auto_reboot, "auto-reboot", "Reboot The System"),
+    ):
+        if wanted:
+            added.append(Entry(name, ACTION, None, None, title=title))
+    return added
+
+
+def _is_loader(esp: Esp, path: str, version: str) -> bool:
+    """Whether it is systemd-boot, of the same version as the one that asks (is_sd_boot)."""
+    if esp.read(path) is None:
+        return False
+    image = _image(esp, path)
+    return isinstance(image, Uki) and loader_version(image) == version
+
+
+def _exhausted(entry: Entry) -> bool:
+    return entry.tries is not None and entry.tries.left == 0
+
+
+def _compare_optional(one: str | None, other: str | None) -> int:
+    """A missing text is less than any (strcmp16 of pointers)."""
+    return _compare((one is not None, one or ""), (other is not None, other or ""))
+
+
+def _compare(one: Any, other: Any) -> int:
+    return int(one > other) - int(one < other)

@@ -1,0 +1,92 @@
+"""What differs between the releases of systemd-boot, as one table; no step compares versions.
+
+How sure: 257.13 and 262.1 were recorded starting a real Linux; 252 and 257 were read in their source, 258 to 261 in the
+public source between the releases.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+# EFI_LOADER_FEATURE_* (systemd, efivars-fundamental.h) up to DEVICETREE.
+_FEATURES_252 = 0x7FF
+
+
+class LoaderModel(NamedTuple):
+    """One release's behaviour. ``release`` is the first that has it."""
+
+    release: int
+    features: int | None = _FEATURES_252
+    # Keys of a Type #1 entry beyond those of every release.
+    type1_keys: frozenset[str] = frozenset()
+    lists_profiles: bool = False
+    measures_smbios: bool = False
+    exports_tpm_banks: bool = False
+    exports_keyboard_layout: bool = False
+    creates_random_seed: bool = False
+    appends_smbios_extra: bool = False
+    reads_smbios_entries: bool = False
+    refuses_two_kinds: bool = False
+    # Initrds of an entry begin at multiples of 4.
+    pads_initrds: bool = False
+    prefers_entry: bool = False
+
+
+class Change(NamedTuple):
+    """Fields that have another value from a release on; ``basis`` is "recorded" or "source"."""
+
+    release: int
+    basis: str
+    what: str
+    fields: dict[str, Any]
+
+
+CHANGES = (
+    Change(255, "source", "a line for kernels of Type #1 entries from SMBIOS", {"appends_smbios_extra": True}),
+    Change(
+        257,
+        "recorded",
+        "an entry for each profile of a UKI",
+        {"lists_profiles": True, "pads_initrds": True, "features": 0x7FFF},
+    ),
+    Change(
+        258,
+        "source",
+        "Type #1 entries that name a UKI, entries from SMBIOS, LoaderTpm2ActivePcrBanks",
+        {
+            "type1_keys": frozenset({"profile", "uki", "uki-url"}),
+            "reads_smbios_entries": True,
+            "refuses_two_kinds": True,
+            "exports_tpm_banks": True,
+            "features": 0x7FFFF,
+        },
+    ),
+    Change(
+        261,
+        "source",
+        "SMBIOS into PCR 1, LoaderKeyboardLayout, a random seed where there is none, a preferred entry",
+        {
+            "measures_smbios": True,
+            "exports_keyboard_layout": True,
+            "creates_random_seed": True,
+            "prefers_entry": True,
+            "features": None,
+        },
+    ),
+    Change(
+        262,
+        "recorded",
+        "files beside a Type #1 entry's UKI",
+        {"type1_keys": frozenset({"extra", "profile", "uki", "uki-url"}), "features": 0x3FFFFF},
+    ),
+)
+OLDEST, NEWEST = 252, 262
+
+
+def model_of(release: int) -> LoaderModel:
+    """The sum of the changes up to a release; those before 252 and after 262 are taken for these."""
+    model = LoaderModel(OLDEST)
+    for change in CHANGES:
+        if change.release <= release:
+            model = model._replace(release=change.release, **change.fields)
+    return model

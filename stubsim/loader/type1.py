@@ -1,0 +1,92 @@
+"""Type #1 entries: \\loader\\entries\\*.conf (systemd-boot: boot_entry_add_type1; UAPI "Boot Loader Specification")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stubsim.formats.efi_string import decode_utf8
+from stubsim.loader.entry import EFI, LINUX, UKI, UKI_URL, Entry, Hidden, parse_tries
+from stubsim.loader.releases import LoaderModel
+from stubsim.systemd.key_value import key_values
+from stubsim.systemd.strings import UINT_MAX, efi_path, lower, parse_number
+
+# Whether there is a file of this path on the entry's partition.
+Exists = Callable[[str], bool]
+
+FOLDER = "\\loader\\entries"
+_SUFFIX = ".conf"
+_TEXTS = frozenset({b"title", b"sort-key", b"version", b"machine-id"})
+_IMAGES = {b"linux": LINUX, b"efi": EFI, b"uki": UKI, b"uki-url": UKI_URL}
+
+
+def valid_name(file: str) -> bool:
+    return file[:1] not in ("", ".") and lower(file).endswith(_SUFFIX) and not lower(file).startswith("auto-")
+
+
+def parse(
+    content: bytes | memoryview,
+    file: str,
+    partition: str,
+    model: LoaderModel,
+    *,
+    machine: str,
+    own_path: str | None,
+    exists: Exists,
+    directory: str | None = FOLDER,
+) -> Entry | Hidden:
+    """The entry, or why systemd-boot shows none; never raises.
+
+    ``own_path`` is that of systemd-boot, ``directory`` None for an entry out of SMBIOS, which counts no boots.
+    """
+    place = file if directory is None else f"{directory}\\{file}"
+    entry = Entry(lower(file), "", place, None, partition)
+    texts: dict[bytes, str] = {}
+    initrds: list[str] = []
+    extras: list[str] = []
+    for key, value in key_values(content, b" \t"):
+        text = decode_utf8(value)
+        if key in _TEXTS:
+            texts[key] = text
+        elif key in _IMAGES and (key in (b"linux", b"efi") or decode_utf8(key) in model.type1_keys):
+            kind = _IMAGES[key]
+            if model.refuses_two_kinds and entry.kind not in ("", kind):
+                return Hidden(place, partition, f"{entry.kind} and {kind}: one image only")
+            if kind == UKI_URL:
+                if text.startswith(":"):
+                    return Hidden(place, partition, f"uki-url {text}: systemd-boot itself was not started from a URL")
+                entry = entry._replace(kind=kind, url=text)
+                continue
+            entry = entry._replace(kind=kind, loader=efi_path(text))
+            if kind == EFI and own_path is not None and lower(efi_path(text)) == lower(own_path):
+                return Hidden(place, partition, "it is systemd-boot itself")
+        elif key == b"architecture" and lower(text) != machine:
+            return Hidden(place, partition, f"for architecture {text}")
+        elif key == b"profile" and "profile" in model.type1_keys:
+            number, tail = parse_number(text)
+            if number is not None and not tail and number <= UINT_MAX:
+                entry = entry._replace(profile=number)
+        elif key == b"devicetree":
+            entry = entry._replace(devicetree=efi_path(text))
+        elif key == b"initrd":
+            initrds.append(efi_path(text))
+        elif key == b"extra" and "extra" in model.type1_keys:
+            extras.append(efi_path(text))
+        elif key == b"options":
+            entry = entry._replace(options=text if entry.options is None else f"{entry.options} {text}")
+    entry = entry._replace(
+        title=texts.get(b"title"),
+        sort_key=texts.get(b"sort-key"),
+        version=texts.get(b"version"),
+        machine_id=texts.get(b"machine-id"),
+        initrds=tuple(initrds),
+        extras=tuple(extras),
+    )
+    if not entry.kind:
+        return Hidden(place, partition, "it names no image")
+    if entry.loader is not None and not exists(entry.loader):
+        return Hidden(place, partition, f"{entry.loader} does not exist")
+    counted = None if directory is None else parse_tries(directory, file, _SUFFIX)
+    if counted is not None:
+        name, tries = counted
+        entry = entry._replace(id=lower(name) if model.refuses_two_kinds else name, tries=tries)
+    return entry

@@ -1,0 +1,90 @@
+"""Type #2 entries: UKIs in \\EFI\\Linux, one for each profile (systemd-boot: boot_entry_add_type2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from stubsim.formats import pe
+from stubsim.formats.efi_string import decode_utf8
+from stubsim.loader.entry import TYPE2, Entry, Hidden, parse_tries
+from stubsim.loader.releases import LoaderModel
+from stubsim.systemd.key_value import key_values
+from stubsim.systemd.strings import lower, mangle
+from stubsim.uki import PROFILES_MAX, Uki
+
+FOLDER = "\\EFI\\Linux"
+_SUFFIX = ".efi"
+
+
+def valid_name(file: str) -> bool:
+    return file[:1] != "." and lower(file).endswith(_SUFFIX) and not lower(file).startswith("auto-")
+
+
+def entries(uki: Uki, file: str, partition: str, model: LoaderModel) -> Iterator[Entry | Hidden]:
+    """An entry for each profile that has an os-release with a name; never raises.
+
+    systemd-boot reads the sections from the file; one of VirtualSize 0 counts as missing and hides others of its name.
+    """
+    counted = parse_tries(FOLDER, file, _SUFFIX)
+    profiles: Sequence[Sequence[pe.Section]] = ((),)
+    if model.lists_profiles and uki.profiles:
+        profiles = [profile.sections for profile in uki.profiles[:PROFILES_MAX]]
+    for number, own in enumerate(profiles):
+        sections = _first(uki.base) | _first(own)
+        entry = _entry(uki, file, partition, number, sections)
+        if isinstance(entry, Hidden):
+            yield entry
+            continue
+        # A counter takes the profile out of the id again.
+        yield entry if counted is None else entry._replace(id=counted[0], tries=counted[1])
+
+
+def _entry(uki: Uki, file: str, partition: str, number: int, sections: dict[str, pe.Section]) -> Entry | Hidden:
+    place = f"{FOLDER}\\{file}"
+    words = f"profile {number}: " if number else ""
+    sections = {name: section for name, section in sections.items() if section.virtual_size}
+    release = sections.get(".osrel")
+    if release is None:
+        return Hidden(place, partition, f"{words}no .osrel")
+    fields = _fields(uki, release)
+    name = next((fields[key] for key in ("PRETTY_NAME", "IMAGE_ID", "NAME", "ID") if key in fields), None)
+    if name is None:
+        return Hidden(place, partition, f"{words}.osrel has no PRETTY_NAME, IMAGE_ID, NAME or ID")
+    versions = ("IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID")
+    profile = _fields(uki, sections[".profile"]) if ".profile" in sections else {}
+    cmdline = sections.get(".cmdline")
+    return Entry(
+        id=lower(f"{file}@{profile.get('ID', number)}" if number else file),
+        kind=TYPE2,
+        file=place,
+        loader=place,
+        partition=partition,
+        id_without_profile=lower(file) if number else None,
+        title=_title(name, number, profile),
+        version=next((fields[key] for key in versions if key in fields), None),
+        sort_key=fields.get("IMAGE_ID", fields.get("ID")),
+        options=None if cmdline is None else mangle(decode_utf8(_text(uki, cmdline))),
+        options_implied=cmdline is not None,
+        profile=number,
+    )
+
+
+def _title(name: str, number: int, profile: dict[str, str]) -> str:
+    if "TITLE" in profile:
+        return f"{name} ({profile['TITLE']})"
+    if not number:
+        return name
+    return f"{name} ({profile['ID']})" if "ID" in profile else f"{name} (Profile #{number + 1})"
+
+
+def _first(table: Sequence[pe.Section]) -> dict[str, pe.Section]:
+    return {section.name: section for section in reversed(table)}
+
+
+def _fields(uki: Uki, section: pe.Section) -> dict[str, str]:
+    return {decode_utf8(key): decode_utf8(value) for key, value in key_values(_text(uki, section), b"=")}
+
+
+def _text(uki: Uki, section: pe.Section) -> memoryview:
+    size = min(section.raw_size, section.virtual_size)
+    return uki.image.data[section.raw_offset : section.raw_offset + size]

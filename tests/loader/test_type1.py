@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubsim.loader.entry import Entry, Hidden, Tries, parse_tries
+from stubsim.loader.releases import model_of
+from stubsim.loader.type1 import parse, valid_name
+
+
+def entry(text: str, file: str = "Lab.conf", release: int = 262, exists: bool = True) -> Entry | Hidden:
+    return parse(
+        text.encode(), file, "esp", model_of(release),
+        machine="x64", own_path="\\EFI\\BOOT\\BOOTX64.EFI", exists=lambda _: exists,
+    )  # fmt: skip
+
+
+def hidden(text: str, **options: object) -> str:
+    row = entry(text, **options)  # type: ignore[arg-type]
+    assert isinstance(row, Hidden)
+    return row.why
+
+
+def test_all_keys_that_reach_the_stub():
+    assert entry(
+        "title L\nversion 1\nmachine-id abc\nsort-key k\nlinux /a//b.efi\ninitrd /i\ninitrd /j\n"
+        "options a=1\noptions  b=2\n"
+        "devicetree /d.dtb\nprofile 3\narchitecture X64\nextra /x.cred\n"
+    ) == Entry(
+        id="lab.conf", kind="linux", file="\\loader\\entries\\Lab.conf", loader="\\a\\b.efi", title="L", version="1",
+        machine_id="abc", sort_key="k", options="a=1 b=2", profile=3, initrds=("\\i", "\\j"), devicetree="\\d.dtb",
+        extras=("\\x.cred",),
+    )  # fmt: skip
+
+
+def test_a_release_takes_the_keys_that_it_knows():
+    assert hidden("uki /a.efi", release=257) == "it names no image"
+    old = entry("efi /a.efi\nprofile 3\nextra /x", release=257)
+    assert isinstance(old, Entry)
+    assert (old.profile, old.extras) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("title x", "it names no image"),
+        ("efi /EFI/boot/bootx64.efi", "it is systemd-boot itself"),
+        ("efi /a.efi\narchitecture aa64", "for architecture aa64"),
+        ("efi /a.efi\nlinux /b", "efi and linux: one image only"),
+        ("uki-url :x.efi", "uki-url :x.efi: systemd-boot itself was not started from a URL"),
+    ],
+)
+def test_hidden(text: str, why: str):
+    assert hidden(text) == why
+
+
+def test_the_last_of_two_images_counts_where_two_are_taken():
+    row = entry("efi /a.efi\nlinux /b", release=257)
+    assert isinstance(row, Entry)
+    assert (row.kind, row.loader) == ("linux", "\\b")
+
+
+def test_an_image_that_is_not_there_hides_the_entry():
+    assert hidden("linux /a", exists=False) == "\\a does not exist"
+
+
+def test_boot_counting():
+    row = entry("linux /a", file="Lab+3-1.conf")
+    assert isinstance(row, Entry)
+    assert row.id == "lab.conf"
+    assert row.tries == Tries(3, 1, "\\loader\\entries", "Lab+3-1.conf", "Lab+2-2.conf")
+    old = entry("linux /a", file="Lab+3-1.conf", release=257)
+    assert isinstance(old, Entry)
+    assert old.id == "Lab.conf"
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "after"),
+    [
+        ("lab+3.efi", "lab.efi", "lab+2-1.efi"),
+        ("lab+0-4.efi", "lab.efi", "lab+0-5.efi"),
+        ("a+b+1.EFI", "a+b.efi", "a+b+0-1.efi"),
+        ("lab+4-0.efi", "lab.efi", "lab+3-1.efi"),
+    ],
+)
+def test_tries(file: str, name: str, after: str):
+    counted = parse_tries("\\EFI\\Linux", file, ".efi")
+    assert counted is not None
+    assert (counted[0], counted[1].next) == (name, after)
+
+
+@pytest.mark.parametrize("file", ["lab.efi", "lab+.efi", "lab+x.efi", "lab+1x.efi", "lab+1-.efi", "lab+2147483648.efi"])
+def test_no_tries(file: str):
+    assert parse_tries("\\EFI\\Linux", file, ".efi") is None
+
+
+@pytest.mark.parametrize(
+    ("file", "valid"),
+    [("a.conf", True), ("A.CONF", True), (".a.conf", False), ("Auto-a.conf", False), ("a.cfg", False), ("", False)],
+)
+def test_names(file: str, valid: bool):
+    assert valid_name(file) == valid
+
+
+@given(st.binary(max_size=80), st.sampled_from([252, 257, 258, 262]))
+def test_any_bytes(content: bytes, release: int):
+    row = parse(content, "a.conf", "esp", model_of(release), machine="x64", own_path=None, exists=lambda _: True)
+    assert isinstance(row, (Entry, Hidden))

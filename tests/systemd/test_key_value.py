@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubsim.systemd.key_value import key_values
+
+
+@pytest.mark.parametrize(
+    ("line", "separators", "expected"),
+    [
+        (b"title  Lab OS \t", b" \t", [(b"title", b"Lab OS")]),
+        (b"\ttitle\tx", b" \t", [(b"title", b"x")]),
+        (b"title", b" \t", []),
+        (b"# title x", b" \t", []),
+        (b"ID=lab", b"=", [(b"ID", b"lab")]),
+        (b"ID=", b"=", [(b"ID", b"")]),
+        (b"ID==x", b"=", [(b"ID", b"x")]),
+        (b"ID = x", b"=", [(b"ID ", b" x")]),
+        (b"=x", b"=", [(b"", b"x")]),
+        (b"ID=\"a'", b"=", [(b"ID", b"\"a'")]),
+        (b"ID=\"a b\"", b"=", [(b"ID", b"a b")]),
+        (b"ID='a'", b"=", [(b"ID", b"a")]),
+        (b"ID=\"", b"=", [(b"ID", b"")]),
+        (b"a 1\rb 2\r\n\nc 3", b" \t", [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]),
+        (b"a 1\n\0b 2", b" \t", [(b"a", b"1")]),
+    ],
+)  # fmt: skip
+def test_lines(line: bytes, separators: bytes, expected: list[tuple[bytes, bytes]]):
+    assert list(key_values(line, separators)) == expected
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"=", b" \t"]))
+def test_any_bytes(content: bytes, separators: bytes):
+    for key, value in key_values(content, separators):
+        assert not set(key) & set(separators)
+        assert not set(value) & set(b"\0\n\r")
