@@ -10,7 +10,7 @@ from stubsim.hosts import Host
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import NON_VOLATILE, Variable, Variables
-from stubsim.start import DEFAULT_START, Start, assumed, refuses_to_start, start_context
+from stubsim.start import DEFAULT_START, Start, assumed, loaded_image, refuses_to_start, start_context
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, StubFailed
 from stubsim.stub.kernel import linux_exec
@@ -102,7 +102,8 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     trace: list[Event] = []
     tpm = Tpm(host.tpm, host.confidential)
     digests = Digests(tpm.algorithms or ("sha256",), uki.digests)
-    context = start_context(uki, host, start, model, tpm=tpm, digests=digests, emit=trace.append)
+    loaded = loaded_image(uki, start)
+    context = start_context(uki, host, start, model, image=loaded.image, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
     for what in sorted(host.unknown - {"memory"} if start.memory is not None else host.unknown):
         context.unknown(what, "not known of this machine", *affected(what))
@@ -126,7 +127,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         rtmrs=tpm.rtmrs(),
         dialect=run.dialect,
         proposal=run.proposal,
-        assumed=assumed(host, start),
+        assumed=assumed(host, start, loaded),
         trace=tuple(trace),
         digests=digests,
         memory=context.memory,

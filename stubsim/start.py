@@ -8,6 +8,7 @@ from typing import NamedTuple
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
 from stubsim.hosts import Host
+from stubsim.machine import image_path
 from stubsim.machine.esp import Esp
 from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
@@ -46,12 +47,12 @@ DEFAULT_START = Start()
 
 
 def start_context(
-    uki: Uki, host: Host, start: Start, model: StubModel, *, tpm: Tpm, digests: Digests, emit: Emit
+    uki: Uki, host: Host, start: Start, model: StubModel, *, image: LoadedImage, tpm: Tpm, digests: Digests, emit: Emit
 ) -> Context:
-    """What the stub's steps are given at the start of a run; raises StubsimError for contradicting options."""
+    """What the stub's steps are given at the start of a run."""
     return Context(
         uki=uki,
-        image=_loaded_image(uki, start),
+        image=image,
         host=host,
         model=model,
         machine=uki.machine,
@@ -70,9 +71,9 @@ def start_context(
     )
 
 
-def assumed(host: Host, start: Start) -> tuple[str, ...]:
+def assumed(host: Host, start: Start, loaded: Loaded) -> tuple[str, ...]:
     """What was taken for granted because nothing was said."""
-    assumed = []
+    assumed = [*loaded.assumed]
     if start.esp is None and not start.from_memory:
         assumed.append("no --esp: the partition is taken to hold no addons, credentials or extensions")
     if host.esp_partition_uuid is None and not start.from_memory:
@@ -109,7 +110,15 @@ def _devices(host: Host) -> list[str]:
     return [device for device, is_so in has.items() if is_so]
 
 
-def _loaded_image(uki: Uki, start: Start) -> LoadedImage:
+class Loaded(NamedTuple):
+    """The image as the stub finds itself, and what was taken for granted of its path."""
+
+    image: LoadedImage
+    assumed: tuple[str, ...] = ()
+
+
+def loaded_image(uki: Uki, start: Start) -> Loaded:
+    """What the firmware says of the image; raises StubsimError for contradicting options and an esp that is none."""
     if start.from_memory and (start.esp is not None or start.path is not None):
         raise StubsimError("--from-memory means no device and no path", expected="no --esp and no --path")
     if start.shell is not None and start.load_options is not None:
@@ -125,22 +134,10 @@ def _loaded_image(uki: Uki, start: Start) -> LoadedImage:
             rest = b"" if options is None or len(options) < 2 else " ".encode("utf-16-le") + options
             options = prefix.encode("utf-16-le") + (rest or b"\0\0")
     if start.from_memory:
-        return LoadedImage(None, None, options, shell)
+        return Loaded(LoadedImage(None, None, options, shell))
     esp = Esp(start.esp)
-    path = _find_path(uki, esp) if start.path is None else start.path.replace("/", "\\")
-    return LoadedImage(esp, path, options, shell)
-
-
-def _find_path(uki: Uki, esp: Esp) -> str:
-    """Where the UKI lies on the partition, by content; else the usual place."""
-    from os.path import basename, getsize
-
-    for path in esp.paths():
-        if getsize(path) == uki.size:
-            name = esp.name_of(path)
-            if esp.read(name) == uki.image.data:
-                return name
-    return f"\\EFI\\Linux\\{basename(uki.path)}"
+    path, assumed = image_path.found(uki, esp) if start.path is None else image_path.given(uki, esp, start.path)
+    return Loaded(LoadedImage(esp, path, options, shell), assumed)
 
 
 def _log_level(host: Host, model: StubModel, emit: Emit) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 
 from stubsim.cli.output import warn
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> 
         "--path",
         action=action,
         metavar="PATH",
-        help=r"its path there, such as \EFI\Linux\x.efi (default: found in --esp by content)",
+        help=r"its path there, such as \EFI\Linux\x.efi (default: where it lies in --esp)",
     )
     options = group.add_mutually_exclusive_group()
     options.add_argument("--load-options", action=action, metavar="FILE", help="load options, the raw bytes")
@@ -61,19 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> 
 
 
 def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
-    """The options as the boot takes them; a partition folder that is not there is an empty one, with a warning.
-
-    Given the host, a --db that it has no use for is warned of.
-    """
+    """The options as the boot takes them. Given the host, a --db that it has no use for is warned of."""
     options = None
     if arguments.load_options is not None:
         options = read(arguments.load_options)
     elif arguments.cmdline is not None:
         options = utf16z(arguments.cmdline)
-    if arguments.esp is not None and not os.path.isdir(arguments.esp):
-        if os.path.exists(arguments.esp):
-            raise StubsimError("is no folder", path=arguments.esp, expected="the tree of the partition (--esp)")
-        warn(f"{arguments.esp}: no such folder; the partition is taken to be empty")
     return Start(
         esp=arguments.esp,
         path=arguments.path,

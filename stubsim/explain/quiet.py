@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from stubsim.boot import Boot
 from stubsim.machine.tpm import Tpm
-from stubsim.start import Start, start_context
+from stubsim.start import Start, loaded_image, start_context
 from stubsim.stub.context import Context
 
 
 def quiet_context(boot: Boot, start: Start) -> Context:
     """The context of a boot with a fresh TPM; its events and messages go nowhere."""
     tpm = Tpm(boot.host.tpm)
-    return start_context(boot.uki, boot.host, start, boot.model, tpm=tpm, digests=boot.digests, emit=lambda event: None)
+    return start_context(
+        boot.uki,
+        boot.host,
+        start,
+        boot.model,
+        image=loaded_image(boot.uki, start).image,
+        tpm=tpm,
+        digests=boot.digests,
+        emit=lambda event: None,
+    )

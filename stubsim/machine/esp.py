@@ -10,11 +10,19 @@ from stubsim.errors import StubsimError
 class Esp:
     """A tree of files under ``\\``-separated, case-insensitive paths; an absent folder is an empty partition.
 
-    Nothing is written to the folder: what the stub creates is kept beside it.
+    Nothing is written to the folder: what the stub creates is kept beside it. Raises StubsimError where `root` is not
+    a folder.
     """
 
     def __init__(self, root: str | None) -> None:
-        self._root = root
+        if root is not None and not os.path.isdir(root):
+            there = os.path.lexists(root)
+            raise StubsimError(
+                "is not a folder" if there else "no such folder",
+                path=root,
+                expected="the tree of the partition (--esp)",
+            )
+        self.root = root
 
     def folder(self, path: str) -> list[str] | None:
         """The names of the files in a folder, folders left out; None where there is no such folder."""
@@ -41,21 +49,21 @@ class Esp:
 
     def paths(self) -> list[str]:
         """Every file of the partition with its host path, for finding the UKI by content."""
-        if self._root is None:
+        if self.root is None:
             return []
         found = (
-            os.path.join(folder, name) for folder, _, names in sorted(os.walk(self._root)) for name in sorted(names)
+            os.path.join(folder, name) for folder, _, names in sorted(os.walk(self.root)) for name in sorted(names)
         )
         return [path for path in found if os.path.isfile(path)]
 
     def name_of(self, host_path: str) -> str:
         """A host path below the tree as the firmware would write it."""
-        return "\\" + os.path.relpath(host_path, self._root).replace(os.sep, "\\")
+        return "\\" + os.path.relpath(host_path, self.root).replace(os.sep, "\\")
 
     def _find(self, path: str) -> str | None:
-        if self._root is None:
+        if self.root is None:
             return None
-        place = self._root
+        place = self.root
         for part in filter(None, path.split("\\")):
             with self._errors(place):
                 names = os.listdir(place) if os.path.isdir(place) else []

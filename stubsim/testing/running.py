@@ -97,8 +97,6 @@ def start_of(options: dict[str, Any]) -> Start:
         given["load_options"] = utf16z(options["cmdline"])
     if "memory" in options:
         given["memory"] = memory_size(options["memory"])
-    if "esp" in options and not os.path.isdir(options["esp"]):
-        raise StubsimError("no such folder", path=options["esp"], expected="the tree of the partition (esp)")
     if "db" in options:
         from stubsim.stub.secure_boot import read_certificates, trusted_by
 

@@ -107,12 +107,39 @@ def test_esp_and_path(tmp_path: Path, image: Path, host: Path):
     assert booted(image, "--smbios", host, "--esp", esp)["cmdline"] == "quiet global b"
 
 
-def test_a_missing_esp_is_an_empty_one(tmp_path: Path, image: Path, host: Path):
-    result = invoke("boot", image, "--smbios", host, "--esp", tmp_path / "no", "--format", "json")
-    assert result.status == 0
-    assert len(result.lines) == 1
-    assert str(tmp_path / "no") in result.err
-    assert result.json["cmdline"] == "quiet"
+@pytest.mark.parametrize("command", [["boot"], ["why"], ["measure"], ["diff", "--stub", "257", "--stub", "262"]])
+def test_a_missing_esp_is_an_error(tmp_path: Path, image: Path, host: Path, command: list[str]):
+    result = invoke(*command, image, "--smbios", host, "--esp", tmp_path / "no")
+    assert (result.status, result.out) == (2, "")
+    assert result.lines == [
+        f"stubsim: error: {tmp_path / 'no'}: no such folder (expected the tree of the partition (--esp))"
+    ]
+
+
+def test_what_is_assumed_of_the_path(tmp_path: Path, image: Path, host: Path):
+    esp = tmp_path / "esp"
+    (esp / "EFI" / "Linux").mkdir(parents=True)
+    (esp / "EFI" / "BOOT").mkdir(parents=True)
+
+    def told(*arguments: str | Path) -> list[str]:
+        assumed = booted(*arguments, "--smbios", host, "--esp", esp)["assumed"]
+        return [text for text in assumed if "--path" in text]
+
+    assert told(image) == [r"the UKI is not in --esp: it is taken to lie at \EFI\Linux\uki.efi (--path)"]
+    one = written(esp / "EFI" / "Linux", "one.efi", FULL_UKI)
+    assert told(image) == []
+    two = written(esp / "EFI" / "BOOT", "BOOTX64.EFI", FULL_UKI)
+    assert told(image) == [
+        r"the UKI is in --esp 2 times, \EFI\BOOT\BOOTX64.EFI, \EFI\Linux\one.efi: the first is taken (--path)"
+    ]
+    assert told(one) == told(two) == []
+    assert told(image, "--path", r"\EFI\Linux\one.efi") == []
+    assert told(image, "--path", r"EFI/Linux\ONE.efi") == [
+        r"--path EFI/Linux\ONE.efi: has no leading backslash, \EFI\Linux\ONE.efi is taken"
+    ]
+    assert told(image, "--path", r"\x.efi") == [
+        r"--path: \x.efi is not in --esp, which is taken for the rest of the partition"
+    ]
 
 
 def test_load_options(tmp_path: Path, image: Path, host: Path):
@@ -420,7 +447,7 @@ def test_the_json_of_every_recorded_boot_is_valid(monkeypatch: pytest.MonkeyPatc
         for line in result.lines:
             level, _, text = line.removeprefix("stubsim: ").partition(": ")
             assert level in ("warning", "error")
-            assert text.startswith(("uki.efi: ", "esp: no such folder")), line
+            assert text.startswith("uki.efi: "), line
         assert len(set(result.lines)) == len(result.lines)
         statuses.add(result.status)
     assert statuses == {0, 1}

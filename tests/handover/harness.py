@@ -16,7 +16,7 @@ from stubsim.hosts import Host
 from stubsim.machine.fwcfg import DESCRIPTOR, FwCfg
 from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
 from stubsim.machine.tpm import Tpm
-from stubsim.start import Start, start_context
+from stubsim.start import Start, loaded_image, start_context
 from stubsim.stub.models import choose
 from stubsim.stub.run import prepare
 from stubsim.trace import Access, Event, FwCfgWritten, Log, Staged
@@ -90,7 +90,9 @@ def case(
     tpm = Tpm(machine.tpm, machine.confidential)
     digests = Digests(tpm.algorithms or ("sha256",))
     model = choose(None, stub).model
-    context = start_context(image, machine, start or Start(), model, tpm=tpm, digests=digests, emit=trace.append)
+    begin = start or Start()
+    loaded = loaded_image(image, begin).image
+    context = start_context(image, machine, begin, model, image=loaded, tpm=tpm, digests=digests, emit=trace.append)
     gpa = context.memory.allocate(image.image.size_of_image, "EfiLoaderCode")
     for section in image.image.sections:
         context.memory.place(gpa + section.virtual_address, [image.data(section)])
