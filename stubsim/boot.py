@@ -11,6 +11,7 @@ from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import NON_VOLATILE, Variable, Variables
 from stubsim.start import DEFAULT_START, Start, assumed, loaded_image, refuses_to_start, start_context
+from stubsim.stub import refused
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, StubFailed
 from stubsim.stub.kernel import linux_exec
@@ -49,11 +50,15 @@ _AFFECTS = {
 
 
 class Outcome(NamedTuple):
-    """kernel-started, firmware-update, failed, hypervisor-abort or boot-loop; the stub's or firmware's last word."""
+    """kernel-started, firmware-update, failed, hypervisor-abort or boot-loop; the stub's or firmware's last word.
+
+    ``because`` is the reason as far as it is known, where the message does not tell it.
+    """
 
     status: str
     message: str | None = None
     efi_status: str | None = None
+    because: str | None = None
 
 
 class Boot(NamedTuple):
@@ -186,7 +191,7 @@ class _Run:
             assert kernel is not None
             started = linux_exec(context, kernel, self.prepared.cmdline, self.prepared.initrd)
         except StubFailed as failure:
-            return Outcome("failed", failure.message, failure.status)
+            return Outcome("failed", failure.message, failure.status, failure.because)
         self.load_options = started.load_options
         return Outcome("kernel-started")
 
@@ -248,7 +253,7 @@ def _follow(run: _Run, first: Context) -> Boot | None:
         host=first.host,
         model=first.model,
         model_reason=f"{handed.dialect.about.name}, the boot after the update",
-        outcome=Outcome(result.status, result.message, result.efi_status),
+        outcome=Outcome(result.status, result.message, result.efi_status, result.because),
         chids={},
         sections=None,
         prepared=prepared._replace(
@@ -277,12 +282,14 @@ _ASSUMED_NEXT = ("the new firmware, or the stub on it, finds what was left and s
 def _started_by_firmware(context: Context) -> Outcome | int:
     """What keeps the firmware from starting the image at all; otherwise the gpa that it is loaded to."""
     if not is_allowed(context, context.uki):
-        return Outcome("failed", "The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
+        message = "The firmware refuses an image without a trusted signature."
+        return Outcome("failed", message, "EFI_ACCESS_DENIED", refused.signature_missing(context, context.uki))
     image = context.uki.image
     try:
         gpa = _load_image(context)
     except OutOfResources:
-        return Outcome("failed", "The image does not fit into the memory.", "EFI_OUT_OF_RESOURCES")
+        because = refused.out_of_memory(context, "the image", image.size_of_image)
+        return Outcome("failed", "The image does not fit into the memory.", "EFI_OUT_OF_RESOURCES", because)
     for section in image.sections:
         context.memory.place(gpa + section.virtual_address, [context.uki.data(section)])
     context.emit(Staged("uki", gpa, image.size_of_image, "EfiLoaderCode", False))

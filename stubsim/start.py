@@ -26,8 +26,8 @@ class Start(NamedTuple):
     """How the UKI was started; the fields are the options of the same names of every command that boots.
 
     ``esp`` is a folder of the host, ``path`` the UKI's path below it; ``load_options`` are raw bytes;
-    ``memory`` is bytes of RAM in place of the host's. ``trusted`` tells whether an image's signature leads to a
-    certificate in db; None: a certificate table is enough.
+    ``profile`` is a number or an id; ``memory`` is bytes of RAM in place of the host's. ``trusted`` tells whether an
+    image's signature leads to a certificate in db; None: a certificate table is enough.
     """
 
     esp: str | None = None
@@ -35,7 +35,7 @@ class Start(NamedTuple):
     load_options: bytes | None = None
     shell: str | None = None
     from_memory: bool = False
-    profile: int | None = None
+    profile: int | str | None = None
     memory: int | None = None
     stub: str | None = None
     handover: str | None = None
@@ -127,7 +127,7 @@ def loaded_image(uki: Uki, start: Start) -> Loaded:
     options = start.load_options
     if start.profile is not None:
         # As a boot loader asks for one: in front of everything else.
-        prefix = f"@{start.profile}"
+        prefix = f"@{_profile_number(uki, start.profile)}"
         if shell is not None:
             shell = (*shell[:1], prefix, *shell[1:])
         else:
@@ -138,6 +138,17 @@ def loaded_image(uki: Uki, start: Start) -> Loaded:
     esp = Esp(start.esp)
     path, assumed = image_path.found(uki, esp) if start.path is None else image_path.given(uki, esp, start.path)
     return Loaded(LoadedImage(esp, path, options, shell), assumed)
+
+
+def _profile_number(uki: Uki, profile: int | str) -> int:
+    """A boot loader asks by number; ids are what people know (ID= in .profile)."""
+    if isinstance(profile, int):
+        return profile
+    ids = {own.id: own.index for own in reversed(uki.profiles) if own.id}
+    if profile not in ids:
+        known = ", ".join(reversed(ids)) or "a number, since no profile of it has an id"
+        raise StubsimError(f"no profile has the id {profile!r}", path=uki.path, expected=known)
+    return ids[profile]
 
 
 def _log_level(host: Host, model: StubModel, emit: Emit) -> str:

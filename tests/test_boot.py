@@ -12,14 +12,16 @@ import pytest
 from stubsim.boot import Boot, boot
 from stubsim.chid import PRIORITY
 from stubsim.errors import StubsimError
-from stubsim.formats import hwids
+from stubsim.formats import hwids, pe
 from stubsim.formats.efi_string import utf16z
+from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
 from stubsim.machine.variables import LOADER
 from stubsim.start import Start
 from stubsim.trace import FwCfgWritten, Log, Measured, Staged, Unknown
 from stubsim.uki import Uki
+from stubsim.views.inspect import inspect_json
 from tests.stub.harness import CHIDS, FIELDS, KERNEL, OTHER, devicetree, firmware, make_uki, setup_header, table
 
 KIB64 = 64 << 10
@@ -262,7 +264,7 @@ def test_the_prototypes_own_section():
     assert result.next is not None
     assert result.next.outcome.status == "kernel-started"
     bare = boot(uki, HOST._replace(fw_cfg=None), Start(stub="fuki"))
-    assert bare.outcome == ("failed", "the stub stops for ever: no fw_cfg device", None)
+    assert bare.outcome[:3] == ("failed", "the stub stops for ever: no fw_cfg device", None)
     # Without the section it starts the kernel.
     assert boot(make_uki(linux=kernel), host, Start(stub="fuki")).outcome.status == "kernel-started"
     assert boot(uki, host, Start(stub="fuki", handover="none")).outcome.status == "kernel-started"
@@ -313,11 +315,80 @@ def test_unsigned_under_secure_boot():
 
 def test_a_refused_kernel_leaves_what_was_prepared():
     result = boot(make_uki((".cmdline", b"x"), linux=b"no kernel"), Host())
-    assert result.outcome == ("failed", "Bad kernel image: Load error", "EFI_LOAD_ERROR")
+    assert result.outcome[:3] == ("failed", "Bad kernel image: Load error", "EFI_LOAD_ERROR")
     assert result.prepared is not None
     assert result.prepared.cmdline == "x"
     assert result.load_options is None
     assert [event.message for event in result.trace if isinstance(event, Log)] == ["Bad kernel image: Load error"]
+
+
+AARCH64 = pe.build([SectionSpec(".text", bytes(512))], machine=0xAA64)
+BECAUSE = {
+    "no profiles": (make_uki(), Host(), Start(profile=3), "profile 3 is asked for, and the UKI has no profiles"),
+    "one profile": (
+        make_uki((".profile", b"ID=a")),
+        Host(),
+        Start(profile=1),
+        "profile 1 is asked for, and the UKI has profile 0 only",
+    ),
+    "no kernel": (make_uki(linux=None), Host(), Start(), "the image has no section of that name"),
+    "empty kernel": (make_uki(linux=b""), Host(), Start(), "section 1 (.linux) has VirtualSize 0"),
+    "a profile's kernel": (
+        make_uki((".profile", b"ID=a"), (".profile", b"ID=b"), (".linux", KERNEL), linux=None),
+        Host(),
+        Start(),
+        "only profile 1 of the UKI has a .linux",
+    ),
+    "no PE": (make_uki(linux=b"\x1f\x8b\x08\0" * 9), Host(), Start(), "not a PE image: it starts with 1f 8b 08 00"),
+    "no headers": (make_uki(linux=b"MZ" * 99), Host(), Start(), "its PE headers are missing, damaged or cut off"),
+    "other machine": (make_uki(linux=AARCH64), Host(), Start(), ".linux is for aa64, and the stub for x64"),
+    "other machine, 257": (make_uki(linux=AARCH64), Host(), Start(stub="257"), ".linux is for aa64"),
+    "no subsystem": (
+        make_uki(linux=pe.build([SectionSpec(".text", bytes(512))], subsystem=3)),
+        Host(),
+        Start(stub="257"),
+        "the PE subsystem 3",
+    ),
+    "old kernel": (
+        make_uki(linux=pe.build([SectionSpec(".text", bytes(4096))], major_image_version=0)),
+        Host(),
+        Start(),
+        ".linux has MajorImageVersion 0",
+    ),
+    "unsigned": (make_uki(), Host(secure_boot=True), Start(), "no signature (no certificate table)"),
+    "untrusted": (
+        make_uki(certificates=bytes(64)),  # type: ignore[arg-type]
+        Host(secure_boot=True),
+        Start(trusted=lambda _: False),
+        "no signature of the image leads to a certificate of --db",
+    ),
+    "does not fit": (
+        make_uki(SectionSpec(".bss", virtual_size=3 << 30)),
+        Host(),
+        Start(),
+        "the image takes 3072.0 MiB of memory in one piece, and the machine has 2047.6 MiB",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BECAUSE)
+def test_a_failing_boot_says_because(name: str):
+    uki, host, start, because = BECAUSE[name]
+    result = boot(uki, host, start)
+    assert result.outcome.status == "failed"
+    assert because in (result.outcome.because or "")
+    # Whoever looks at the UKI beforehand hears of what depends on neither machine nor options.
+    if start == Start() and not host.secure_boot:
+        assert any(because in text or _BEFOREHAND.get(name, because) in text for text in inspect_json(uki)["warnings"])
+
+
+# Where inspect has words of its own.
+_BEFOREHAND = {
+    "no kernel": "no .linux: not a UKI, an addon?",
+    "empty kernel": "counts as missing",
+    "a profile's kernel": "profile 0 has no .linux: it does not boot",
+    "does not fit": "do not fit into 2 GiB of memory",
+}
 
 
 def test_a_missing_profile_leaves_no_measurement():

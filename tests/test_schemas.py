@@ -203,7 +203,7 @@ BOOT: dict[str, Any] = {
     "schema": "stubsim/boot/1",
     "uki": UKI,
     "model": MODEL,
-    "outcome": {"status": "kernel-started", "message": None, "efi_status": None},
+    "outcome": {"status": "kernel-started", "message": None, "efi_status": None, "because": None},
     "profile": PROFILE,
     "chids": {"0": None, "3": GUID, "17": None},
     "hwids": {"entries": 2, "error": None, "matches": {"devicetree": None, "uefi-fw": MATCH}},

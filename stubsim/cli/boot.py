@@ -66,7 +66,8 @@ def _tell(result: Boot, good: bool, where: str) -> None:
             if good or text != last:
                 output.warn(f"{where}: {text}")
     if not good:
-        output.tell("error", f"{where}: {last}")
+        because = "" if result.outcome.because is None else f": {result.outcome.because}"
+        output.tell("error", f"{where}: {last}{because}")
 
 
 def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace) -> str | bytes:

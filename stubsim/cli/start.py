@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> 
     )
     group.add_argument("--from-memory", action="store_true", help="loaded from memory: no device and no path")
     group.add_argument(
-        "--profile", action=action, metavar="N", type=_profile, help="ask for a profile, as @N in the load options"
+        "--profile",
+        action=action,
+        metavar="N|ID",
+        type=_profile,
+        help="ask for a profile by number or by its id, as @N in the load options",
     )
     group.add_argument(
         "--memory",
@@ -98,9 +102,11 @@ def read(path: str) -> bytes:
         raise StubsimError(error.strerror or str(error), path=path) from error
 
 
-def _profile(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= 0xFFFFFFFF):
-        raise argparse.ArgumentTypeError(f"{text!r} is no profile number from 0 to 4294967295")
+def _profile(text: str) -> int | str:
+    if not (text.isascii() and text.lstrip("-").isdigit()):
+        return text
+    if text.startswith("-") or len(text) > 10 or int(text) > 0xFFFFFFFF:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a profile number from 0 to 4294967295")
     return int(text)
 
 

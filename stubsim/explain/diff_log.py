@@ -122,7 +122,8 @@ def _split(boot: Boot, log: eventlog.Log, predicted: Sequence[Item], banks: Sequ
     items = [Item.logged(place, event) for place, event in enumerate(log.events) if event.type != _NO_ACTION]
     hints = []
     if boot.outcome.status not in ("kernel-started", "firmware-update"):
-        hints.append(f"the boot is predicted to fail: {boot.outcome.message}")
+        told = ": ".join(text for text in (boot.outcome.message, boot.outcome.because) if text)
+        hints.append(f"the boot is predicted to fail: {told}")
     started, hint = _started(boot, log, banks)
     hints += hint
     images = [item.place for item in items if item.pcr == PCR_KERNEL_IMAGE]

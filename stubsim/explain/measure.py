@@ -195,7 +195,8 @@ def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) ->
         pcrs = {bank: {pcr: values[pcr] for pcr in _STUB_PCRS} for bank, values in result.pcrs.items()}
     if result.outcome.status != "kernel-started":
         what = "the phases of this boot" if pcrs else "all values"
-        unknown.append(_unknown(what, f"the kernel is not started: {result.outcome.message or result.outcome.status}"))
+        told = (result.outcome.message or result.outcome.status, result.outcome.because)
+        unknown.append(_unknown(what, f"the kernel is not started: {': '.join(filter(None, told))}"))
     if not result.host.tpm:
         why = "the machine has no TPM (--bank takes one for granted)"
         if result.host.confidential == "tdx":

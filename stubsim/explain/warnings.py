@@ -8,9 +8,11 @@ from typing import NamedTuple
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import Firmware, Image, Part, Table, accepted_firmware, label, placed, read_table
+from stubsim.explain.kernels import fits, kernel_refused
 from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
 from stubsim.formats import fdt, firmware_volume, hwids, pe
+from stubsim.hosts import Host
 from stubsim.stub.models import MODELS, StubModel
 from stubsim.trace import Log
 from stubsim.uki import Uki
@@ -59,6 +61,19 @@ def _kernel(subject: Subject) -> Iterator[str]:
             yield f"profile {index} has no .linux: it does not boot"
     if not profiles and (base is None or not base.virtual_size):
         yield "the first .linux is empty: the stub does not boot"
+
+
+def _refused(subject: Subject) -> Iterator[str]:
+    for part in subject.parts:
+        why = kernel_refused(subject.uki, subject.model, _first(part, ".linux"))
+        if why is not None:
+            yield f"{part.title} does not boot: {why}"
+    memory = Host().memory
+    if not fits(subject.uki, memory):
+        yield (
+            f"file and loaded image ({subject.uki.image.size_of_image} bytes) do not fit into {memory >> 30} GiB of "
+            "memory: smaller machines do not boot it"
+        )
 
 
 def _ignored(subject: Subject) -> Iterator[str]:
@@ -205,7 +220,7 @@ def _unfounded(subject: Subject) -> Iterator[str]:
 
 # Rules in the order in which they are told.
 RULES: tuple[Callable[[Subject], Iterable[str]], ...] = (
-    _stub, _kernel, _ignored, _hidden, _tables, _blobs, _payloads, _without_table, _unfounded, _unnamed,
+    _stub, _kernel, _refused, _ignored, _hidden, _tables, _blobs, _payloads, _without_table, _unfounded, _unnamed,
 )  # fmt: skip
 
 _ELSE = {

@@ -32,6 +32,7 @@ class SecondBoot(NamedTuple):
     initrd: Combined | None = None
     load_options: bytes | None = None
     devicetree: Devicetree | None = None
+    because: str | None = None
 
 
 def second_boot(context: Context, leaving: Leaving, dialect: Dialect, left: Sequence[Left]) -> SecondBoot:
@@ -75,7 +76,7 @@ def second_boot(context: Context, leaving: Leaving, dialect: Dialect, left: Sequ
     try:
         started = linux_exec(context, _joined(contents["kernel"]), cmdline, initrd)
     except StubFailed as failure:
-        return SecondBoot("failed", failure.message, failure.status, firmware, cmdline, initrd)
+        return SecondBoot("failed", failure.message, failure.status, firmware, cmdline, initrd, because=failure.because)
     return SecondBoot("kernel-started", None, None, firmware, cmdline, initrd, started.load_options, tree)
 
 

@@ -168,4 +168,11 @@ RULES: tuple[Rule, ...] = (
         "keep one .hwids for each part of the UKI, and a stub of 257 or later.",
         section_rules.ignored_table,
     ),
+    Rule(
+        "HW307", "refused-kernel", "error", "a kernel that the stub does not start",
+        "The stub checks the kernel's PE headers before it starts it, and gives up where they are not those of an EFI "
+        "image for the UKI's own machine.",
+        "put the kernel of the right machine, as it was built, into .linux.",
+        section_rules.refused_kernel,
+    ),
 )  # fmt: skip

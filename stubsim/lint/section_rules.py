@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stubsim.errors import StubsimError
+from stubsim.explain.kernels import kernel_refused
 from stubsim.explain.selection import KINDS
 from stubsim.explain.warnings import named_blobs
 from stubsim.formats import hwids
@@ -94,3 +95,13 @@ def ignored_table(subject: Subject) -> Iterator[Hit]:
             text = "VirtualSize 0 counts as missing"
         if text:
             yield Hit(f"ignored: {text}", section_place(image, part, section))
+
+
+def refused_kernel(subject: Subject) -> Iterator[Hit]:
+    part, image = subject.part, subject.uki
+    if part is None or image is None or subject.model is None:
+        return
+    section = next((section for section in part.sections if section.name == ".linux"), None)
+    why = kernel_refused(image, subject.model, section)
+    if why is not None and section is not None:
+        yield Hit(f"{part.title} does not boot: {why}", section_place(image, part, section))

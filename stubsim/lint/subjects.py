@@ -155,11 +155,12 @@ def _section(path: str) -> Subject:
 
 
 def _parts(image: uki.Uki) -> Iterator[Subject]:
-    """The base and every profile that has a table or something to choose by one."""
+    """The base and every profile that has a table, something to choose by one, or a kernel."""
     model, _ = choose(image.stub)
     budget = contents.Budget(image)
     for part in contents.read(image, budget):
-        if not (part.tables or part.firmwares or part.trees):
+        kernel = any(section.name == ".linux" for section in part.sections)
+        if not (part.tables or part.firmwares or part.trees or kernel):
             continue
         place = Place(image.path, profile=part.profile)
         data: bytes | None = None

@@ -32,12 +32,16 @@ _LEVELS = ("crit", "error", "warning", "info", "debug")
 
 
 class StubFailed(Exception):  # noqa: N818 - the outcome it stands for
-    """The stub returns to the firmware: its message, as on the console, and the UEFI status."""
+    """The stub returns to the firmware: its message, as on the console, and the UEFI status.
 
-    def __init__(self, message: str, status: str) -> None:
+    ``because`` is what is known of the reason and the message does not tell.
+    """
+
+    def __init__(self, message: str, status: str, because: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+        self.because = because
 
 
 class LoadedImage(NamedTuple):
@@ -74,10 +78,10 @@ class Context(NamedTuple):
         if _LEVELS.index(level) <= _LEVELS.index(self.log_level):
             self.emit(Log(level, message))
 
-    def fail(self, message: str, status: str) -> StubFailed:
+    def fail(self, message: str, status: str, because: str | None = None) -> StubFailed:
         """Log an error and give the exception that ends the run."""
         self.log("error", message)
-        return StubFailed(message, status)
+        return StubFailed(message, status, because)
 
     def unknown(self, what: str, why: str, *affects: str) -> None:
         self.emit(Unknown(what, why, affects))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from stubsim.formats import pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.machine.memory import OutOfResources
+from stubsim.stub import refused
 from stubsim.stub.context import STATUS, Context, StubFailed
 from stubsim.stub.initrd import Combined
 from stubsim.trace import Staged
@@ -29,21 +30,32 @@ class Started(NamedTuple):
 
 def linux_exec(context: Context, kernel: memoryview, cmdline: str | None, initrd: Combined | None) -> Started:
     """Check the kernel as the stub does, copy it to its pages and register the initrd; raises StubFailed."""
+    headers = check_kernel(context, kernel)
+    _register_initrd(context, initrd)
+    return Started(_load(context, kernel, headers), None if cmdline is None else utf16z(cmdline))
+
+
+def check_kernel(context: Context, kernel: memoryview) -> pe.Headers:
+    """The headers of a kernel that the stub starts; raises StubFailed for another."""
     headers = pe.read_headers(kernel, _accepted(context))
     if headers is None or (context.model.loads_kernel_itself and not _has_relocation_directory(headers)):
-        raise _bad_image(context)
+        raise _bad_image(context, refused.kernel_headers(context, kernel))
     if headers.major_image_version < 1 or not _runs_here(context, headers):
-        if context.machine not in ("x64", "ia32"):
-            raise context.fail(f"Bad kernel image: {STATUS['EFI_UNSUPPORTED']}", "EFI_UNSUPPORTED")
-        _check_efi_handover(context, kernel)
+        try:
+            if context.machine not in ("x64", "ia32"):
+                raise context.fail(f"Bad kernel image: {STATUS['EFI_UNSUPPORTED']}", "EFI_UNSUPPORTED")
+            _check_efi_handover(context, kernel)
+        except StubFailed as failure:
+            failure.because = refused.before_5_8(context, headers)
+            raise
     elif context.model.loads_kernel_itself:
         _check_for_own_loader(context, kernel, headers)
     else:
         status = _load_image(kernel, headers)
         if status is not None:
-            raise context.fail(f"Error loading kernel image: {STATUS[status]}", status)
-    _register_initrd(context, initrd)
-    return Started(_load(context, kernel, headers), None if cmdline is None else utf16z(cmdline))
+            because = refused.by_load_image(headers, status)
+            raise context.fail(f"Error loading kernel image: {STATUS[status]}", status, because)
+    return headers
 
 
 def _accepted(context: Context) -> tuple[int, ...]:
@@ -56,8 +68,8 @@ def _accepted(context: Context) -> tuple[int, ...]:
     return (*own, 0x8664 if context.machine == "ia32" else 0)
 
 
-def _bad_image(context: Context) -> StubFailed:
-    return context.fail(f"Bad kernel image: {STATUS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR")
+def _bad_image(context: Context, because: str) -> StubFailed:
+    return context.fail(f"Bad kernel image: {STATUS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR", because)
 
 
 def _has_relocation_directory(headers: pe.Headers) -> bool:
@@ -118,7 +130,7 @@ def _number(kernel: memoryview, offset: int, size: int) -> int:
 def _check_for_own_loader(context: Context, kernel: memoryview, headers: pe.Headers) -> None:
     """What linux_exec refuses before and while it copies the sections, in its order."""
     if headers.entry_point >= headers.size_of_image:
-        raise _bad_image(context)
+        raise _bad_image(context, "the entry point of .linux lies outside of the image")
     if headers.base_relocations[1]:
         raise _load_error(context, "Inner kernel image contains base relocations, which we do not support.")
     if headers.dll_characteristics & pe.NX_COMPAT:
@@ -134,7 +146,7 @@ def _check_for_own_loader(context: Context, kernel: memoryview, headers: pe.Head
             continue
         raw_end = section.virtual_address + section.raw_size
         virtual_end = section.virtual_address + section.virtual_size
-        for refused, message in (
+        for wrong, message in (
             (raw_end > _UINT32_MAX, "Invalid PE section, SizeOfRawData + VirtualAddress, overflows"),
             (raw_end > headers.size_of_image, "Section would write outside of memory"),
             (
@@ -152,7 +164,7 @@ def _check_for_own_loader(context: Context, kernel: memoryview, headers: pe.Head
                 "Invalid PE section, raw data extends outside of file",
             ),
         ):
-            if refused:
+            if wrong:
                 raise _load_error(context, message)
 
 
@@ -172,7 +184,12 @@ def _register_initrd(context: Context, initrd: Combined | None) -> None:
         return
     if context.host.previous_initrd is not None:
         if not context.model.takes_previous_initrd:
-            raise context.fail(f"Error registering initrd: {STATUS['EFI_ALREADY_STARTED']}", "EFI_ALREADY_STARTED")
+            raise context.fail(
+                f"Error registering initrd: {STATUS['EFI_ALREADY_STARTED']}",
+                "EFI_ALREADY_STARTED",
+                "an earlier stage has registered an initrd (previous_initrd of the host), and this stub does not take "
+                "it over",
+            )
         context.log("debug", "Successfully unregistered previous LINUX_INITRD_MEDIA device.")
     context.log("debug", f"Installed new initrd of size {initrd.size}.")
 
@@ -182,7 +199,10 @@ def _load(context: Context, kernel: memoryview, headers: pe.Headers) -> Staged:
     try:
         gpa = context.memory.allocate(headers.size_of_image, "EfiLoaderCode")
     except OutOfResources:
-        raise context.fail(f"Bad kernel image: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES") from None
+        because = refused.out_of_memory(context, "the kernel", headers.size_of_image)
+        raise context.fail(
+            f"Bad kernel image: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES", because
+        ) from None
     for section in headers.sections:
         data = kernel[section.raw_offset : section.raw_offset + min(section.raw_size, section.virtual_size)]
         if len(data) and section.virtual_address + len(data) <= headers.size_of_image:

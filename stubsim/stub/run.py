@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from stubsim.machine.layout import PAGE
 from stubsim.machine.memory import POOL_OVERHEAD, OutOfResources
+from stubsim.stub import refused
 from stubsim.stub.addons import load_all_addons
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.boot_secret import SIZE, prepare_boot_secret, refresh_random_seed
@@ -110,6 +111,8 @@ def _stage(context: Context, initrd: Combined | None, devicetree: Devicetree | N
             context.emit(staged)
     except OutOfResources:
         raise context.fail(
-            f"Failed to allocate pages: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES"
+            f"Failed to allocate pages: {STATUS['EFI_OUT_OF_RESOURCES']}",
+            "EFI_OUT_OF_RESOURCES",
+            None if initrd is None else refused.out_of_memory(context, "the initrd", initrd.size),
         ) from None
     return staged

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.formats import efifw, hwids, pe
-from stubsim.stub import devicetree
+from stubsim.stub import devicetree, refused
 from stubsim.stub.chid_match import Match, chid_match
 from stubsim.stub.context import STATUS, Context
 from stubsim.systemd.strings import UINT_MAX
@@ -54,9 +54,14 @@ def find_sections(context: Context, profile: int) -> Sections:
             sections = Sections(uki, sections.found | own.found, led, own.hwids_error or sections.hwids_error)
         elif profile != 0:
             # Profile 0 is implied where the image has no .profile at all.
-            raise context.fail("Unable to locate embedded per-profile PE sections: Not found", "EFI_NOT_FOUND")
+            raise context.fail(
+                "Unable to locate embedded per-profile PE sections: Not found",
+                "EFI_NOT_FOUND",
+                refused.profile_missing(uki, profile),
+            )
     if sections.section(".linux") is None:
-        raise context.fail("Image lacks .linux section.", "EFI_NOT_FOUND")
+        because = refused.linux_missing(uki, sections.found)
+        raise context.fail("Image lacks .linux section.", "EFI_NOT_FOUND", because)
     return sections
 
 

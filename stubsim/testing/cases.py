@@ -199,7 +199,7 @@ def read_options(value: dict[str, Any], place: str = "options") -> dict[str, Any
     for key in ("esp", "path", "load_options", "cmdline", "shell", "stub", "handover"):
         if "\0" in options.string(key, ""):
             options.fail(key, "a string without NUL")
-    if "profile" in options.value:
+    if not isinstance(options.value.get("profile", ""), str):
         options.integer("profile", None, UINT_MAX)
     if "memory" in options.value and memory_size(options.value["memory"]) is None:
         options.fail("memory", MEMORY_SIZES)

@@ -90,7 +90,8 @@ def _because(boot: Boot, difference: Difference) -> tuple[str, ...]:
     """What the boot can say on how it came to a value."""
     key, *place = difference.place
     if key == "outcome":
-        return tuple(event.message for event in boot.trace if isinstance(event, Log) and event.level == "error")
+        errors = [event.message for event in boot.trace if isinstance(event, Log) and event.level == "error"]
+        return (*errors, *([boot.outcome.because] if boot.outcome.because else ()))
     if key not in _CHOSEN or place[1:] in (["12"], ["13"]):
         return ()
     sentences = reasons(boot)
@@ -192,7 +193,7 @@ def _string(data: bytes) -> str | None:
 
 
 _OBSERVED: dict[str, Callable[[Boot], Any]] = {
-    "outcome": lambda boot: boot.outcome._asdict(),
+    "outcome": lambda boot: {key: getattr(boot.outcome, key) for key in ("status", "message", "efi_status")},
     "model": lambda boot: {"id": boot.model.id},
     "profile": _profile,
     "hwids": _hwids,

@@ -58,7 +58,7 @@ def _expected(inputs: Inputs, uki: str, machine: Machine) -> tuple[str, str]:
     failed = boot.outcome.status == "failed"
     found = {
         "model": boot.model.id,
-        "outcome": boot.outcome._asdict() if failed else boot.outcome.status,
+        "outcome": observed(boot, "outcome") if failed else boot.outcome.status,
         "selection": selection,
         "cmdline": observed(boot, "cmdline"),
         "pcrs": {} if boot.prepared is None else pcrs,

@@ -176,7 +176,7 @@ def _facts(report: Json) -> Iterator[tuple[str, str]]:
 
 
 def _outcome(outcome: Json) -> str:
-    return ": ".join(text for text in (outcome["status"], outcome["message"]) if text)
+    return ": ".join(text for text in (outcome["status"], outcome["message"], outcome["because"]) if text)
 
 
 def _strings(machine: Json) -> Iterator[tuple[str, ...]]:

@@ -45,7 +45,7 @@ class Block(NamedTuple):
 
 def headline(boot: Boot) -> str:
     """The outcome in one line."""
-    status, message, efi_status = boot.outcome
+    status, message, efi_status, _ = boot.outcome
     blob = _firmware(boot)
     firmware = "the firmware" if blob is None else f"{_text(blob.fwid)} ({_size(len(blob.payload))}, {_kind(blob)})"
     protocol = f"by {boot.dialect}, a proposed protocol"
@@ -94,6 +94,8 @@ def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
 def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
     """Label and text, an empty label where the text goes on."""
     uki, host, prepared = boot.uki, boot.host, boot.prepared
+    if boot.outcome.because is not None:
+        yield "because", boot.outcome.because
     stub = "no stub named" if uki.stub is None else f"{uki.stub.name} {uki.stub.version}"
     yield "UKI", f"{uki.path}: {_size(uki.size)}, {uki.machine}, {stub}"
     yield "stub model", f"{boot.model.id}: {boot.model_reason}; {_how_sure(boot)}"

@@ -193,6 +193,8 @@ def _plain(field: str) -> str:
 
 def _facts(report: Json) -> Iterator[tuple[str, str]]:
     uki, model, profile = report["uki"], report["model"], report["profile"]
+    if report["outcome"]["because"] is not None:
+        yield "because", report["outcome"]["because"]
     stub = f"{uki['stub']['name']} {uki['stub']['version']}" if uki["stub"] else "no stub named"
     yield "UKI", f"{uki['path']}: {uki['machine']}, {stub}"
     sure = "verified by recorded boots" if model["verified"] else "not verified by recorded boots"

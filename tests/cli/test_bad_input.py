@@ -305,7 +305,7 @@ WRONG_CALLS = {
     "unknown view": (["chids", "--smbios", "HOST", "--view", "dmidecode"], "dmidecode"),
     "unknown stub": (["boot", "UKI", "--smbios", "HOST", "--stub", "grub"], "grub"),
     "future stub": (["boot", "UKI", "--smbios", "HOST", "--stub", "300"], "300"),
-    "profile": (["boot", "UKI", "--smbios", "HOST", "--profile", "main"], "main"),
+    "profile": (["boot", "UKI", "--smbios", "HOST", "--profile", "main"], "no profile has the id 'main'"),
     "negative profile": (["boot", "UKI", "--smbios", "HOST", "--profile=-1"], "-1"),
     "huge profile": (["boot", "UKI", "--smbios", "HOST", "--profile", "4294967296"], "4294967296"),
     "memory": (["boot", "UKI", "--smbios", "HOST", "--memory", "lots"], "from 1M to 4096T"),

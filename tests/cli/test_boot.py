@@ -178,8 +178,26 @@ def test_profile(image: Path, host: Path):
         assert (boot["profile"]["index"], boot["profile"]["id"], boot["cmdline"]) == (int(number), own, cmdline)
     assert booted(image, "--smbios", host, "--profile", "1", "--cmdline", "x")["cmdline"] == "x"
     assert booted(image, "--smbios", host, "--profile", "1", "--shell", "a.efi x")["cmdline"] == "x"
+    assert booted(image, "--smbios", host, "--profile", "rescue") == booted(image, "--smbios", host, "--profile", "1")
     failed = booted(image, "--smbios", host, "--profile", "2", status=1)
     assert failed["outcome"]["efi_status"] == "EFI_NOT_FOUND"
+    unknown = execute("boot", image, "--smbios", host, "--profile", "reskue")
+    assert unknown.status == 2
+    assert f"{image}: no profile has the id 'reskue' (expected main, rescue)" in unknown.err
+
+
+def test_a_failing_boot_says_because_in_every_view(image: Path, host: Path):
+    because = "profile 3 is asked for, and the UKI has profiles 0 to 1"
+    call = (image, "--smbios", host, "--profile", "3")
+    assert booted(*call, status=1)["outcome"]["because"] == because
+    result = execute("boot", *call)
+    assert f"because     {because}" in result.out
+    assert result.err.rstrip().endswith(f"Unable to locate embedded per-profile PE sections: Not found: {because}")
+    for command in ("boot", "why"):
+        assert because in execute(command, *call, "--format", "html").out
+    assert f"because     {because}" in execute("why", *call).out
+    assert because in " ".join(execute("diff", *call, "--profile", "0").out.split())
+    assert because in execute("measure", *call).err
 
 
 def test_stub(image: Path, host: Path):
