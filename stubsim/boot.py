@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from stubsim.digests import Digests
+from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
@@ -14,9 +15,9 @@ from stubsim.start import DEFAULT_START, Start, assumed, loaded_image, refuses_t
 from stubsim.stub import refused
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, StubFailed
-from stubsim.stub.kernel import linux_exec
 from stubsim.stub.models import StubModel, choose
-from stubsim.stub.run import Prepared, prepare
+from stubsim.stub.programs import Program, program
+from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
 from stubsim.stub.secure_boot import is_allowed
 from stubsim.trace import Event, Staged
@@ -48,11 +49,18 @@ _AFFECTS = {
     "fw_cfg": ("outcome", "fw_cfg"),
 }
 
+# What a stub has a part in, by the keys of the boot's JSON.
+_OF_THE_STUB = (
+    "profile", "hwids", "sections", "selection", "load_options", "cmdline", "initrd", "devicetree", "memory", "fw_cfg",
+    "measurements", "pcrs", "rtmrs", "variables", "esp_changes", "log",
+)  # fmt: skip
+
 
 class Outcome(NamedTuple):
-    """kernel-started, firmware-update, failed, hypervisor-abort or boot-loop; the stub's or firmware's last word.
+    """How it ended, and the stub's or firmware's last word.
 
-    ``because`` is the reason as far as it is known, where the message does not tell it.
+    ``status`` is kernel-started, firmware-update, failed, hypervisor-abort, boot-loop or not-simulated; ``because`` is
+    the reason as far as it is known, where the message does not tell it.
     """
 
     status: str
@@ -114,8 +122,9 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         context.unknown(what, "not known of this machine", *affected(what))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
-    run = _Run(context, start)
+    run = _Run(context, start, reason)
     outcome = run.outcome()
+    told = outcome.status != "not-simulated"
     following = _follow(run, context) if start.follow else None
     return Boot(
         uki=uki,
@@ -128,8 +137,8 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         prepared=run.prepared,
         load_options=run.load_options,
         variables=tuple(context.variables.items()),
-        pcrs=tpm.pcrs(),
-        rtmrs=tpm.rtmrs(),
+        pcrs=tpm.pcrs() if told else {},
+        rtmrs=tpm.rtmrs() if told else {},
         dialect=run.dialect,
         proposal=run.proposal,
         assumed=assumed(host, start, loaded),
@@ -158,9 +167,10 @@ def affected(key: str) -> tuple[str, ...]:
 class _Run:
     """One run of the stub, and what is there to show for it when it ends early."""
 
-    def __init__(self, context: Context, start: Start) -> None:
+    def __init__(self, context: Context, start: Start, reason: str) -> None:
         self.context = context
         self.start = start
+        self.reason = reason
         self.found: list[Sections] = []
         self.prepared: Prepared | None = None
         self.load_options: bytes | None = None
@@ -182,17 +192,34 @@ class _Run:
         if isinstance(loaded, Outcome):
             return loaded
         self.image_gpa = loaded
+        steps = program(context.model)
+        if steps is None:
+            return self._not_simulated()
+        return self._stub(steps)
+
+    def _not_simulated(self) -> Outcome:
+        """What another stub does is not this one's to tell: nothing is given that it has a part in."""
+        model = self.context.model
+        self.context.unknown(f"what {model.id} does", "only systemd-stub and stubble are simulated", *_OF_THE_STUB)
+        message = f"another stub's format: {model.id} is not simulated"
+        return Outcome("not-simulated", message, None, f"{self.reason}; --stub NAME simulates it as that one")
+
+    def _stub(self, steps: Program) -> Outcome:
+        context = self.context
         try:
-            self.prepared = prepare(context, self.found)
+            self.prepared = steps.prepare(context, self.found)
             handed_over = self._hand_over(self.prepared)
             if handed_over is not None:
                 return handed_over
             kernel = self.prepared.sections.data(".linux")
             assert kernel is not None
-            started = linux_exec(context, kernel, self.prepared.cmdline, self.prepared.initrd)
+            started = steps.linux_exec(context, kernel, self.prepared.cmdline, self.prepared.initrd)
         except StubFailed as failure:
             return Outcome("failed", failure.message, failure.status, failure.because)
         self.load_options = started.load_options
+        if self.prepared.cmdline is None and started.load_options:
+            # Those of the firmware, which the stub has passed on.
+            self.prepared = self.prepared._replace(cmdline=from_utf16(started.load_options))
         return Outcome("kernel-started")
 
     def _hand_over(self, prepared: Prepared) -> Outcome | None:

@@ -9,14 +9,15 @@ from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.start import DEFAULT_START, start_context
 from stubsim.stub.context import LoadedImage, StubFailed
-from stubsim.stub.kernel import check_kernel
 from stubsim.stub.models import StubModel
+from stubsim.stub.programs import program
 from stubsim.uki import Uki
 
 
 def kernel_refused(uki: Uki, model: StubModel, section: pe.Section | None) -> str | None:
     """Why a stub does not start the kernel in a section, whatever the machine; None where it does, or none is there."""
-    if section is None or not section.virtual_size:
+    steps = program(model)
+    if section is None or not section.virtual_size or steps is None:
         return None
     image = LoadedImage(None, None, None, None)
     digests = Digests((), uki.digests)
@@ -24,7 +25,7 @@ def kernel_refused(uki: Uki, model: StubModel, section: pe.Section | None) -> st
         uki, Host(), DEFAULT_START, model, image=image, tpm=Tpm(()), digests=digests, emit=lambda _: None
     )
     try:
-        check_kernel(context, uki.data(section))
+        steps.check_kernel(context, uki.data(section))
     except StubFailed as failure:
         return failure.message if failure.because is None else f"{failure.because} ({failure.message})"
     return None

@@ -94,6 +94,7 @@ class Headers(NamedTuple):
     subsystem: int
     table_start: int
     table_end: int
+    image_base: int
     size_of_image: int
     size_of_headers: int
     section_alignment: int
@@ -176,6 +177,8 @@ def read_headers(data: memoryview, machines: Container[int] | None = None) -> He
         subsystem=fields[21],
         table_start=table,
         table_end=table + count * _SECTION.size,
+        # BaseOfData and ImageBase of 32 bits, or ImageBase of 64.
+        image_base=int.from_bytes(fields[8][4:] if magic == PE32 else fields[8], "little"),
         size_of_image=fields[18],
         size_of_headers=fields[19],
         section_alignment=fields[9],

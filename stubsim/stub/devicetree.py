@@ -24,19 +24,19 @@ class Devicetree(NamedTuple):
     data: bytes | memoryview | None
 
 
-def match_dtb(context: Context, data: memoryview, wanted: bytes | None) -> str:
-    """Whether a `.dtbauto` fits: "match", "other", or "bad" where the stub complains.
+def match_dtb(context: Context, data: memoryview, wanted: bytes | None, address: int = 0) -> str:
+    """Whether a `.dtbauto` at an address fits: "match", "other", or "bad" where the stub complains.
 
     A firmware devicetree decides alone if it has a compatible, and blocks the .hwids look-up if it has none
     (recorded: launch-fwdtb-match, -hwids, -nocompat, -garbage); a bad blob goes unnamed then.
     """
     firmware = context.host.devicetree
     if firmware is not None:
-        own = _first_compatible(firmware)
-        return "match" if own is not None and own == _first_compatible(data) else "other"
+        own = first_compatible(firmware)
+        return "match" if own is not None and own == first_compatible(data, address) else "other"
     if wanted is None:
         return "other"
-    compatible = _first_compatible(data)
+    compatible = first_compatible(data, address)
     if compatible is None:
         return "bad"
     return "match" if compatible == wanted else "other"
@@ -63,7 +63,14 @@ def install_addon_devicetrees(
     return installed
 
 
-def _first_compatible(data: bytes | memoryview) -> bytes | None:
+def first_compatible(data: bytes | memoryview, address: int = 0) -> bytes | None:
+    """The first string of the root's `compatible`, None for what no stub takes for a tree.
+
+    Where it lies counts as well: at an address that is not a multiple of 4 it is none (devicetree.c,
+    devicetree_get_compatible; stubble 14 and systemd-stub 262.1).
+    """
+    if address % 4:
+        return None
     try:
         compatible = fdt.root_compatible(data)
     except StubsimError:

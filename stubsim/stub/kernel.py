@@ -37,7 +37,7 @@ def linux_exec(context: Context, kernel: memoryview, cmdline: str | None, initrd
 
 def check_kernel(context: Context, kernel: memoryview) -> pe.Headers:
     """The headers of a kernel that the stub starts; raises StubFailed for another."""
-    headers = pe.read_headers(kernel, _accepted(context))
+    headers = pe.read_headers(kernel, accepted_machines(context))
     if headers is None or (context.model.loads_kernel_itself and not _has_relocation_directory(headers)):
         raise _bad_image(context, refused.kernel_headers(context, kernel))
     if headers.major_image_version < 1 or not _runs_here(context, headers):
@@ -58,7 +58,7 @@ def check_kernel(context: Context, kernel: memoryview) -> pe.Headers:
     return headers
 
 
-def _accepted(context: Context) -> tuple[int, ...]:
+def accepted_machines(context: Context) -> tuple[int, ...]:
     """Machine types a stub takes: its own, and a second one for `.compat` entries.
 
     That is x64 on 32-bit firmware. Elsewhere there is none, but the number that stands for it, 0, passes as a type

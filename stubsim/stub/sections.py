@@ -121,7 +121,8 @@ def choose_devicetree(
     for number, section in enumerate(table):
         if section.name != ".dtbauto":
             continue
-        status = devicetree.match_dtb(context, uki.data(section), None if match is None else match.string)
+        wanted = None if match is None else match.string
+        status = devicetree.match_dtb(context, uki.data(section), wanted, section.virtual_address)
         if status == "bad":
             context.log("error", f"Found bad DT blob in PE section {number}")
         elif status == "match":

@@ -29,7 +29,7 @@ def _is_hex(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("(?:[0-9a-f]{2})*", value) is not None
 
 
-STATUSES = ("kernel-started", "firmware-update", "failed", "hypervisor-abort", "boot-loop")
+STATUSES = ("kernel-started", "firmware-update", "failed", "hypervisor-abort", "boot-loop", "not-simulated")
 _STATUS = Kind(f"one of {', '.join(STATUSES)}", lambda value: value in STATUSES)
 _TEXT = Kind("a string", lambda value: isinstance(value, str))
 _COUNT = Kind(f'an integer from 0, or "{NONE}"', lambda value: value == NONE or (type(value) is int and value >= 0))

@@ -61,6 +61,8 @@ def headline(boot: Boot) -> str:
         line = "; ".join(["the kernel starts", *_chosen(boot, firmware)])
     elif status == "boot-loop":
         line = message or "boot loop: the machine starts over and over"
+    elif status == "not-simulated":
+        line = f"not simulated: {message}"
     else:
         line = f"the boot fails: {message or status}" + (f" ({efi_status})" if efi_status else "")
     return line + _doubt(boot, "outcome", *(("selection",) if "chosen" in line else ()))

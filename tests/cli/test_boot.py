@@ -230,8 +230,8 @@ def test_stub(image: Path, host: Path):
         ("systemd-stub 263~devel", "262", True),
         ("systemd-stub 9999", "262", True),
         ("systemd-stub git", "262", True),
-        ("stubble 5", "262", True),
-        ("other 257", "262", True),
+        ("stubble 14-1", "stubble-14", False),
+        ("stubble 5", "stubble-14", True),
         ("", "262", True),
     ],
 )

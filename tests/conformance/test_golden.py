@@ -15,7 +15,7 @@ import pytest
 from tests.conformance.comparisons import COMPARISONS, Json, Recording, booted
 from tests.conftest import recordings
 
-RECORDINGS = recordings()
+RECORDINGS = recordings("golden") + recordings("golden-stubble")
 pytestmark = pytest.mark.skipif(not RECORDINGS, reason="no recordings (STUBSIM_SHARED)")
 
 # The probe's own code was cut short by the firmware's loader: the recording says nothing about the stub.

@@ -39,7 +39,7 @@ def warnings(tmp_path: Path, data: bytes) -> list[str]:
 
 CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "nothing": (FIRMWARE_UKI, ()),
-    "foreign stub": (uki(stub="stubble 5"), ("unknown stub: foreign stub stubble 5",)),
+    "foreign stub": (uki(stub="stubble 5"), ("unknown stub: stubble 5 was never recorded",)),
     "newer stub": (uki(stub="systemd-stub 400"), ("unknown stub: systemd-stub 400 is newer",)),
     "no kernel": (uki(linux=None), ("no .linux: not a UKI, an addon?",)),
     "a kernel in one profile only": (

@@ -1,0 +1,44 @@
+"""The stubs whose steps are known, by the name in the key of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stubsim.stub import kernel, run, sections, stubble
+from stubsim.stub.arguments import process_arguments
+from stubsim.stub.context import Context
+from stubsim.stub.initrd import Combined
+from stubsim.stub.models import STUBBLE, SYSTEMD_STUB, StubModel
+from stubsim.stub.sections import Sections
+
+
+class Program(NamedTuple):
+    """One stub's steps, as `boot` joins them and as explanations ask them again; all of them raise StubFailed.
+
+    ``settle`` gives the sections alone, with the arguments read but nothing measured.
+    """
+
+    settle: Callable[[Context], Sections]
+    prepare: Callable[[Context, list[Sections]], run.Prepared]
+    check_kernel: Callable[[Context, memoryview], object]
+    linux_exec: Callable[[Context, memoryview, str | None, Combined | None], kernel.Started]
+
+
+def _settle_systemd(context: Context) -> Sections:
+    return sections.find_sections(context, process_arguments(context)[0])
+
+
+def _settle_stubble(context: Context) -> Sections:
+    return stubble.find_sections(context, stubble.parse_options(stubble.process_arguments(context)))
+
+
+_PROGRAMS = {
+    SYSTEMD_STUB: Program(_settle_systemd, run.prepare, kernel.check_kernel, kernel.linux_exec),
+    STUBBLE: Program(_settle_stubble, stubble.prepare, stubble.check_kernel, stubble.linux_exec),
+}
+
+
+def program(model: StubModel) -> Program | None:
+    """The steps of a model's stub; None for a stub that is known by name only."""
+    return _PROGRAMS.get(model.name)
