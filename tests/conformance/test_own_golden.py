@@ -27,7 +27,7 @@ CASES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 RECORDED_MODELS = {"257.13": "257", "262.1": "262"}
 
 # Fields that say which model it is and how sure it is, not what it does.
-DESCRIPTIVE = {"id", "basis", "verified", "open_questions"}
+DESCRIPTIVE = {"id", "name", "basis", "verified", "open_questions"}
 
 
 class Shown(NamedTuple):
