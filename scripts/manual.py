@@ -25,6 +25,14 @@ EXIT = {
     "1": "the boot fails, or something is found: a difference, a failed expectation, a finding of lint",
     "2": "an input cannot be read, or the call is wrong: one line on standard error names the file and the place",
 }
+ENVIRONMENT = {
+    "COLUMNS": "the width of the text, also of what is piped or written to a file. Without it text is folded at the "
+    "width of the terminal, and not at all where there is none",
+    "NO_COLOR": "set to anything but nothing: no colours. --color comes first",
+    "FORCE_COLOR": "set to anything but nothing: colours on standard output also where it is not a terminal. NO_COLOR "
+    "comes first",
+    "TERM": "dumb: no colours, and no progress",
+}
 EXAMPLES = {
     "What happens on this machine": "stubsim boot uki.efi --smbios live",
     "Why a devicetree is chosen, or not": "stubsim why uki.efi --smbios dmidecode.txt",
@@ -34,7 +42,7 @@ EXAMPLES = {
 }
 SEE_ALSO = ("systemd-stub(7)", "ukify(1)", "systemd-measure(1)", "systemd-analyze(1)", "fwupdtool(1)", "dmidecode(8)")
 # In every command, told once.
-_COMMON = ("--help", "--output", "--debug")
+_COMMON = ("--help", "--output", "--color", "--debug")
 
 
 def manual() -> str:
@@ -65,6 +73,8 @@ def manual() -> str:
         lines += [f".SH {_text(title.upper())}", *_entries(actions)]
     lines += [".SH COMMON OPTIONS", *_entries(_common(commands))]
     lines += [".SH EXIT STATUS", *(line for pair in EXIT.items() for line in (".TP", rf"\fB{pair[0]}\fR", pair[1]))]
+    lines += [".SH ENVIRONMENT"]
+    lines += [line for name, text in ENVIRONMENT.items() for line in (".TP", rf"\fB{name}\fR", _text(f"{text}."))]
     lines += [".SH EXAMPLES"]
     for text, command in EXAMPLES.items():
         lines += [f"{_text(text)}:", ".PP", ".RS", ".nf", rf"$ \fB{_text(command)}\fR", ".fi", ".RE", ".PP"]

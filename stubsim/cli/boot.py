@@ -87,9 +87,9 @@ def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace
         from stubsim.views.html_boot import boot_page
 
         return boot_page(result)
-    from stubsim.views.terminal import render_boot, screen
+    from stubsim.views.terminal import render_boot
 
-    return render_boot(result, screen(to_file=arguments.output != "-"), launch)
+    return render_boot(result, output.screen(arguments), launch)
 
 
 def _extract(result: Boot, folder: str) -> None:

@@ -97,7 +97,7 @@ def _rendered(result: Measurement, arguments: argparse.Namespace) -> str:
     if arguments.format == "text":
         from stubsim.views.measure import render_measure
 
-        return render_measure(result, phases, policy=arguments.policy)
+        return render_measure(result, phases, output.screen(arguments), policy=arguments.policy)
     from stubsim.views.json import dumps
     from stubsim.views.measure import measure_json, systemd_measure_json
 

@@ -32,9 +32,14 @@ def write_report(
     elif arguments.format == "html" and page is not None:
         write(arguments.output, page(report))
     else:
-        from stubsim.views.terminal import screen
+        write(arguments.output, render(report, screen(arguments)))
 
-        write(arguments.output, render(report, screen(to_file=arguments.output != "-")))
+
+def screen(arguments: argparse.Namespace) -> Screen:
+    """What the text is made for."""
+    from stubsim.views import terminal
+
+    return terminal.screen(to_file=arguments.output != "-", color=arguments.color)
 
 
 def write(path: str, content: str | bytes) -> None:

@@ -48,5 +48,11 @@ def every() -> Parser:
 def _filled(name: str, parser: Parser) -> Parser:
     module(name).add_arguments(parser)
     parser.add_argument("-o", "--output", metavar="FILE", default="-", help="write to FILE; - is standard output")
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colour in text (default: on a terminal, unless NO_COLOR is set; with FORCE_COLOR in a pipe, too)",
+    )
     parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
     return parser

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from stubsim.explain.measure import Case, Measurement, Value, in_every_case, pcrs_of, values_at
 from stubsim.stub.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Measured, Unknown
 from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json, unknown_json, verified
+
+if TYPE_CHECKING:
+    from stubsim.views.terminal import Screen
 
 # A long list of machines or conditions is cut in the text; the JSON has it whole.
 _MOST_LINES = 16
@@ -109,13 +113,18 @@ def _unknowns(cases: Sequence[Case]) -> dict[Unknown, list[str]]:
     return found
 
 
-def render_measure(measurement: Measurement, phases: Sequence[str], *, policy: bool = False) -> str:
-    """The text, with a newline at its end, folded to the width of the screen; digests are never cut."""
+def render_measure(
+    measurement: Measurement, phases: Sequence[str], target: Screen | None = None, *, policy: bool = False
+) -> str:
+    """The text, with a newline at its end, folded to the width of the screen.
+
+    Digests are never cut, and stand on the line of their register and bank.
+    """
     from textwrap import wrap
 
     from stubsim.views.terminal import screen
 
-    width = screen().width
+    width = (target or screen()).width
     lines: list[str] = []
     for line in _text(measurement, phases, policy):
         indent = " " * (len(line) - len(line.lstrip()) + 4)
@@ -179,24 +188,24 @@ def _policy(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
 
     for pcr in pcrs_of(measurement):
         for value in values_at(measurement, pcr, phases):
-            yield _line(value, len(value.phase))
+            yield _line(value)
             reasons = value.hosts or tuple(f"if {condition}" for condition in value.conditions)
             yield from (f"      {clean(text)}" for text in reasons[:_MOST_LINES])
             yield from _more(len(reasons), "hosts" if value.hosts else "conditions", "      ")
 
 
 def _table(measurement: Measurement, pcrs: Sequence[int], phases: Sequence[str]) -> Iterator[str]:
-    width = max((len(phase) for phase in (*phases, "(every phase)")), default=0)
     for pcr in pcrs:
         for value in values_at(measurement, pcr, phases):
-            yield _line(value, width)
+            yield _line(value)
 
 
-def _line(value: Value, width: int) -> str:
+def _line(value: Value) -> str:
     from stubsim.views.terminal import clean
 
-    phase = (value.phase or ":") if value.pcr == PCR_KERNEL_IMAGE else "(every phase)"
-    return f"  PCR {value.pcr:<2}  {value.bank:<6}  {clean(phase):<{width}}  {value.value.hex()}"
+    # The other registers are the same in every phase. In this order register, bank and SHA-256 fit into 80 columns.
+    phase = (value.phase or ":") if value.pcr == PCR_KERNEL_IMAGE else ""
+    return f"  PCR {value.pcr:<2} {value.bank} {value.value.hex()}  {clean(phase)}"
 
 
 def _more(count: int, what: str, indent: str = "") -> Iterator[str]:

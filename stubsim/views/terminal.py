@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from stubsim.explain.snp import Launch
     from stubsim.views.terminal_boot import Block
 
-_PIPED_WIDTH = 80
+_USUAL_WIDTH = 80
+# Wider than any line: what is piped into a file, a pager or grep is not wrapped.
+_UNWRAPPED = 1 << 16
 # Below, tables fall apart; above, the spaces that fill up lines cost more than the text.
 _WIDTHS = (60, 500)
 # A hostile image has as many and as long texts as it likes; the JSON has them all.
@@ -28,22 +30,36 @@ _STYLES = {"error": "red", "warning": "yellow", "chosen": "green", "bad": "red",
 class Screen(NamedTuple):
     """What the text is made for: its width in columns, and whether it may have escape sequences."""
 
-    width: int = _PIPED_WIDTH
+    width: int = _USUAL_WIDTH
     colour: bool = False
 
 
-def screen(*, to_file: bool = False) -> Screen:
-    """Standard output as it is now, or a file: COLUMNS counts for both, colour is for terminals without NO_COLOR."""
+def screen(*, to_file: bool = False, color: str = "auto") -> Screen:
+    """Standard output as it is now, or a file; ``color`` is what --color says."""
     terminal = not to_file and sys.stdout.isatty()
-    width = _PIPED_WIDTH
+    return Screen(_width(terminal), color == "always" or (color == "auto" and _coloured(terminal, to_file)))
+
+
+def _width(terminal: bool) -> int:
+    """COLUMNS counts for whatever is written; without it only a terminal has a width."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and 0 < len(columns) < 6 and int(columns):
-        width = int(columns)
-    elif terminal:
-        with suppress(OSError):
-            width = os.get_terminal_size(sys.stdout.fileno()).columns or _PIPED_WIDTH
-    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Screen(min(max(width, _WIDTHS[0]), _WIDTHS[1]), colour)
+        return min(max(int(columns), _WIDTHS[0]), _WIDTHS[1])
+    if not terminal:
+        return _UNWRAPPED
+    width = _USUAL_WIDTH
+    with suppress(OSError):
+        width = os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL_WIDTH
+    return min(max(width, _WIDTHS[0]), _WIDTHS[1])
+
+
+def _coloured(terminal: bool, to_file: bool) -> bool:
+    """As CPython does it: NO_COLOR, then FORCE_COLOR, then whether a terminal is there that can."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return not to_file
+    return terminal and os.environ.get("TERM") != "dumb"
 
 
 def render_boot(boot: Boot, target: Screen | None = None, launch: Launch | None = None) -> str:

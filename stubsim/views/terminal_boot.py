@@ -112,7 +112,8 @@ def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
     yield from _choices(boot)
     if boot.firmware is not None:
         digest = boot.digests.sha256(boot.firmware).hex()
-        yield "firmware", f"{_size(len(boot.firmware))}, {payload.kind(boot.firmware).description}, SHA-256 {digest}"
+        yield "firmware", f"{_size(len(boot.firmware))}, {payload.kind(boot.firmware).description}"
+        yield "SHA-256", digest
     if prepared is None:
         return
     cmdline = "(none)" if prepared.cmdline is None else prepared.cmdline or "(empty)"

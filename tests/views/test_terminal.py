@@ -144,7 +144,7 @@ def rendered(data: bytes, host: dict[str, Any], start: Start = DEFAULT_START, ta
 
 
 @pytest.mark.parametrize("width", [80, 140])
-@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"FORCE_COLOR": "1"}], ids=["plain", "no", "force"])
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}], ids=["plain", "no"])
 def test_the_whole_text_piped(folder: Path, width: int, variables: dict[str, str]):
     text = piped(folder, COLUMNS=str(width), **variables)
     assert text == expected(f"update-{width}", text)
@@ -173,7 +173,29 @@ def test_colour_on_a_terminal_changes_no_text(folder: Path):
     assert SGR.search(text)
     assert SGR.search(text.splitlines()[0])
     plain = SGR.sub("", text)
-    assert [line.rstrip() for line in plain.splitlines()] == piped(folder).splitlines()
+    assert [line.rstrip() for line in plain.splitlines()] == piped(folder, COLUMNS="80").splitlines()
+
+
+def test_who_asks_for_colour_gets_it(folder: Path):
+    narrow = {"COLUMNS": "80"}
+    plain = piped(folder, **narrow)
+    for text in (
+        piped(folder, FORCE_COLOR="1", **narrow),
+        piped(folder, *ARGUMENTS, "--color", "always", NO_COLOR="1", **narrow),
+    ):
+        assert SGR.search(text)
+        assert [line.rstrip() for line in SGR.sub("", text).splitlines()] == plain.splitlines()
+    assert piped(folder, *ARGUMENTS, "--color=never", FORCE_COLOR="1", **narrow) == plain
+    assert "\x1b" not in on_terminal(folder, *ARGUMENTS, "--color=never")
+
+
+def test_what_is_piped_is_not_wrapped(folder: Path):
+    """Each line is one of the narrow text with what is folded below it."""
+    text = piped(folder)
+    assert max(map(len, text.splitlines())) > 140
+    assert text.split() == piped(folder, COLUMNS="500").split()
+    (assumed,) = [line for line in text.splitlines() if "esp_partition_uuid" in line]
+    assert assumed.endswith("random seed")
 
 
 def test_the_width_is_the_terminals(folder: Path):
