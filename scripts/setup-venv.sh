@@ -26,9 +26,47 @@ make_venv() {
         echo "$log" >&2 # not the missing package: say what venv said
         rm -rf .venv
         exit 2
+    else
+        install_venv
+        "$python" -m venv --clear .venv && return
     fi
     rm -rf .venv
-    echo "cannot make a virtual environment: install the Debian package python3-venv (or uv, or virtualenv)" >&2
+    exit 2
+}
+
+# Install the Debian package that is missing: as root, by sudo without a password, or where sudo has a terminal to ask on.
+install_venv() {
+    local version package=python3-venv root=() log
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    [ "$version" = "$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" ] ||
+        package=python$version-venv
+    command -v apt-get >/dev/null || give_up "install the venv module of $python (or uv, or virtualenv)"
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || give_up "as root, run: apt-get install $package (or install uv, or virtualenv)"
+        root=(sudo -n)
+        if ! sudo -n true 2>/dev/null; then
+            [ -t 0 ] && [ -t 2 ] || give_up "run: sudo apt-get install $package (or install uv, or virtualenv)"
+            root=(sudo)
+        fi
+    fi
+    echo "installing $package: ${root[*]:+${root[*]} }apt-get install $package"
+    log=$(mktemp)
+    # A machine that was never updated has no lists of packages yet.
+    if ! { apt_get install "$package" || { apt_get update && apt_get install "$package"; }; } >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        give_up "apt-get install $package failed"
+    fi
+    rm -f "$log"
+}
+
+apt_get() {
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+        -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+give_up() {
+    echo "cannot make a virtual environment: $1" >&2
     exit 2
 }
 
