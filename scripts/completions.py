@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 import shtab
 
 from stubsim.cli import parsers
+from stubsim.handover import DIALECTS
+from stubsim.stub.models import MODELS
 
 # Shell -> where its completions are looked for, below a prefix such as /usr/local.
 PLACES = {
@@ -17,6 +20,10 @@ PLACES = {
 # What a value or an argument is, by what --help calls it.
 _FILES = ("CERT", "FILE", "HOST", "INPUT", "UKI")
 _FOLDERS = ("DIR",)
+_WORDS: dict[object, Callable[[], list[str]]] = {
+    "MODEL": lambda: [*MODELS],
+    "NAME": lambda: [*DIALECTS, "none"],
+}
 
 
 def completion(shell: str) -> str:
@@ -32,6 +39,9 @@ def _mark(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
                 _mark(below)
+        elif action.metavar in _WORDS:
+            # Not all that is accepted: 257.13 is, too. Nothing is parsed with these.
+            action.choices = _WORDS[action.metavar]()
         elif action.metavar in _FOLDERS:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         elif action.metavar in _FILES or action.dest == "paths":

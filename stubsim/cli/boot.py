@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stubsim import hosts, uki
 from stubsim.boot import Boot, boot
-from stubsim.cli import output, start
+from stubsim.cli import formats, output, start
 from stubsim.errors import StubsimError
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.trace import Log
@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", metavar="HOST", required=True, help=HOST_HELP)
+    parser.add_argument("--smbios", "--host", metavar="HOST", required=True, help=HOST_HELP)
     start.add_arguments(parser)
-    parser.add_argument("--format", choices=("text", "json", "html", "eventlog", "qtest"), default="text")
+    formats.add(
+        parser,
+        "text",
+        "json",
+        "html",
+        eventlog="the stub's measurements as a TCG event log",
+        qtest="the accesses to fw_cfg as a script for QEMU's -qtest",
+    )
     parser.add_argument(
         "--snp",
         metavar="KEY=VALUE,...",

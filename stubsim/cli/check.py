@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from stubsim.cli import output
+from stubsim.cli import formats, output
 from stubsim.errors import StubsimError
 from stubsim.testing import cases
 from stubsim.testing.cases import Machine
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     first = parser.add_argument_group("a first suite")
     first.add_argument("--init", metavar="UKI", help="write a case file with what this UKI does now")
     first.add_argument("--hosts", metavar="DIR", help="on these machines: a folder of host files, or a pattern")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    formats.add(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

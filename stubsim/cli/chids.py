@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 
 from stubsim import chid, hosts
-from stubsim.cli import output
+from stubsim.cli import formats, output
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.chids import chids_json, render_chids
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--smbios", metavar="HOST", required=True, help=HOST_HELP)
+    parser.add_argument("--smbios", "--host", metavar="HOST", required=True, help=HOST_HELP)
     parser.add_argument("--view", choices=chid.VIEWS, default="stub", help="by whose rules (default: stub)")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    formats.add(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim.cli import output
+from stubsim.cli import formats, output
 from stubsim.views.dialects import dialects_json, render_dialects
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    formats.add(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 from stubsim import hosts, uki
 from stubsim.boot import boot
-from stubsim.cli import output, start
+from stubsim.cli import formats, output, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff import diff
 from stubsim.hosts.recognise import HOST_HELP
@@ -29,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "two --stub, or any other option with a value. Exit status: 0 equal, 1 different, 2 trouble."
     )
     parser.add_argument("uki", metavar="UKI", nargs="+", help="the unified kernel image, or two")
-    parser.add_argument("--smbios", metavar="HOST", action="append", required=True, help=f"{HOST_HELP}; or two of them")
+    parser.add_argument(
+        "--smbios", "--host", metavar="HOST", action="append", required=True, help=f"{HOST_HELP}; or two of them"
+    )
     start.add_arguments(parser, action="append")
-    parser.add_argument("--format", choices=("text", "json", "html"), default="text")
+    formats.add(parser, "text", "json", "html")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 from stubsim import hosts, uki
 from stubsim.boot import boot
-from stubsim.cli import output, start
+from stubsim.cli import formats, output, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
 from stubsim.formats import eventlog
@@ -16,7 +16,7 @@ from stubsim.views.diff_log import diff_log_json, render_diff_log
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", metavar="HOST", required=True, help=HOST_HELP)
+    parser.add_argument("--smbios", "--host", metavar="HOST", required=True, help=HOST_HELP)
     parser.add_argument(
         "--eventlog",
         metavar="FILE",
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the machine's log, /sys/kernel/security/tpm0/binary_bios_measurements",
     )
     start.add_arguments(parser)
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    formats.add(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from stubsim.cli import output
+from stubsim.cli import formats, output, parsers
 from stubsim.errors import StubsimError
 
 if TYPE_CHECKING:
@@ -17,23 +17,15 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-
-    def action(name: str, text: str) -> argparse.ArgumentParser:
-        one: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        # Behind the action as well as in front of it.
-        one.add_argument("-o", "--output", metavar="FILE", default=argparse.SUPPRESS, help="write to FILE")
-        one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        return one
-
+    action = parsers.actions(parser)
     build = action("build", "the .hwids section that ukify 262 makes of a folder of descriptions, byte for byte")
     build.add_argument("folder", metavar="DIR", help="hwids descriptions, *.json in it and below")
-    build.add_argument("--format", choices=("section", "json"), default="section", help="json: what show says of it")
+    formats.add(build, section="the bytes of the section", json="what show says of it")
 
     show = action("show", "the entries of a section, a UKI, a folder of descriptions or one description")
     show.add_argument("input", metavar="INPUT", help="a .hwids section, a UKI, a folder or a description")
     _add_hosts(show, "a machine whose ids are named in it")
-    show.add_argument("--format", choices=("text", "json"), default="text")
+    formats.add(show, "text", "json")
 
     create = action("from-host", "a description, as ukify takes it, from a machine")
     create.add_argument("host", metavar="HOST", help="the machine")
@@ -42,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     device.add_argument("--fwid", metavar="TEXT", help="its firmware's id")
     create.add_argument("--types", metavar="N,N,...", type=_types, default=(), help="CHID types (default: 3,4,5,8,9)")
     create.add_argument("--name", metavar="TEXT", help="what it is called (default: manufacturer and family)")
-    create.add_argument("--format", choices=("json",), default="json")
+    formats.add(create, json="a description as ukify reads it")
 
     lint = action("lint", "what is wrong with descriptions, sections and UKIs")
     lint.add_argument("input", metavar="INPUT", nargs="+", help="a folder, a description, a UKI or a .hwids section")
@@ -54,11 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="warning",
         help="exit with 1 when there is one as bad as this (default: warning)",
     )
-    lint.add_argument("--format", choices=("text", "json", "sarif"), default="text")
+    formats.add(lint, "text", "json", sarif="SARIF 2.1.0, for code scanning")
 
 
 def _add_hosts(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--smbios", metavar="HOST", action="append", default=[], help=f"{text}; may be repeated")
+    parser.add_argument(
+        "--smbios", "--host", metavar="HOST", action="append", default=[], help=f"{text}; may be repeated"
+    )
 
 
 def _types(text: str) -> tuple[int, ...]:

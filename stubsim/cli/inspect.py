@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from stubsim import uki
-from stubsim.cli import output
+from stubsim.cli import formats, output
 from stubsim.views.inspect import inspect_json, render_inspect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="a unified kernel image, or an addon")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    formats.add(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 
 from stubsim import hosts, uki
-from stubsim.cli import output, start
+from stubsim.cli import formats, output, start
 from stubsim.errors import StubsimError
 from stubsim.explain.measure import PHASES, Measurement, measure_any, measure_hosts, phase_path, policy
 from stubsim.hosts import Host
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
     parser.add_argument(
         "--smbios",
+        "--host",
         metavar="HOST",
         action="append",
         help=f"{HOST_HELP}; may be repeated (default: every value that any machine can get)",
@@ -40,11 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--policy", action="store_true", help="the set of values to seal against, with their machines")
     start.add_arguments(parser)
-    parser.add_argument(
-        "--format",
-        choices=("text", "json", "systemd-measure"),
-        default="text",
-        help="json has systemd-measure's keys and more beside them, systemd-measure has nothing else",
+    formats.add(
+        parser,
+        "text",
+        json="systemd-measure's keys and more beside them",
+        systemd_measure="the JSON of systemd-measure, and nothing else",
     )
 
 

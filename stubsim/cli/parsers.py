@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stubsim.cli import output
-from stubsim.cli.commands import COMMANDS, DESCRIPTION
+from stubsim.cli.commands import COMMANDS, DESCRIPTION, EXAMPLES
 from stubsim.errors import StubsimError
 from stubsim.version import __version__
 
@@ -18,8 +20,37 @@ PROGRAM = "stubsim"
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line and goes the way of every other error."""
 
+    # What it is given, for a complaint that looks at all of it.
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = tuple(args or ())
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
+        """A typo in an option comes first: often it is why something else is missing, or too much."""
+        typo = next((word for word in self._options() if word not in self._known()), None)
+        if typo is not None and message.startswith(("the following arguments are required", "unrecognized arguments")):
+            near = get_close_matches(typo, self._known(), 1)
+            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+            raise StubsimError(f"no such option: {typo}", hint=hint)
         raise StubsimError(message, hint=f"see {self.prog} --help")
+
+    def _options(self) -> Iterator[str]:
+        for word in self._given:
+            if word == "--":
+                return
+            if word.startswith("--"):
+                yield word.partition("=")[0]
+
+    def _known(self) -> list[str]:
+        """The options of this command, and of its actions if it has any."""
+        below = [one for action in self._actions if isinstance(action.choices, dict) for one in action.choices.values()]
+        return [*self._option_string_actions, *(option for one in below for option in one._option_string_actions)]
+
+    def format_help(self) -> str:
+        example = EXAMPLES.get(self.prog.removeprefix(f"{PROGRAM} "))
+        return super().format_help() + ("" if example is None else f"\nexample:\n  $ {example}\n")
 
     def print_help(self, file: object = None) -> None:
         output.write("-", self.format_help())
@@ -45,14 +76,34 @@ def every() -> Parser:
     return parser
 
 
+def actions(parser: argparse.ArgumentParser) -> Callable[[str, str], argparse.ArgumentParser]:
+    """Give a command actions of its own: a function that makes the parser of one, from its name and what it is."""
+    below = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        one: argparse.ArgumentParser = below.add_parser(name, help=text, description=text, allow_abbrev=False)
+        # Behind the action as well as in front of it.
+        _add_common(one, suppressed=True)
+        return one
+
+    return action
+
+
 def _filled(name: str, parser: Parser) -> Parser:
     module(name).add_arguments(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="write to FILE; - is standard output")
-    parser.add_argument(
+    _add_common(parser)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, suppressed: bool = False) -> None:
+    def add(*names: str, default: object, **options: Any) -> None:
+        parser.add_argument(*names, default=argparse.SUPPRESS if suppressed else default, **options)
+
+    add("-o", "--output", metavar="FILE", default="-", help="write to FILE; - is standard output")
+    add(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
         help="colour in text (default: on a terminal, unless NO_COLOR is set; with FORCE_COLOR in a pipe, too)",
     )
-    parser.add_argument("--debug", action="store_true", help="show where in the program an error arose")
-    return parser
+    add("--debug", action="store_true", default=False, help="show where in the program an error arose")

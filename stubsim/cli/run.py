@@ -61,7 +61,13 @@ def _command(argv: Sequence[str]) -> int:
 def _overview() -> str:
     lines = [f"usage: {parsers.PROGRAM} COMMAND ...", "", DESCRIPTION, "", "commands:"]
     lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
-    lines += ["", f"{parsers.PROGRAM} COMMAND --help shows a command's options; every command takes --format json", ""]
+    lines += ["", "options:", "  -h, --help  show this, or behind a command its options and an example"]
+    lines += [
+        "  --version   show the version",
+        "",
+        "Every command takes --format json, -o FILE, --color and --debug.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from stubsim.cli import output
+from stubsim.cli import formats, output
 from stubsim.errors import StubsimError
 from stubsim.testing.vectors import vectors
 from stubsim.views.json import dumps
@@ -16,7 +16,7 @@ _NAME = "stubsim-vectors"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = f"{parser.description}; with -o DIR as {_NAME}.json and {_NAME}.h in a folder."
-    parser.add_argument("--format", choices=("json", "c"), default="json", help="what goes to standard output")
+    formats.add(parser, "json", c="a header with the same as tables")
 
 
 def run(arguments: argparse.Namespace) -> int:

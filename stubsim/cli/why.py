@@ -6,7 +6,7 @@ import argparse
 
 from stubsim import hosts, uki
 from stubsim.boot import boot
-from stubsim.cli import output, start
+from stubsim.cli import formats, output, start
 from stubsim.explain.why import why
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.json import Json
@@ -15,9 +15,9 @@ from stubsim.views.why import render_why, why_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", metavar="HOST", required=True, help=HOST_HELP)
+    parser.add_argument("--smbios", "--host", metavar="HOST", required=True, help=HOST_HELP)
     start.add_arguments(parser)
-    parser.add_argument("--format", choices=("text", "json", "html"), default="text")
+    formats.add(parser, "text", "json", "html")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -162,11 +162,11 @@ def test_what_json_cannot_hold_is_a_warning(tmp_path: Path):
 @pytest.mark.parametrize("call", [invoke, execute])
 def test_wrong_calls(tmp_path: Path, call: Any):
     source = written(tmp_path, "table", TABLE)
-    error(call("host"), "action")
+    error(call("host"), "ACTION")
     error(call("host", "shwo", source), "shwo")
-    error(call("host", "show"), "show wants a HOST", "stubsim host --help")
-    error(call("host", "convert"), "convert wants a HOST")
-    error(call("host", "capture", source), "takes no HOST")
+    error(call("host", "show"), "required: HOST", "stubsim host show --help")
+    error(call("host", "convert"), "required: HOST")
+    error(call("host", "capture", source), "unrecognized arguments")
     error(call("host", "show", source, "--keep-ids"), "--keep-ids")
     error(call("host", "show", tmp_path / "missing"), str(tmp_path / "missing"), "No such file")
 
