@@ -11,6 +11,7 @@ that device along; the BIOS region is then as large as the file bios-size says.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from stubsim.machine.address_space import BiosRegion
 from stubsim.machine.devices.device import Device
 from stubsim.machine.devices.qemu import DEVICES
 from stubsim.machine.devices.qemu_v5 import VmFwUpdate
-from stubsim.machine.fwcfg import Item
+from stubsim.machine.fwcfg import GROUP_DEVICE, GROUP_USER, MOST_FILES, OLD_SLOTS, Item, by_group, by_name
 from stubsim.machine.hypervisor import VirtualMachine
 from stubsim.machine.memory import Memory
 from stubsim.machine.qtest import execute
@@ -32,11 +33,14 @@ ARCHITECTURES = {"x86_64": "x64", "aarch64": "aa64"}
 # machines unless another one is named.
 SEABIOS_END = bytes.fromhex("ea5be000f030362f32332f393900fc00")
 SEABIOS_SIZE = 256 << 10
+# Machine types with the old order of the directory, and with 16 files (hw/i386/pc_q35.c, pc_piix.c; hw_compat_2_8).
+LAST_LEGACY_ORDER, LAST_OF_FEW_SLOTS = (2, 5), (2, 8)
 
 
 def machine(recording: dict[str, Any]) -> VirtualMachine:
     """The simulated machine of a recording."""
     files = {row["name"]: row for row in recording["files"]}
+    old = _version(recording.get("machine", ""))
     devices: list[Device] = []
     bios = None
     if recording["arch"] == "x86_64":
@@ -49,12 +53,36 @@ def machine(recording: dict[str, Any]) -> VirtualMachine:
     devices += [device() for name, device in DEVICES.items() if name in files]
     theirs = {item.name for device in devices for item in device.items()}
     items = [
-        Item(name, bytes.fromhex(row.get("data", "")).ljust(row["size"], b"\0"), row["writable"])
+        Item(name, bytes.fromhex(row.get("data", "")).ljust(row["size"], b"\0"), row["writable"], group=_group(name))
         for name, row in files.items()
         if name not in theirs
     ]
     memory = Memory(_size(recording["memory"]), ARCHITECTURES[recording["arch"]])
-    return VirtualMachine(memory, bios=bios, items=items, devices=devices, dma=recording["dma"])
+
+    def order(item: Item) -> tuple[int, int]:
+        """That of old machine types; within a group it is the order in which QEMU has made the files."""
+        return by_group(item), files[item.name]["selector"]
+
+    return VirtualMachine(
+        memory,
+        bios=bios,
+        items=items,
+        devices=devices,
+        dma=recording["dma"],
+        order=order if old <= LAST_LEGACY_ORDER else by_name,
+        slots=OLD_SLOTS if old <= LAST_OF_FEW_SLOTS else MOST_FILES,
+    )
+
+
+def _version(machine: str) -> tuple[int, ...]:
+    """Of a versioned machine type of x86; any other is a new one."""
+    match = re.fullmatch(r"pc(?:-i440fx|-q35)?-(\d+)\.(\d+)", machine)
+    return (99,) if match is None else (int(match[1]), int(match[2]))
+
+
+def _group(name: str) -> int | None:
+    """What -fw_cfg, and what -device brings; with -nodefaults there is no other VGA ROM."""
+    return GROUP_USER if name.startswith("opt/") else GROUP_DEVICE if name.startswith("vgaroms/") else None
 
 
 def _size(text: str) -> int:

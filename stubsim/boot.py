@@ -45,6 +45,7 @@ _AFFECTS = {
     "keyboard_layout": ("variables",),
     "esp_partition_uuid": ("variables", "initrd", "esp_changes"),
     "firmware": ("variables",),
+    "direct_boot": ("cmdline", "load_options", "measurements", "pcrs", "variables"),
     "memory": ("memory",),
     "fw_cfg": ("outcome", "fw_cfg"),
 }
@@ -115,7 +116,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     trace: list[Event] = []
     tpm = Tpm(host.tpm, host.confidential)
     digests = Digests(tpm.algorithms or ("sha256",), uki.digests)
-    loaded = loaded_image(uki, start)
+    loaded = loaded_image(uki, host, start)
     context = start_context(uki, host, start, model, image=loaded.image, tpm=tpm, digests=digests, emit=trace.append)
     _hash_ahead(context)
     for what in sorted(host.unknown - {"memory"} if start.memory is not None else host.unknown):

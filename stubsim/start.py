@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
+from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.machine import image_path
 from stubsim.machine.esp import Esp
@@ -50,6 +51,9 @@ def start_context(
     uki: Uki, host: Host, start: Start, model: StubModel, *, image: LoadedImage, tpm: Tpm, digests: Digests, emit: Emit
 ) -> Context:
     """What the stub's steps are given at the start of a run."""
+    if image.path == image_path.QEMU_KERNEL:
+        # The file system that OVMF makes of QEMU's files is on no partition.
+        host = host._replace(esp_partition_uuid=None)
     return Context(
         uki=uki,
         image=image,
@@ -74,9 +78,10 @@ def start_context(
 def assumed(host: Host, start: Start, loaded: Loaded) -> tuple[str, ...]:
     """What was taken for granted because nothing was said."""
     assumed = [*loaded.assumed]
-    if start.esp is None and not start.from_memory:
+    from_partition = not start.from_memory and loaded.image.path != image_path.QEMU_KERNEL
+    if start.esp is None and from_partition:
         assumed.append("no --esp: the partition is taken to hold no addons, credentials or extensions")
-    if host.esp_partition_uuid is None and not start.from_memory:
+    if host.esp_partition_uuid is None and from_partition:
         assumed.append(
             "no esp_partition_uuid: the UKI is taken to come from no partition, so the stub sets no *DevicePartUUID "
             "and has no random seed"
@@ -111,33 +116,45 @@ def _devices(host: Host) -> list[str]:
 
 
 class Loaded(NamedTuple):
-    """The image as the stub finds itself, and what was taken for granted of its path."""
+    """The image as the stub finds itself, and what was taken for granted of its path and load options."""
 
     image: LoadedImage
     assumed: tuple[str, ...] = ()
 
 
-def loaded_image(uki: Uki, start: Start) -> Loaded:
+def loaded_image(uki: Uki, host: Host, start: Start) -> Loaded:
     """What the firmware says of the image; raises StubsimError for contradicting options and an esp that is none."""
     if start.from_memory and (start.esp is not None or start.path is not None):
         raise StubsimError("--from-memory means no device and no path", expected="no --esp and no --path")
     if start.shell is not None and start.load_options is not None:
         raise StubsimError("the UEFI shell makes the load options", expected="either --shell or load options")
-    shell = None if start.shell is None else split_shell_line(start.shell)
-    options = start.load_options
-    if start.profile is not None:
-        # As a boot loader asks for one: in front of everything else.
-        prefix = f"@{_profile_number(uki, start.profile)}"
-        if shell is not None:
-            shell = (*shell[:1], prefix, *shell[1:])
-        else:
-            rest = b"" if options is None or len(options) < 2 else " ".encode("utf-16-le") + options
-            options = prefix.encode("utf-16-le") + (rest or b"\0\0")
+    direct = host.direct_boot
+    otherwise = start.from_memory or (start.esp, start.path, start.shell) != (None, None, None)
+    if direct is not None and not otherwise:
+        given = start.load_options
+        if given is None and direct.load_options is not None:
+            given = utf16z(direct.load_options)
+        image = LoadedImage(Esp(None), image_path.QEMU_KERNEL, *_with_profile(uki, start, given))
+        return Loaded(image, ("QEMU's -kernel is taken to be this UKI: it comes from no partition (--esp, --path)",))
+    notes = () if direct is None else ("QEMU's -kernel, -append and -initrd are not used: it is started otherwise",)
+    options, shell = _with_profile(uki, start, start.load_options)
     if start.from_memory:
-        return Loaded(LoadedImage(None, None, options, shell))
+        return Loaded(LoadedImage(None, None, options, shell), notes)
     esp = Esp(start.esp)
     path, assumed = image_path.found(uki, esp) if start.path is None else image_path.given(uki, esp, start.path)
-    return Loaded(LoadedImage(esp, path, options, shell), assumed)
+    return Loaded(LoadedImage(esp, path, options, shell), notes + assumed)
+
+
+def _with_profile(uki: Uki, start: Start, options: bytes | None) -> tuple[bytes | None, tuple[str, ...] | None]:
+    """Load options and the shell's words, with a profile asked for as a boot loader does: in front of all else."""
+    shell = None if start.shell is None else split_shell_line(start.shell)
+    if start.profile is None:
+        return options, shell
+    prefix = f"@{_profile_number(uki, start.profile)}"
+    if shell is not None:
+        return options, (*shell[:1], prefix, *shell[1:])
+    rest = b"" if options is None or len(options) < 2 else " ".encode("utf-16-le") + options
+    return prefix.encode("utf-16-le") + (rest or b"\0\0"), None
 
 
 def _profile_number(uki: Uki, profile: int | str) -> int:

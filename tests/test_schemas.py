@@ -80,6 +80,7 @@ def test_the_host_schema_has_the_keys_the_reader_has():
         "tpm": top["tpm"]["anyOf"][0],
         "variables[]": top["variables"]["items"],
         "console": top["console"],
+        "direct_boot": top["direct_boot"]["anyOf"][0],
         "fw_cfg": fw_cfg,
         "fw_cfg.vmfwupdate": fw_cfg["properties"]["vmfwupdate"]["anyOf"][0],
         "firmware": top["firmware"],

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
-from stubsim.hosts.host import Capsules, Console, Firmware, FwCfg, Host, Reading, Variable, VmFwUpdate
+from stubsim.hosts.host import Capsules, Console, DirectBoot, Firmware, FwCfg, Host, Reading, Variable, VmFwUpdate
 from stubsim.hosts.reading import Layout, Object, nearest, parse, read_object, shown
 
 SCHEMA = "stubsim/host/1"
@@ -24,6 +24,8 @@ MEMORY_SIZES = "a size in bytes, or with K, M, G or T behind it, from 1M to 4096
 BIOS_SIZE = 4 << 20
 # Firmware ends at 4 GiB, and x86 has its interrupt controllers 18 to 20 MiB below.
 LARGEST_BIOS = 16 << 20
+# fw_cfg's file slots: today's default, and what QEMU takes (hw/nvram/fw_cfg.c, x-file-slots; FW_CFG_FILE_SLOTS_MIN).
+SLOTS, FEWEST_SLOTS, MOST_SLOTS = 32, 16, 1024
 # EDK II, PcdMaxSizeNonPopulateCapsule, and the reset types of ResetSystem() (UEFI 2.10, 8.5.1).
 CAPSULE_SIZE = 10 << 20
 RESETS = ("cold", "warm", "shutdown")
@@ -62,6 +64,7 @@ KEYS: dict[str, tuple[str, ...]] = {
         "keyboard_layout",
         "esp_partition_uuid",
         "console",
+        "direct_boot",
         "fw_cfg",
         "firmware",
         "unknown",
@@ -71,7 +74,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "tpm": ("banks",),
     "variables[]": ("name", "guid", "attributes", "data"),
     "console": ("graphics", "virtio", "serial"),
-    "fw_cfg": ("dma", "vmfwupdate"),
+    "direct_boot": ("load_options",),
+    "fw_cfg": ("dma", "legacy_order", "slots", "vmfwupdate"),
     "fw_cfg.vmfwupdate": ("dialect", "cap", "bios_size", "disabled"),
     "firmware": ("vendor", "revision", "uefi_revision", "sha256", "pflash", "capsules"),
     "firmware.capsules": ("maximum_size", "reset"),
@@ -136,6 +140,7 @@ def _host(value: object) -> Host:
         keyboard_layout=top.text("keyboard_layout"),
         esp_partition_uuid=top.guid("esp_partition_uuid"),
         console=_console(top.child("console")),
+        direct_boot=_direct_boot(top.nullable("direct_boot", None)),
         fw_cfg=_fw_cfg(top.nullable("fw_cfg", {})),
         firmware=_firmware(top.child("firmware")),
         unknown=_unknown(top),
@@ -269,16 +274,32 @@ def _console(console: Object) -> Console:
 def _fw_cfg(fw_cfg: Object | None) -> FwCfg | None:
     if fw_cfg is None:
         return None
+    found = FwCfg(
+        dma=fw_cfg.boolean("dma", True),
+        legacy_order=fw_cfg.boolean("legacy_order", False),
+        slots=fw_cfg.integer("slots", SLOTS, MOST_SLOTS),
+    )
+    if found.slots < FEWEST_SLOTS:
+        fw_cfg.fail("slots", f"an integer from {FEWEST_SLOTS} to {MOST_SLOTS}")
     device = fw_cfg.nullable("vmfwupdate", None)
     if device is None:
-        return FwCfg(fw_cfg.boolean("dma", True), None)
+        return found
     dialect = device.choice("dialect", tuple(CAPABILITIES), "qemu-v5")
     if dialect is None:
         device.fail("dialect", f"one of {', '.join(CAPABILITIES)}")
     cap = device.integer("cap", CAPABILITIES[dialect], (1 << 64) - 1)
     bios_size = device.integer("bios_size", BIOS_SIZE, LARGEST_BIOS)
     disabled = device.boolean("disabled", False)
-    return FwCfg(fw_cfg.boolean("dma", True), VmFwUpdate(dialect, cap, bios_size, disabled))
+    return found._replace(vmfwupdate=VmFwUpdate(dialect, cap, bios_size, disabled))
+
+
+def _direct_boot(direct: Object | None) -> DirectBoot | None:
+    if direct is None:
+        return None
+    text = direct.text("load_options")
+    if text is not None and "\0" in text:
+        direct.fail("load_options", "a string without NUL")
+    return DirectBoot(text)
 
 
 def _firmware(firmware: Object) -> Firmware:

@@ -63,10 +63,21 @@ class VmFwUpdate(NamedTuple):
 
 
 class FwCfg(NamedTuple):
-    """QEMU's fw_cfg device."""
+    """QEMU's fw_cfg device: `slots` is the number of files it holds, `legacy_order` that of machine types up to 2.5."""
 
     dma: bool = True
     vmfwupdate: VmFwUpdate | None = None
+    legacy_order: bool = False
+    slots: int = 32
+
+
+class DirectBoot(NamedTuple):
+    """The UKI is given to QEMU by -kernel, and started from no partition under the path "kernel".
+
+    `load_options` are what the firmware makes of -append and -initrd, None for none.
+    """
+
+    load_options: str | None = None
 
 
 class Host(NamedTuple):
@@ -97,6 +108,7 @@ class Host(NamedTuple):
     keyboard_layout: str | None = None
     esp_partition_uuid: UUID | None = None
     console: Console = Console()
+    direct_boot: DirectBoot | None = None
     fw_cfg: FwCfg | None = FwCfg()
     firmware: Firmware = Firmware()
     unknown: frozenset[str] = frozenset()

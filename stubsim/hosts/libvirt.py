@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
@@ -52,7 +53,9 @@ _VIDEOS = {
     "ramfb": "ramfb",
     "virtio": "virtio-vga",
 }
-_LAUNCH_SECURITY = {"sev-snp": "sev-snp-guest", "tdx": "tdx-guest"}
+_LAUNCH_SECURITY = {
+    "sev-snp": "sev-snp-guest", "tdx": "tdx-guest", "sev": "sev-guest", "s390-pv": "s390-pv-guest",
+}  # fmt: skip
 
 
 def read(data: bytes, folder: str) -> Reading:
@@ -124,13 +127,40 @@ def _command(domain: Element, kind: str, notes: list[str]) -> CommandLine:
     security = domain.find("launchSecurity")
     if security is not None:
         pairs.append(("confidential-guest-support", "lsec0"))
-        options.append(Option("object", (("", _LAUNCH_SECURITY.get(security.get("type", ""), "")), ("id", "lsec0"))))
-    options += [Option("machine", tuple(pairs)), *_memory(domain), *_smbios(domain), *_devices(domain)]
+        guest = _LAUNCH_SECURITY.get(security.get("type", ""), "")
+        options.append(Option("object", (("", guest), ("id", "lsec0")), guest))
+    options += [Option("machine", tuple(pairs)), *_firmware(domain), *_kernel(domain)]
+    options += [*_memory(domain), *_smbios(domain), *_devices(domain)]
     passed = [argument.get("value", "") for argument in domain.iter(f"{_QEMU_NAMESPACE} arg")]
     if passed:
         options += command_line(None, passed).options
         notes.append("options that the domain passes to QEMU itself are taken into account")
     return CommandLine(program, tuple(options), complete=program is not None)
+
+
+def _firmware(domain: Element) -> list[Option]:
+    """The firmware, by the option that tells a ROM from flash."""
+    loader = domain.find("os/loader")
+    if loader is not None and loader.get("type") != "pflash" and (loader.text or "").strip():
+        return [_text("bios", (loader.text or "").strip())]
+    named = loader is not None or domain.find("os[@firmware='efi']") is not None
+    return [Option("pflash")] if named else []
+
+
+def _kernel(domain: Element) -> list[Option]:
+    """A direct kernel boot; an empty element is none for libvirt."""
+    options = []
+    for element, option in (("kernel", "kernel"), ("initrd", "initrd"), ("cmdline", "append"), ("shim", "shim")):
+        text = domain.findtext(f"os/{element}") or ""
+        if text:
+            options.append(_text(option, text))
+    if dtb := domain.findtext("os/dtb"):
+        options.append(_text("dtb", dtb))
+    return options
+
+
+def _text(name: str, text: str) -> Option:
+    return Option(name, (("", text),), text)
 
 
 def _memory(domain: Element) -> list[Option]:
@@ -182,6 +212,7 @@ def _devices(domain: Element) -> list[Option]:
         kind = "isa-serial" if target is None else target.get("type", "isa-serial")
         port = "0" if target is None else target.get("port", "0")
         options.append(Option("device", (("", kind), ("index", port))))
+    options += _consoles(domain, devices)
     for element in devices.findall("controller[@type='pci']"):
         model = _BRIDGES.get(element.get("model", ""), element.get("model", ""))
         options.append(Option("device", (("", model), ("id", f"pci.{element.get('index', '')}"))))
@@ -195,6 +226,30 @@ def _devices(domain: Element) -> list[Option]:
         options.append(Option("device", (("", "vfio-pci"),)))
     for _ in devices.findall("input[@type='keyboard'][@bus='usb']"):
         options.append(Option("device", (("", "usb-kbd"),)))
+    return options
+
+
+def _consoles(domain: Element, devices: Element) -> list[Option]:
+    """What libvirt adds on its own: the serial port of a <console>, and the controller of virtio consoles and channels.
+
+    On Q35 it puts a virtio device behind a root port, elsewhere on the root bus (src/conf/domain_conf.c,
+    src/qemu/qemu_domain_address.c).
+    """
+    kinds = [
+        "serial" if target is None else target.get("type", "serial")
+        for console in devices.findall("console")
+        for target in [console.find("target")]
+    ]
+    options = []
+    if "serial" in kinds and devices.find("serial") is None:
+        options.append(Option("device", (("", "isa-serial"), ("index", "0"))))
+    virtio = "virtio" in kinds or devices.find("channel/target[@type='virtio']") is not None
+    if virtio and devices.find("controller[@type='virtio-serial']") is None:
+        machine = domain.find("os/type")
+        has_root_bus = machine is not None and re.match(r"pc(-i440fx|$)", machine.get("machine", "pc"))
+        bus = "pci.0" if has_root_bus else "pci.added"
+        options.append(Option("device", (("", "pcie-root-port"), ("id", "pci.added"))))
+        options.append(Option("device", (("", "virtio-serial-pci"), ("bus", bus))))
     return options
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 
-from stubsim.hosts.fixture import BIOS_SIZE, CAPABILITIES
+from stubsim.hosts.fixture import BIOS_SIZE, CAPABILITIES, FEWEST_SLOTS, SLOTS
 from stubsim.hosts.host import Console, FwCfg, Host, Reading, VmFwUpdate
+from stubsim.hosts.qemu_kernel import kernel
 from stubsim.hosts.qemu_options import CommandLine, Option, parse
 from stubsim.hosts.qemu_smbios import table
+from stubsim.hosts.qemu_unheeded import unheeded
 
 # Program -> architecture of the firmware; qemu-kvm and kvm do not tell.
 _ARCHITECTURES = {
@@ -28,9 +30,13 @@ _MACHINES = ((r"q35|pc-q35-[0-9][0-9.]*", _Q35), (r"pc|pc-i440fx-[0-9][0-9.]*", 
 _X86 = ("x64", "ia32")
 _VIRT = re.compile(r"virt(?:-[0-9][0-9.]*)?")
 
+# Versioned machine types of upstream, and what stands for any that is new.
+_VERSION = re.compile(r"(pc-q35|pc-i440fx|pc|virt)-([0-9]{1,3})\.([0-9]{1,3})")
+_NEW = (99, 0)
+
 # -vga MODEL and -device MODEL with which OVMF has graphics, and those that take the place of the default.
 _GRAPHICS = re.compile(
-    r"std|VGA|secondary-vga|qxl(?:-vga)?|cirrus(?:-vga)?|vmware(?:-svga)?|bochs-display|ramfb|virtio|virtio-(?:vga|gpu).*"
+    r"std|VGA|secondary-vga|qxl(?:-vga)?|cirrus(?:-vga)?|vmware(?:-svga)?|bochs-display|ramfb|virtio|(?:virtio|vhost-user)-(?:vga|gpu).*"
 )
 _SERIAL_PORTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
 # OVMF knows COM1 and COM2 only (edk2, OvmfPkg/SioBusDxe).
@@ -54,7 +60,12 @@ def guest(command: CommandLine, folder: str, source: str) -> tuple[Host, tuple[s
     if not command.complete:
         notes.append("not all options are there: what others may change is unknown")
     architecture = _architecture(command)
-    unknown = set(found.unknown) | {"firmware"}
+    started = kernel(command, folder)
+    unknown = set(found.unknown) | {"firmware"} | started.unknown
+    notes += started.notes
+    for row in unheeded(command):
+        notes.append(row.note)
+        unknown |= row.unknown
     devices = [option for option in command.of("device") if option.first]
     host = Host(
         name=_name(command),
@@ -67,7 +78,9 @@ def guest(command: CommandLine, folder: str, source: str) -> tuple[Host, tuple[s
         tpm=_tpm(devices),
         rng=any(option.first.startswith("virtio-rng") for option in devices),
         console=_console(command, devices, architecture, unknown),
-        fw_cfg=FwCfg(True, _update_device(devices, unknown)),
+        previous_initrd=started.initrd,
+        direct_boot=started.direct_boot,
+        fw_cfg=_fw_cfg(command)._replace(vmfwupdate=_update_device(devices, unknown)),
     )
     if host.tpm:
         unknown.add("tpm.banks")
@@ -157,7 +170,13 @@ def _memory(command: CommandLine, unknown: set[str]) -> int:
 
 
 def _confidential(command: CommandLine, unknown: set[str]) -> str | None:
-    wanted = [name for option in command.of("machine", "M") if (name := option.get("confidential-guest-support"))]
+    wanted = [
+        value
+        for option in command.of("machine", "M")
+        for key, value in option.pairs
+        # The second is what the first was called up to QEMU 5.2 (docs/about/deprecated.rst).
+        if key in ("confidential-guest-support", "memory-encryption") and value
+    ]
     if not wanted:
         return None
     kinds = [
@@ -221,6 +240,28 @@ def _virtio(devices: list[Option], unknown: set[str]) -> int:
         elif bridge not in ("pcie-root-port", "ioh3420", "xio3130-downstream"):
             unknown.add("console.virtio")
     return count
+
+
+def _fw_cfg(command: CommandLine) -> FwCfg:
+    """The device of the machine type; -global may switch off its DMA.
+
+    Up to 2.4 there is no DMA, up to 2.5 an own order of the files (x86), up to 2.8 there are 16 of them (hw_compat_2_4,
+    pc_i440fx_2_5_machine_options, hw_compat_2_8; directories of QEMU 7.2.22 seen for 1.7 to 2.9).
+    """
+    machine = _machine(command) or ""
+    match = _VERSION.fullmatch(machine)
+    version = (int(match[2]), int(match[3])) if match else _NEW
+    off = any(
+        option.get(f"{driver}.dma_enabled") in ("off", "false", "no")
+        for option in command.of("global")
+        for driver in ("fw_cfg", "fw_cfg_io", "fw_cfg_mem")
+    )
+    is_pc = match is not None and match[1] != "virt"
+    return FwCfg(
+        dma=not off and version > (2, 4),
+        legacy_order=is_pc and version <= (2, 5),
+        slots=FEWEST_SLOTS if version <= (2, 8) else SLOTS,
+    )
 
 
 def _update_device(devices: list[Option], unknown: set[str]) -> VmFwUpdate | None:

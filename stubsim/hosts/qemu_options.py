@@ -16,19 +16,22 @@ _IN_TEXT = re.compile(rb"(?:^|[\s/'\"\0])(?:(?:qemu-system-[a-z0-9_]+|qemu-kvm|k
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 # What ends a command for a shell.
 _OPERATORS = frozenset({";", "|", "||", "&", "&&", ")", "}"})
+# Options with an argument of any form, which may be empty or begin with a dash.
+_TEXTS = ("append", "kernel", "initrd")
 _EXPANDED = re.compile(r"\$[A-Za-z_{(0-9@*]|`")
 
 Pairs = tuple[tuple[str, str], ...]
 
 
 class Option(NamedTuple):
-    """One option without its dashes; `pairs` are the keys and values of its argument, in order.
+    """One option without its dashes; `text` is its argument, `pairs` are the keys and values of it, in order.
 
     The key of a first value that stands alone is "".
     """
 
     name: str
     pairs: Pairs = ()
+    text: str = ""
 
     @property
     def first(self) -> str:
@@ -100,9 +103,9 @@ def command_line(program: str | None, words: list[str], *, literal: bool = True)
         name = word.removeprefix("-").removeprefix("-")
         argument = words[index + 1] if index + 1 < len(words) else ""
         # Which options take an argument is not for us to know: whatever does not look like an option is one.
-        if argument and (name == "smbios" or not argument.startswith("-")):
-            next(rest)
-            options.append(Option(name, split(argument)))
+        if name in _TEXTS or (argument and (name == "smbios" or not argument.startswith("-"))):
+            next(rest, None)
+            options.append(Option(name, split(argument), argument))
         else:
             options.append(Option(name))
     expands = not literal and any(_EXPANDED.search(word) for word in (*loose, *(option.name for option in options)))

@@ -49,6 +49,7 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
         "keyboard_layout": host.keyboard_layout,
         "esp_partition_uuid": None if host.esp_partition_uuid is None else str(host.esp_partition_uuid),
         "console": host.console._asdict() | {"serial": [f"{port:#x}" for port in host.console.serial]},
+        "direct_boot": _plain(host.direct_boot),
         "fw_cfg": _plain(host.fw_cfg),
         "firmware": _plain(host.firmware),
         "unknown": sorted(unknown),

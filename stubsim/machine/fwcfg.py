@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stubsim.machine.address_space import AddressSpace
 
@@ -16,7 +16,8 @@ SIGNATURE = 0x0000
 FEATURES = 0x0001
 DIRECTORY = 0x0019
 FIRST_FILE = 0x0020
-MOST_FILES = 32
+# How many files a device holds, and one of a machine type up to 2.8 (hw/core/machine.c, hw_compat_2_8).
+MOST_FILES, OLD_SLOTS = 32, 16
 LONGEST_NAME = 55
 FEATURE_PORTS, FEATURE_DMA = 1, 2
 DIRECTORY_ROW = struct.Struct(">IHH56s")
@@ -34,6 +35,7 @@ class Item(NamedTuple):
 
     A bytearray is used as it is, so the device it belongs to sees each write; `written` is then told offset and length
     in bytes. `locked` tells whether a writable file takes no writes at the moment; `selected` is told of a selection.
+    `group` is where the directory of an old machine type has it, None where that goes by the name.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Item(NamedTuple):
     written: Callable[[int, int], None] | None = None
     locked: Callable[[], bool] | None = None
     selected: Callable[[], None] | None = None
+    group: int | None = None
 
 
 class File(NamedTuple):
@@ -51,6 +54,31 @@ class File(NamedTuple):
     selector: int
     size: int
     writable: bool
+
+
+# Directory order of machine types up to pc-2.5 (hw/nvram/fw_cfg.c up to QEMU 10.0, fw_cfg_order and
+# FW_CFG_ORDER_OVERRIDE_*): files of a group stay in the order in which they are added, what has no group comes last.
+GROUP_VGA, GROUP_NIC, GROUP_USER, GROUP_DEVICE, _GROUP_LAST = 70, 80, 100, 110, 200
+_GROUPS = {
+    "etc/boot-menu-wait": 10,
+    "bootsplash.jpg": 11,
+    "bootsplash.bmp": 12,
+    "etc/boot-fail-wait": 15,
+    "etc/smbios/smbios-tables": 20,
+    "etc/smbios/smbios-anchor": 30,
+    "etc/e820": 40,
+    "etc/reserved-memory-end": 50,
+    "genroms/kvmvapic.bin": 55,
+    "genroms/linuxboot.bin": 60,
+    "etc/system-states": 90,
+    "etc/extra-pci-roots": 120,
+    "etc/acpi/tables": 130,
+    "etc/table-loader": 140,
+    "etc/tpm/log": 150,
+    "etc/acpi/rsdp": 160,
+    "bootorder": 170,
+    "etc/msr_feature_control": 180,
+}
 
 
 class Registers(NamedTuple):
@@ -68,23 +96,43 @@ PORTS = Registers(ports=True, selector=0x510, data=0x511, data_width=1, dma=0x51
 VIRT = Registers(ports=False, selector=0x0902_0008, data=0x0902_0000, data_width=8, dma=0x0902_0010)
 
 
+Order = Callable[[Item], Any]
+
+
+def by_name(item: Item) -> bytes:
+    """Selectors go up in byte order of the names, in whatever order the files were added."""
+    return item.name.encode()
+
+
+def by_group(item: Item) -> int:
+    """The directory's order of machine types up to pc-2.5."""
+    return _GROUPS.get(item.name, _GROUP_LAST) if item.group is None else item.group
+
+
 class FwCfg:
     """The device. `space` is the guest's memory as it sees it; `dma` is False where it has no such interface.
 
-    Raises ValueError for a name given twice, one longer than 55 bytes, or more than 32 files.
+    `order` is the directory's: `by_name`, or on machine types up to pc-2.5 `by_group`. Raises ValueError for a name
+    given twice, one longer than 55 bytes, or more files than there are slots.
     """
 
     def __init__(
-        self, items: Iterable[Item], space: AddressSpace, *, dma: bool = True, registers: Registers = PORTS
+        self,
+        items: Iterable[Item],
+        space: AddressSpace,
+        *,
+        dma: bool = True,
+        registers: Registers = PORTS,
+        order: Order = by_name,
+        slots: int = MOST_FILES,
     ) -> None:
         self.space = space
         self.dma = dma
         self.registers = registers
-        # Selectors go up in byte order of the names, in whatever order the files were added.
-        rows = sorted(items, key=lambda item: item.name.encode())
+        rows = sorted(items, key=order)
         names = [row.name for row in rows]
-        if len(set(names)) < len(names) or len(names) > MOST_FILES:
-            raise ValueError(f"fw_cfg holds at most {MOST_FILES} files of different names, not {names}")
+        if len(set(names)) < len(names) or len(names) > slots:
+            raise ValueError(f"fw_cfg holds at most {slots} files of different names, not {names}")
         if any(not 0 < len(name.encode()) <= LONGEST_NAME or "\0" in name for name in names):
             raise ValueError(f"an fw_cfg file name has 1 to {LONGEST_NAME} bytes, none of them NUL: {names}")
         self._items = {FIRST_FILE + index: _thawed(row) for index, row in enumerate(rows)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from stubsim.hosts import FwCfg as Described
 from stubsim.hosts import Host
 from stubsim.machine.address_space import AddressSpace, BiosRegion
 from stubsim.machine.devices.device import PLAIN, Device, Reset
@@ -11,7 +12,7 @@ from stubsim.machine.devices.fuki_2024 import FukiUpdate
 from stubsim.machine.devices.qemu import stock_devices, stock_items
 from stubsim.machine.devices.qemu_v5 import VmFwUpdate
 from stubsim.machine.devices.spec import SpecUpdate
-from stubsim.machine.fwcfg import PORTS, VIRT, FwCfg, Item, Registers
+from stubsim.machine.fwcfg import MOST_FILES, OLD_SLOTS, PORTS, VIRT, FwCfg, Item, Order, Registers, by_group, by_name
 from stubsim.machine.memory import Memory
 
 # The reset control register of the PIIX and ICH south bridges; bit 2 resets (ICH9 datasheet, 13.7.5).
@@ -33,6 +34,8 @@ class VirtualMachine:
         items: Iterable[Item] | None = (),
         devices: Sequence[Device] = (),
         dma: bool = True,
+        order: Order = by_name,
+        slots: int = MOST_FILES,
     ) -> None:
         self.memory = memory
         self.bios = bios
@@ -42,7 +45,14 @@ class VirtualMachine:
         self.fw_cfg: FwCfg | None = None
         if items is not None:
             rows = [*items, *(item for device in devices for item in device.items())]
-            self.fw_cfg = FwCfg(rows, self.space, dma=dma, registers=self.fw_cfg_registers)
+            self.fw_cfg = FwCfg(
+                rows,
+                self.space,
+                dma=dma,
+                registers=self.fw_cfg_registers,
+                order=order,
+                slots=slots,
+            )
         self.stopped: str | None = None
         self.last_reset: Reset | None = None
         self.resets = 0
@@ -134,18 +144,26 @@ def virtual_machine(host: Host, memory: Memory) -> VirtualMachine:
     described = host.fw_cfg
     if described is None:
         return VirtualMachine(memory, items=None)
-    stock = stock_items(memory)
-    device = described.vmfwupdate
-    if device is None:
-        return VirtualMachine(memory, items=stock, devices=stock_devices(memory), dma=described.dma)
-    update = _UPDATE_DEVICES[device.dialect](device.bios_size, cap=device.cap, disabled=device.disabled)
+    bios = None if described.vmfwupdate is None else BiosRegion(described.vmfwupdate.bios_size)
     return VirtualMachine(
         memory,
-        bios=BiosRegion(device.bios_size),
-        items=stock,
-        devices=(*stock_devices(memory), update),
+        bios=bios,
+        items=stock_items(memory, legacy=described.legacy_order),
+        devices=_devices(described, memory),
         dma=described.dma,
+        order=by_group if described.legacy_order else by_name,
+        slots=described.slots,
     )
+
+
+def _devices(described: Described, memory: Memory) -> tuple[Device, ...]:
+    # Machine types up to 2.8 have no SMI features to be negotiated either (pc_compat_2_8).
+    stock = stock_devices(memory) if described.slots > OLD_SLOTS else ()
+    device = described.vmfwupdate
+    if device is None:
+        return stock
+    update = _UPDATE_DEVICES[device.dialect](device.bios_size, cap=device.cap, disabled=device.disabled)
+    return (*stock, update)
 
 
 _UPDATE_DEVICES: dict[str, Callable[..., Device]] = {

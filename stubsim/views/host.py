@@ -38,6 +38,7 @@ def host_json(reading: Reading) -> Json:
         "tpm": None if host.tpm is None else {"banks": list(host.tpm)},
         "rng": host.rng,
         "console": host.console._asdict() | {"serial": [f"{port:#x}" for port in host.console.serial]},
+        "direct_boot": None if host.direct_boot is None else host.direct_boot._asdict(),
         "vmfwupdate": None
         if host.fw_cfg is None or host.fw_cfg.vmfwupdate is None
         else host.fw_cfg.vmfwupdate._asdict(),
@@ -102,6 +103,7 @@ def _machine(report: Json, unknown: set[str]) -> list[tuple[str, str]]:
         ("tpm", "none" if report["tpm"] is None else ", ".join(report["tpm"]["banks"])),
         ("rng", "yes" if report["rng"] else "no"),
         ("console", ", ".join(outputs) or "none"),
+        ("direct_boot", _direct(report["direct_boot"])),
         ("vmfwupdate", "none" if device is None else f"{device['dialect']}, capabilities {device['cap']:#x}"),
     ]
     whole = {key for key in unknown if "." not in key}
@@ -110,6 +112,15 @@ def _machine(report: Json, unknown: set[str]) -> list[tuple[str, str]]:
         (key, "unknown" if key in whole else f"{value} (not all of it for certain)" if key in part else value)
         for key, value in rows
     ]
+
+
+def _direct(row: Json | None) -> str:
+    if row is None:
+        return "no"
+    options = row["load_options"]
+    return 'by -kernel, path "kernel", ' + (
+        "no load options" if options is None else f"load options {_quoted(options)}"
+    )
 
 
 def _block(console: Console, title: str, rows: list[tuple[str, str]]) -> None:

@@ -91,7 +91,7 @@ def case(
     digests = Digests(tpm.algorithms or ("sha256",))
     model = choose(None, stub).model
     begin = start or Start()
-    loaded = loaded_image(image, begin).image
+    loaded = loaded_image(image, machine, begin).image
     context = start_context(image, machine, begin, model, image=loaded, tpm=tpm, digests=digests, emit=trace.append)
     gpa = context.memory.allocate(image.image.size_of_image, "EfiLoaderCode")
     for section in image.image.sections:

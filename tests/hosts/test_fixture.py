@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from stubsim import hosts
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
-from stubsim.hosts import Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
+from stubsim.hosts import Console, DirectBoot, Firmware, FwCfg, Host, Variable, VmFwUpdate
 from stubsim.hosts.fixture import KEYS
 from stubsim.hosts.recognise import MAXIMUM_SIZE
 
@@ -77,7 +77,13 @@ COMPLETE: dict[str, Any] = {
     "keyboard_layout": "en-US",
     "esp_partition_uuid": "5eed0e5b-1ab0-4000-8000-0000000000e5",
     "console": {"graphics": False, "virtio": 2, "serial": ["0x3f8", "0x2F8"]},
-    "fw_cfg": {"dma": False, "vmfwupdate": {"dialect": "spec", "cap": 1, "bios_size": 65536, "disabled": True}},
+    "direct_boot": {"load_options": "quiet"},
+    "fw_cfg": {
+        "dma": False,
+        "legacy_order": True,
+        "slots": 16,
+        "vmfwupdate": {"dialect": "spec", "cap": 1, "bios_size": 65536, "disabled": True},
+    },
     "firmware": {"vendor": "V", "revision": 1, "uefi_revision": 2, "sha256": "AB" * 32},
     "unknown": ["smbios.family", "fw_cfg.vmfwupdate.cap", "previous_initrd"],
 }
@@ -105,7 +111,8 @@ def test_every_key_arrives():
         keyboard_layout="en-US",
         esp_partition_uuid=UUID("5eed0e5b-1ab0-4000-8000-0000000000e5"),
         console=Console(False, 2, (0x3F8, 0x2F8)),
-        fw_cfg=FwCfg(False, VmFwUpdate("spec", 1, 65536, True)),
+        direct_boot=DirectBoot("quiet"),
+        fw_cfg=FwCfg(False, VmFwUpdate("spec", 1, 65536, True), legacy_order=True, slots=16),
         firmware=Firmware("V", 1, 2, "ab" * 32),
         unknown=frozenset({"smbios.family", "fw_cfg.vmfwupdate.cap", "previous_initrd"}),
     )

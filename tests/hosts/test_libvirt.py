@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stubsim import hosts
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
-from stubsim.hosts import Console, Host
+from stubsim.hosts import Console, DirectBoot, Host
 from stubsim.hosts.host import Reading
 from stubsim.hosts.recognise import read_bytes
 from tests.hosts.outcomes import is_host_or_error
@@ -199,3 +199,56 @@ def test_deep_xml():
         read_bytes(b"<domain type='kvm'>" + b"<a>" * 100_000)
     deep = b"<domain type='kvm'>" + b"<a>" * 100_000 + b"</a>" * 100_000 + b"</domain>"
     assert isinstance(read_bytes(deep).host, Host)
+
+
+SHORT = """<domain type='kvm'><name>x</name><os firmware='efi'>
+<type arch='x86_64' machine='{machine}'>hvm</type>{os}</os>
+<devices>{devices}</devices></domain>"""
+
+
+def short(machine: str = "q35", os: str = "", devices: str = "") -> Reading:
+    return read(SHORT.format(machine=machine, os=os, devices=devices))
+
+
+def test_a_direct_kernel_boot():
+    reading = short(os="<kernel>/uki.efi</kernel><cmdline>debug x</cmdline>")
+    assert reading.host.direct_boot == DirectBoot("debug x")
+    assert short(os="<kernel>/uki.efi</kernel><cmdline/>").host.direct_boot == DirectBoot(None)
+    assert short().host.direct_boot is None
+    assert "previous_initrd" in short(os="<kernel>/k</kernel><initrd>/no</initrd>").host.unknown
+    with pytest.raises(StubsimError, match="-append without -kernel"):
+        short(os="<cmdline>x</cmdline>")
+
+
+@pytest.mark.parametrize(
+    ("devices", "q35", "pc"),
+    [
+        ("", ((), 0), ((), 0)),
+        ("<console type='pty'/>", ((0x3F8,), 0), ((0x3F8,), 0)),
+        ("<console type='pty'><target type='serial' port='0'/></console>", ((0x3F8,), 0), ((0x3F8,), 0)),
+        # libvirt puts the controller of these behind a root port of Q35, on the bus of the PC.
+        ("<console type='pty'><target type='virtio'/></console>", ((), 0), ((), 1)),
+        ("<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>", ((), 0), ((), 1)),
+        ("<serial type='pty'><target port='1'/></serial><console type='pty'/>", ((0x2F8,), 0), ((0x2F8,), 0)),
+    ],
+)
+def test_what_libvirt_adds_to_consoles(devices: str, q35: tuple[object, int], pc: tuple[object, int]):
+    for machine, expected in (("q35", q35), ("pc-q35-9.2", q35), ("pc", pc), ("pc-i440fx-9.2", pc)):
+        console = short(machine, devices=devices).host.console
+        assert (console.serial, console.virtio) == expected
+
+
+@pytest.mark.parametrize("kind", ["sev", "s390-pv"])
+def test_confidential_guests_that_are_not_simulated(kind: str):
+    domain = DOMAIN.replace("<devices>", f"<launchSecurity type='{kind}'/><devices>")
+    reading = read(domain)
+    assert "confidential" in reading.host.unknown
+    assert any(f"-object '{kind}-" in note for note in reading.notes)
+
+
+def test_the_firmware():
+    assert not any("no firmware" in note for note in short().notes)
+    for loader in ("<loader type='pflash'>/x</loader>", "<loader type='rom'>/x</loader>"):
+        text = SHORT.format(machine="q35", os=loader, devices="").replace(" firmware='efi'", "")
+        assert not any("no firmware" in note for note in read(text).notes)
+    assert any("no firmware" in note for note in read(DOMAIN.replace(" firmware='efi'", "")).notes)

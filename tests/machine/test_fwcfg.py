@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stubsim import hosts
+from stubsim.hosts.recognise import read_bytes
 from stubsim.machine import fwcfg
 from stubsim.machine.address_space import AddressSpace
+from stubsim.machine.devices.device import Device
 from stubsim.machine.devices.qemu import RAMFB, TPM_LOG, VMCOREINFO, Ramfb, VmCoreInfo, stock_devices, stock_items
 from stubsim.machine.fwcfg import DIRECTORY, FEATURES, SIGNATURE, File, FwCfg, Item
-from stubsim.machine.hypervisor import VirtualMachine
+from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
 from stubsim.machine.memory import Memory
 from stubsim.machine.qtest import execute
 from tests.machine.driver import BUFFER_AT, DESCRIPTOR_AT, DMA_READ, DMA_SELECT, DMA_SKIP, DMA_WRITE, MIB, Driver
@@ -303,6 +306,83 @@ def test_the_directory_of_a_described_machine_is_that_of_a_real_one(
     assert {name: row[0] for name, row in ours.items()} == {name: row[0] for name, row in real.items()}
     differing = {name for name in ours if ours[name] != real[name]}
     assert differing <= {"etc/smbios/smbios-tables", "vgaroms/vgabios-ramfb.bin", "genroms/kvmvapic.bin"}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("machine", "devices"),
+    [("pc-q35-2.5", ["vmcoreinfo", "ramfb"]), ("pc-q35-2.4", []), ("pc-q35-2.8", ["vmcoreinfo"])],
+)
+def test_the_directory_of_an_old_machine_type(machine: str, devices: list[str], oracle: Callable[[str], str]):
+    binary = oracle("qemu-system-x86_64")
+    if release(binary) > 9:
+        pytest.skip("this QEMU has none of the old machine types any more")
+    options = ["-machine", machine, "-m", "64M", *(word for name in devices for word in ("-device", name))]
+    options += ["-fw_cfg", "name=opt/z,string=1", "-fw_cfg", "name=opt/a,string=2"]
+    host = read_bytes(" ".join(["qemu-system-x86_64", "-bios", "x", *options]).encode()).host.fw_cfg
+    assert host is not None
+    ours = {"vmcoreinfo": [VmCoreInfo()], "ramfb": [Rom(), Ramfb()]}
+    made = VirtualMachine(
+        Memory(64 << 20, "x64"),
+        items=[
+            *stock_items(Memory(64 << 20, "x64"), TPM_LOG, legacy=host.legacy_order),
+            *(Item(f"opt/{name}", b"1", group=fwcfg.GROUP_USER) for name in "za"),
+        ],
+        devices=[device for name in devices for device in ours[name]],
+        order=fwcfg.by_group if host.legacy_order else fwcfg.by_name,
+        slots=host.slots,
+    )
+    with qemu(binary, *options) as ask:
+
+        def read(item: int, size: int) -> bytes:
+            ask(f"outw 0x510 {item:#x}")
+            return bytes(int((ask("inb 0x511") or "OK 0")[3:], 16) for _ in range(size))
+
+        count = int.from_bytes(read(0x19, 4), "big")
+        rows = [struct.unpack_from(">IHH56s", read(0x19, 4 + 64 * count), 4 + 64 * index) for index in range(count)]
+        features = read(1, 4)[0]
+    assert made.fw_cfg is not None
+    assert [(file.name, file.selector) for file in made.fw_cfg.files] == [
+        (name.rstrip(b"\0").decode(), selector) for _, selector, _, name in rows
+    ]
+    assert bool(features & 2) == host.dma
+
+
+class Rom(Device):
+    """What -device ramfb brings before its own file."""
+
+    def items(self) -> tuple[Item, ...]:
+        return (Item("vgaroms/vgabios-ramfb.bin", b"", group=fwcfg.GROUP_DEVICE),)
+
+
+def test_the_old_order_as_recorded():
+    """The directory of pc-q35-2.5 on QEMU 7.2.22 with these devices and two -fw_cfg."""
+    names = [
+        "etc/boot-fail-wait", "etc/smbios/smbios-tables", "etc/smbios/smbios-anchor", "etc/e820",
+        "genroms/kvmvapic.bin", "etc/system-states", "opt/z", "opt/a", "etc/vmcoreinfo", "etc/acpi/tables",
+        "etc/table-loader", "etc/tpm/log", "etc/acpi/rsdp", "bootorder", "unknown",
+    ]  # fmt: skip
+    groups = {"opt/z": fwcfg.GROUP_USER, "opt/a": fwcfg.GROUP_USER, "etc/vmcoreinfo": fwcfg.GROUP_DEVICE}
+    items = [
+        Item(name, b"", group=groups.get(name)) for name in [*sorted(set(names) - {"opt/z", "opt/a"}), "opt/z", "opt/a"]
+    ]
+    machine = VirtualMachine(Memory(64 << 20, "x64"), items=items, order=fwcfg.by_group, slots=16)
+    assert machine.fw_cfg is not None
+    assert [file.name for file in machine.fw_cfg.files] == names
+
+
+def test_an_old_machine_type_holds_16_files():
+    memory = Memory(64 << 20, "x64")
+    with pytest.raises(ValueError, match="at most 16 files"):
+        VirtualMachine(memory, items=[Item(f"opt/{index}", b"") for index in range(17)], slots=16)
+    for extra in ({}, {"vmfwupdate": {}}, {"vmfwupdate": {"dialect": "spec"}}):
+        host = hosts.from_json({"fw_cfg": {"slots": 16, "legacy_order": True, **extra}})
+        machine = virtual_machine(host, memory)
+        assert machine.fw_cfg is not None
+        names = [file.name for file in machine.fw_cfg.files]
+        # No SMI features, no geometry of disks.
+        assert not [name for name in names if name.startswith("etc/smi/") or name == "bios-geometry"]
+        assert names[:2] == ["etc/boot-fail-wait", "etc/smbios/smbios-tables"]
 
 
 def random_script(chance: random.Random, selectors: list[int]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stubsim.machine.devices.device import Device
-from stubsim.machine.fwcfg import Item
+from stubsim.machine.fwcfg import GROUP_DEVICE, Item
 from stubsim.machine.layout import GIB4
 from stubsim.machine.memory import Memory
 
@@ -25,7 +25,7 @@ class VmCoreInfo(Device):
         self._info = bytearray(_ELF_NOTE)
 
     def items(self) -> tuple[Item, ...]:
-        return (Item(VMCOREINFO, self._info, writable=True),)
+        return (Item(VMCOREINFO, self._info, writable=True, group=GROUP_DEVICE),)
 
     def reset(self) -> None:
         self._info[:] = _ELF_NOTE
@@ -39,7 +39,7 @@ class Ramfb(Device):
         self._config = bytearray(28)
 
     def items(self) -> tuple[Item, ...]:
-        return (Item(RAMFB, self._config, writable=True),)
+        return (Item(RAMFB, self._config, writable=True, group=GROUP_DEVICE),)
 
 
 class Smi(Device):
@@ -105,8 +105,11 @@ TPM_LOG = ("etc/tpm/log", 0)
 _E820_ENTRY = 20
 
 
-def stock_items(memory: Memory, *more: tuple[str, int]) -> tuple[Item, ...]:
-    """The files of a machine of q35's kind, or virt's, with nothing but ``more`` added: the read-only ones."""
+def stock_items(memory: Memory, *more: tuple[str, int], legacy: bool = False) -> tuple[Item, ...]:
+    """The files of a machine of q35's kind, or virt's, with nothing but ``more`` added: the read-only ones.
+
+    A ``legacy`` machine type, up to pc-2.5, knows no geometry of disks.
+    """
     files = [*more]
     if memory.architecture in ("x64", "ia32"):
         # The RAM below 4 GiB is one entry, and the last one is what AMD's HyperTransport keeps for itself.
@@ -114,7 +117,7 @@ def stock_items(memory: Memory, *more: tuple[str, int]) -> tuple[Item, ...]:
         files += [*_Q35_FILES, ("etc/e820", (pieces + 1) * _E820_ENTRY)]
     else:
         files += _VIRT_FILES
-    return tuple(Item(name, bytes(size)) for name, size in files)
+    return tuple(Item(name, bytes(size)) for name, size in files if not (legacy and name == "bios-geometry"))
 
 
 def stock_devices(memory: Memory) -> tuple[Device, ...]:

@@ -1,0 +1,80 @@
+"""QEMU's -kernel, -append and -initrd: what OVMF makes of them for an EFI program.
+
+Rules: edk2, OvmfPkg/Library/GenericQemuLoadImageLib and X86QemuLoadImageLib; QEMU, hw/i386/x86-common.c. Booted with
+QEMU 7.2.22 and OVMF 2022.11: the text of -append comes first and stands in for the UKI's own command line.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.hosts.host import DirectBoot
+from stubsim.hosts.qemu_options import CommandLine, needs_shell
+from stubsim.hosts.reading import shown
+
+_NEW_PREFIX = "initrd=initrd "
+# As large as a host file may be, which it becomes a part of.
+_MAXIMUM_SIZE = 32 << 20
+
+
+class Kernel(NamedTuple):
+    """What -kernel means for the host, which of it is not known, and what is to be said."""
+
+    direct_boot: DirectBoot | None = None
+    initrd: bytes | None = None
+    unknown: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def kernel(command: CommandLine, folder: str) -> Kernel:
+    """Files are read below `folder`. Raises StubsimError for what QEMU refuses: -append without -kernel."""
+    name, append, initrd = (_last(command, option) for option in ("kernel", "append", "initrd"))
+    if name is None:
+        alone = "append" if append is not None else "initrd" if initrd is not None else None
+        if alone is not None and command.complete:
+            raise StubsimError(f"-{alone} without -kernel", expected="options that QEMU takes")
+        if alone is None:
+            return Kernel()
+        text = f"-{alone} is not taken into account: the line has no -kernel"
+        return Kernel(unknown=frozenset({"direct_boot"}), notes=(text,))
+    unknown: set[str] = set()
+    notes = [f"-kernel {shown(name)} is taken for the UKI: it comes from no partition, its path is kernel"]
+    # Byte for byte, so that what is not ASCII comes out as Latin-1.
+    options = (append or "").encode("utf-8", "surrogateescape").decode("latin-1")
+    if append is not None and needs_shell(command, append):
+        unknown.add("direct_boot.load_options")
+    content = None
+    if initrd is not None:
+        options = _NEW_PREFIX + options
+        unknown.add("direct_boot.load_options")
+        content = _content(initrd, folder)
+        if content is None:
+            unknown.add("previous_initrd")
+            notes.append(f"-initrd {shown(initrd)}: cannot be read here")
+        notes.append(
+            "-initrd puts initrd=initrd in front of the load options, with an older OVMF behind them; QEMU up to 7.2 "
+            "refuses it on x86 for a UKI"
+        )
+    if command.has("shim"):
+        unknown.add("direct_boot.load_options")
+        notes.append("-shim is not taken into account: it starts the UKI with load options of its own")
+    return Kernel(DirectBoot(options or None), content, frozenset(unknown), tuple(notes))
+
+
+def _last(command: CommandLine, name: str) -> str | None:
+    texts = [option.text for option in command.of(name)]
+    return texts[-1] if texts else None
+
+
+def _content(path: str, folder: str) -> bytes | None:
+    """A regular file's bytes; None where they cannot be had, or are too many."""
+    place = os.path.join(folder, path)
+    try:
+        if not os.path.isfile(place) or os.path.getsize(place) > _MAXIMUM_SIZE:
+            return None
+        with open(place, "rb") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return None
