@@ -78,7 +78,7 @@ def bzimage() -> bytes:
 
 def initrd() -> bytes:
     files = [("initrd-release", OS_RELEASE), ("noise", noise("initrd", 8192))]
-    return b"".join(cpio.pack("etc", files, 0o755, 0o644))
+    return b"".join(map(bytes, cpio.pack("etc", files, 0o755, 0o644)))
 
 
 def bitmap() -> bytes:

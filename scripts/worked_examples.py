@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from stubsim import handover, hosts, uki
 from stubsim.boot import Boot, boot
+from stubsim.extent import Bytes, Extent
 from stubsim.formats import capsule, efifw, vmfwupdate
 from stubsim.machine.fwcfg import PORTS
 from stubsim.machine.hypervisor import RESET_PORT, VirtualMachine, virtual_machine
@@ -289,7 +290,7 @@ class _Page:
         assert blob is not None
         return blob
 
-    def _firmware(self) -> memoryview:
+    def _firmware(self) -> Extent:
         assert self.first.sections is not None
         own = self.first.sections.data(".fmwimg") if self.first.model.firmware_section else None
         return self._blob().payload if own is None else own
@@ -366,8 +367,8 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[st
         yield f"| {' | '.join(cells)} |".replace("|  ", "| ")
 
 
-def _sha256(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _sha256(data: Bytes) -> str:
+    return hashlib.sha256(bytes(data)).hexdigest()
 
 
 def main(arguments: list[str]) -> int:

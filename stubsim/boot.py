@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from stubsim.digests import Digests
+from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
@@ -97,7 +98,7 @@ class Boot(NamedTuple):
     digests: Digests
     memory: Memory
     left: tuple[Left, ...]
-    firmware: memoryview | None
+    firmware: Extent | None
     next: Boot | None
     start: Start
 
@@ -118,7 +119,6 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     digests = Digests(tpm.algorithms or ("sha256",), uki.digests)
     loaded = loaded_image(uki, host, start)
     context = start_context(uki, host, start, model, image=loaded.image, tpm=tpm, digests=digests, emit=trace.append)
-    _hash_ahead(context)
     for what in sorted(host.unknown - {"memory"} if start.memory is not None else host.unknown):
         context.unknown(what, "not known of this machine", *affected(what))
     for what, affects in model.open_questions:
@@ -318,8 +318,9 @@ def _started_by_firmware(context: Context) -> Outcome | int:
     except OutOfResources:
         because = refused.out_of_memory(context, "the image", image.size_of_image)
         return Outcome("failed", "The image does not fit into the memory.", "EFI_OUT_OF_RESOURCES", because)
-    for section in image.sections:
-        context.memory.place(gpa + section.virtual_address, [context.uki.data(section)])
+    context.memory.place(gpa, [context.uki.loaded])
+    # Any view names the file by its digest; it takes no time of the boot's own.
+    context.digests.start(image.data, ("sha256",))
     context.emit(Staged("uki", gpa, image.size_of_image, "EfiLoaderCode", False))
     return gpa
 
@@ -338,11 +339,3 @@ def _load_image(context: Context) -> int:
     if file is not None:
         memory.free(file)
     return gpa
-
-
-def _hash_ahead(context: Context) -> None:
-    """Start on the ranges that any boot needs; small ones are left to their turn."""
-    context.digests.start(context.uki.image.data, ("sha256",))
-    for section in context.uki.base:
-        if section.name in context.model.sections and section.name not in (".pcrsig", ".dtbauto", ".efifw"):
-            context.digests.start(context.uki.data(section))

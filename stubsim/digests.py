@@ -7,46 +7,62 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from stubsim.extent import Bytes, Extent, blocks
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
     from threading import Thread
 
-    States = dict[tuple[int, str], tuple["Bytes", Hash, Thread | None]]
-
-Bytes = bytes | memoryview
+    States = dict[tuple[object, str], "_State"]
 
 # Below this size (bytes) a thread costs more than it saves.
 _LARGE = 4 << 20
-# Bytes hashed in one go, so that an interrupt is answered while a large range is being hashed.
-_CHUNK = 16 << 20
 
 
 class Shared:
-    """The states of the views of one file, which have to be the same objects for everybody."""
+    """The states of the ranges of one file, for everybody who has it open."""
 
-    def __init__(self, file: memoryview) -> None:
-        self.file = file
+    def __init__(self, file: Extent) -> None:
+        self.origin = file.origin
         self.states: States = {}
 
     def wait(self) -> None:
         """Until nothing is being hashed in the background any more."""
-        for _, _, thread in self.states.values():
-            if thread is not None:
-                thread.join()
+        for state in self.states.values():
+            if state.thread is not None:
+                state.thread.join()
+
+
+class _State(NamedTuple):
+    """What was or is being hashed, which has to stay there; a failure of the thread is for whoever asks."""
+
+    data: Bytes
+    hash: Hash
+    thread: Thread | None
+    failures: list[Exception]
+
+    def finished(self) -> Hash:
+        if self.thread is not None:
+            self.thread.join()
+        if self.failures:
+            raise self.failures[0]
+        return self.hash
 
 
 class Digests:
-    """Digests by range; views and large ranges are known by their object, which is kept alive for that.
+    """Digests by range, each hashed once; a view is known by its object, which is kept alive for that.
 
     Views are of files, and so of bytes that stay as they are. Small `bytes` come and go, and are hashed each time.
-    What is known of the views of one file, ``shared``, outlives this object: it is for everybody who has the file open.
+    What is known of the ranges of one file, ``shared``, outlives this object: it is for everybody who has the file
+    open. Whatever asks for a digest raises StubsimError where the file has become shorter.
     """
 
     def __init__(self, banks: Sequence[str] = ("sha256",), shared: Shared | None = None) -> None:
         self._banks = tuple(banks)
         self._states: States = {}
+        self._joined: dict[object, tuple[tuple[Bytes, ...], bytes]] = {}
         self._shared = shared
 
     def start(self, data: Bytes, banks: Iterable[str] | None = None) -> None:
@@ -59,50 +75,69 @@ class Digests:
         """The digests of a range in each bank, by default in the banks this object was made for."""
         return {bank: self._hash(data, bank).digest() for bank in (self._banks if banks is None else banks)}
 
+    def of_parts(self, parts: Sequence[Bytes], banks: Iterable[str] | None = None) -> dict[str, bytes]:
+        """The same of the concatenation; the first part, where known already, is not hashed again."""
+        return {bank: self._of_parts(parts, bank) for bank in (self._banks if banks is None else banks)}
+
     def sha256(self, data: Bytes) -> bytes:
         return self._hash(data, "sha256").digest()
 
     def sha256_of_parts(self, parts: Sequence[Bytes]) -> bytes:
-        """The digest of the concatenation; the first part, where known already, is not hashed again."""
-        state = self._hash(parts[0], "sha256").copy() if parts else hashlib.sha256()
+        return self._of_parts(parts, "sha256")
+
+    def _of_parts(self, parts: Sequence[Bytes], bank: str) -> bytes:
+        """The digest of the concatenation, for large ones known once it was asked for."""
+        key = (*map(_key, parts), bank)
+        if key in self._joined:
+            return self._joined[key][1]
+        state = self._hash(parts[0], bank).copy() if parts else hashlib.new(bank, usedforsecurity=False)
         for part in parts[1:]:
             _update(state, part)
+        if sum(map(len, parts)) >= _LARGE:
+            self._joined[key] = (tuple(parts), state.digest())
         return state.digest()
 
     def _hash(self, data: Bytes, bank: str) -> Hash:
         if len(data) < _LARGE and isinstance(data, bytes):
             return hashlib.new(bank, data, usedforsecurity=False)
-        state, thread = self._begin(data, bank)
-        if thread is not None:
-            thread.join()
-        return state
+        return self._begin(data, bank).finished()
 
-    def _begin(self, data: Bytes, bank: str) -> tuple[Hash, Thread | None]:
-        key, states = (id(data), bank), self._states
-        if self._shared is not None and isinstance(data, memoryview) and data.obj is self._shared.file.obj:
+    def _begin(self, data: Bytes, bank: str) -> _State:
+        key, states = (_key(data), bank), self._states
+        if self._shared is not None and isinstance(data, Extent) and data.origin is self._shared.origin:
             states = self._shared.states
         if key not in states:
-            state = hashlib.new(bank, usedforsecurity=False)
-            states[key] = data, state, _hashing(state, data)
-        _, state, thread = states[key]
-        return state, thread
+            states[key] = _hashing(hashlib.new(bank, usedforsecurity=False), data)
+        return states[key]
 
 
-def _hashing(state: Hash, data: Bytes) -> Thread | None:
+def _key(data: Bytes) -> object:
+    return data.key if isinstance(data, Extent) else id(data)
+
+
+def _hashing(state: Hash, data: Bytes) -> _State:
     """Hash a small range now, a large one in a thread that has been started."""
     if len(data) < _LARGE:
-        state.update(data)
-        return None
+        _update(state, data)
+        return _State(data, state, None, [])
     from threading import Thread, stack_size
 
     # The default stack of 8 MiB would count against a data limit; hashing needs next to none.
     stack_size(256 << 10)
-    thread = Thread(target=_update, args=(state, data))
+    failures: list[Exception] = []
+    thread = Thread(target=_in_thread, args=(state, data, failures))
     thread.start()
-    return thread
+    return _State(data, state, thread, failures)
+
+
+def _in_thread(state: Hash, data: Bytes, failures: list[Exception]) -> None:
+    try:
+        _update(state, data)
+    except Exception as error:  # for the thread that asks for the digest
+        failures.append(error)
 
 
 def _update(state: Hash, data: Bytes) -> None:
-    view = memoryview(data)
-    for start in range(0, len(view), _CHUNK):
-        state.update(view[start : start + _CHUNK])
+    """In blocks, so that an interrupt is answered while a large range is being hashed."""
+    for block in blocks(data):
+        state.update(block)

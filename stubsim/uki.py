@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 from stubsim.digests import Shared
+from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, Extent
 from stubsim.formats import efifw, pe
 
 # Readers and ukify agree on this many profiles; the text of further ones is not read.
 PROFILES_MAX = 256
 # .sbat and .profile are short texts; what a hostile file puts behind this many bytes is not looked at.
 _TEXT_MAX = 1 << 16
+# Bytes of a text that is decoded, such as a command line.
+TEXT_MAX = 1 << 20
+_NULS = 6
 _LOADER_INFO = "#### LoaderInfo: "
 _STUBS = ("systemd-stub", "stubble")
 
@@ -32,7 +38,7 @@ class Profile(NamedTuple):
 
 
 class Uki:
-    """A UKI on disk; section data are views of the mapped file."""
+    """A UKI on disk, and what of it lies in memory when the firmware has loaded it."""
 
     def __init__(self, image: pe.Image) -> None:
         self.path = image.path
@@ -42,7 +48,6 @@ class Uki:
         self.digests = Shared(image.data)
         # As in host files; a number where there is no name for it.
         self.machine = pe.MACHINES.get(image.machine, f"{image.machine:#06x}")
-        self._data: dict[int, memoryview] = {}
         self._firmwares: dict[int, efifw.Efifw] = {}
         # Every .profile counts, whatever its size (systemd-stub, pe_section_table_find_profile_start).
         starts = [section.index for section in image.sections if section.name == ".profile"]
@@ -54,11 +59,22 @@ class Uki:
         )
         self.stub = self._stub()
 
-    def data(self, section: pe.Section) -> memoryview:
-        """The section's VirtualSize bytes, always the same view for the same section."""
-        if section.index not in self._data:
-            self._data[section.index] = pe.section_data(self.image, section)
-        return self._data[section.index]
+    @cached_property
+    def loaded(self) -> Extent:
+        """The SizeOfImage bytes in memory: what stub, kernel and TPM see, where sections overlap not the file's."""
+        image = self.image
+        return pe.loaded(image.data, image.size_of_image, image.size_of_headers, image.sections)
+
+    def data(self, section: pe.Section) -> Extent:
+        """The section's VirtualSize bytes in memory."""
+        return self.loaded[section.virtual_address :][: section.virtual_size]
+
+    def text(self, section: pe.Section) -> bytes:
+        """What the section says, as `text_of`; StubsimError where that is too long."""
+        try:
+            return text_of(self.data(section))
+        except StubsimError as error:
+            raise error.within(path=self.path, section=section.name) from None
 
     def efifw(self, section: pe.Section) -> efifw.Efifw:
         """A `.efifw` section's blob, always the same one, so that its payload is hashed once; raises StubsimError."""
@@ -92,9 +108,20 @@ class Uki:
         return next((self._text(section) for section in self.image.sections if section.name == name), "")
 
     def _text(self, section: pe.Section) -> str:
-        start = section.raw_offset
-        data = self.image.data[start : start + min(section.virtual_size, section.raw_size, _TEXT_MAX)]
-        return bytes(data).partition(b"\0")[0].decode("utf-8", "replace")
+        return bytes(self.data(section)[:_TEXT_MAX]).partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def text_of(data: Bytes) -> bytes:
+    """Bytes of which a text is made, with a NUL or up to their end.
+
+    A NUL inside a broken UTF-8 sequence, of at most 6 bytes, does not end a text (efi_string.decode_utf8), but of six
+    of them the last one does. StubsimError: longer than a command line or an os-release can be.
+    """
+    start = bytes(data[: TEXT_MAX + _NULS])
+    end = start.find(bytes(_NULS))
+    if end < 0 and len(start) < len(data):
+        raise StubsimError(f"the text is longer than {TEXT_MAX >> 20} MiB", expected="a NUL before")
+    return start if end < 0 else start[: end + _NULS]
 
 
 def load(path: str) -> Uki:

@@ -184,7 +184,7 @@ def test_followed_to_the_kernel(dialect: str, confidential: str | None):
     assert second.prepared is not None
     assert second.prepared.cmdline == "quiet"
     assert second.prepared.initrd is not None
-    assert b"".join(second.prepared.initrd.parts) == b"initrd"
+    assert b"".join(map(bytes, second.prepared.initrd.parts)) == b"initrd"
     assert second.load_options == utf16z("quiet")
     # What the first boot measured and set is gone with it; what the new firmware does is not known.
     assert result.pcrs != second.pcrs

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim import digests
+from stubsim import digests, extent
 from stubsim.digests import Digests, Shared
+from stubsim.errors import StubsimError
+from stubsim.extent import Extent
 
 BANKS = ("sha1", "sha256", "sha384", "sha512")
 LARGE = digests._LARGE
@@ -41,7 +43,7 @@ def test_as_hashlib_does(size: int, ahead: bool):
 
 
 def test_in_chunks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(digests, "_CHUNK", 1000)
+    monkeypatch.setattr(extent, "BLOCK", 1000)
     data = content(LARGE + 77)
     assert Digests().of(data) == expected(data, ("sha256",))
 
@@ -99,31 +101,39 @@ class TestShared:
     """What was hashed of a file is known to every boot of it, and nothing else is kept."""
 
     @pytest.fixture
-    def file(self, tmp_path: Path) -> memoryview:
+    def file(self, tmp_path: Path) -> Extent:
         (tmp_path / "file").write_bytes(content(LARGE + 4096))
-        with open(tmp_path / "file", "rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return extent.of_file(str(tmp_path / "file"))
 
-    def test_a_view_is_hashed_once_for_all(self, file: memoryview, monkeypatch: pytest.MonkeyPatch):
+    def test_a_view_is_hashed_once_for_all(self, file: Extent, monkeypatch: pytest.MonkeyPatch):
         calls = []
         hashing = digests._hashing
         monkeypatch.setattr(digests, "_hashing", lambda state, data: (calls.append(len(data)), hashing(state, data))[1])
-        shared, view = Shared(file), file[:100]
+        shared = Shared(file)
         for _ in range(3):
-            assert Digests(BANKS, shared).of(view) == expected(bytes(view))
+            assert Digests(BANKS, shared).of(file[:100]) == expected(bytes(file[:100]))
         assert calls == [100] * len(BANKS)
 
-    def test_views_of_something_else_are_not_kept(self, file: memoryview):
+    def test_views_of_something_else_are_not_kept(self, file: Extent):
         shared = Shared(file)
-        other = memoryview(b"an addon, opened by one boot")
+        other = extent.of_bytes(b"an addon, opened by one boot")
         assert Digests(BANKS, shared).of(other) == expected(bytes(other))
         assert shared.states == {}
 
-    def test_wait_is_for_what_is_hashed_in_the_background(self, file: memoryview):
+    def test_wait_is_for_what_is_hashed_in_the_background(self, file: Extent):
         shared = Shared(file)
         Digests(("sha256",), shared).start(file)
         shared.wait()
-        ((_, state, thread),) = shared.states.values()
-        assert thread is not None
-        assert not thread.is_alive()
-        assert state.digest() == hashlib.sha256(file).digest()
+        (state,) = shared.states.values()
+        assert state.thread is not None
+        assert not state.thread.is_alive()
+        assert state.hash.digest() == hashlib.sha256(bytes(file)).digest()
+
+    def test_what_fails_in_the_background_is_told_to_whoever_asks(self, file: Extent, tmp_path: Path):
+        shared = Shared(file)
+        os.truncate(tmp_path / "file", 4096)
+        own = Digests(("sha256",), shared)
+        own.start(file)
+        for _ in range(2):
+            with pytest.raises(StubsimError, match="became shorter"):
+                own.sha256(file)

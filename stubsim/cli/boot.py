@@ -10,6 +10,7 @@ from stubsim import hosts, uki
 from stubsim.boot import Boot, boot
 from stubsim.cli import formats, output, start
 from stubsim.errors import StubsimError
+from stubsim.formats import pe
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.trace import Log
 
@@ -66,7 +67,8 @@ def _is_good(result: Boot) -> bool:
 def _tell(result: Boot, good: bool, where: str) -> None:
     """A line on standard error for each complaint, and for the one that ended the boot."""
     last = result.outcome.message or result.outcome.status
-    if any(isinstance(event, Log) and event.level in ("error", "warning") for event in result.trace):
+    complaints = any(isinstance(event, Log) and event.level in ("error", "warning") for event in result.trace)
+    if complaints or pe.overlaps(result.uki.image):
         from stubsim.explain.warnings import of_boot
 
         for text in of_boot(result):

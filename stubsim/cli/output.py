@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, blocks
 
 if TYPE_CHECKING:
     import argparse
@@ -82,7 +83,7 @@ def discard(stream: TextIO) -> None:
     os.close(null)
 
 
-def write_file(path: str, parts: list[bytes | memoryview]) -> None:
+def write_file(path: str, parts: list[Bytes]) -> None:
     """Write the parts to a temporary file beside the target and rename it.
 
     A link stays one, a file that is there keeps its mode, and what is no regular file (a device, a pipe) is written
@@ -95,11 +96,11 @@ def write_file(path: str, parts: list[bytes | memoryview]) -> None:
     try:
         if os.path.exists(target) and not os.path.isfile(target):
             with open(target, "wb") as file:
-                file.writelines(parts)
+                file.writelines(block for part in parts for block in blocks(part))
             return
         try:
             with open(temporary, "wb") as file:
-                file.writelines(parts)
+                file.writelines(block for part in parts for block in blocks(part))
             if os.path.exists(target):
                 os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
             os.replace(temporary, target)

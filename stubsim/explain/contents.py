@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain.payload import Content, decode
+from stubsim.extent import Extent
 from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.stub.chid_match import refusal
 from stubsim.stub.models import MODELS, StubModel
@@ -43,7 +44,7 @@ class Firmware(NamedTuple):
         return None if self.blob is None else self.blob.fwid.decode(errors="surrogateescape")
 
     @property
-    def payload(self) -> memoryview | None:
+    def payload(self) -> Extent | None:
         return None if self.blob is None else self.blob.payload
 
 
@@ -51,7 +52,7 @@ class Image(NamedTuple):
     """A `.fmwimg`: the firmware of a prototype's UKI, as it is."""
 
     section: pe.Section
-    payload: memoryview | None
+    payload: Extent | None
     content: Content | None
     error: StubsimError | None
 
@@ -96,13 +97,13 @@ class Budget:
         self._left -= size
         return self._left >= 0
 
-    def data(self, section: pe.Section) -> memoryview:
+    def data(self, section: pe.Section) -> Extent:
         """A section's bytes; StubsimError when the sections add up to far more than the file holds."""
         if not self.spend(section.virtual_size):
             raise StubsimError("not looked at: the sections add up to far more than the file holds")
         return self._uki.data(section)
 
-    def decode(self, payload: memoryview) -> Content | None:
+    def decode(self, payload: Extent) -> Content | None:
         self._decoded += 1
         return decode(payload) if self._decoded <= _MOST_DECODED else None
 
@@ -135,7 +136,7 @@ def _table(section: pe.Section, budget: Budget) -> Table:
     return read_table(section, data, MODELS.values())
 
 
-def read_table(section: pe.Section, data: memoryview, models: Iterable[StubModel]) -> Table:
+def read_table(section: pe.Section, data: Extent, models: Iterable[StubModel]) -> Table:
     """A `.hwids`, and which of these stubs refuse it, by their id."""
     table = Table(section, hwids.walk(data), None, {})
     try:
@@ -149,7 +150,7 @@ def read_table(section: pe.Section, data: memoryview, models: Iterable[StubModel
     return table
 
 
-def _refused(model: StubModel, table: Table, data: memoryview) -> StubsimError | None:
+def _refused(model: StubModel, table: Table, data: Extent) -> StubsimError | None:
     """Why a stub refuses a `.hwids` as a whole, with the place; None: it does not."""
     found = refusal(model, data, table.entries)
     if found is None:
@@ -185,7 +186,7 @@ def _image(section: pe.Section, budget: Budget) -> Image:
     return Image(section, data, budget.decode(data), None)
 
 
-def accepted_firmware(section: pe.Section, data: memoryview) -> efifw.Efifw:
+def accepted_firmware(section: pe.Section, data: Extent) -> efifw.Efifw:
     """The blob; StubsimError for one that no stub accepts, be it for its place in memory."""
     if section.virtual_address % 4:
         at = section.virtual_address

@@ -9,6 +9,7 @@ from uuid import UUID
 from stubsim import chid
 from stubsim.explain.contents import Table
 from stubsim.explain.selection import KINDS
+from stubsim.extent import Bytes, Extent
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
 from stubsim.stub.chid_match import unknown_fields
@@ -96,7 +97,7 @@ def look_up(
     kind: int,
     profile: int | None,
     table: Table,
-    data: memoryview,
+    data: Bytes,
     *,
     prevented: str | None,
     own: dict[int, OwnChid],
@@ -179,7 +180,7 @@ def wildcard(candidate: Candidate) -> str | None:
     )
 
 
-def _asides(kind: int, entries: Sequence[hwids.Entry], data: memoryview, order: Sequence[OwnChid]) -> Iterator[str]:
+def _asides(kind: int, entries: Sequence[hwids.Entry], data: Bytes, order: Sequence[OwnChid]) -> Iterator[str]:
     own = {row.looked_up: row.type for row in reversed(order) if row.chid is not None and not row.unknown}
     word = KINDS[kind].word
     for entry in entries:
@@ -189,11 +190,13 @@ def _asides(kind: int, entries: Sequence[hwids.Entry], data: memoryview, order: 
     yield from (text for found, text in _behind_the_end(len(entries), data, own) if found == kind)
 
 
-def _behind_the_end(count: int, data: memoryview, own: dict[UUID | None, int]) -> Iterator[tuple[int, str]]:
+def _behind_the_end(count: int, data: Bytes, own: dict[UUID | None, int]) -> Iterator[tuple[int, str]]:
     """Rows that look like entries where the stub looks at none any more, and by which it would find this machine."""
     size = hwids.ENTRY_SIZE
-    for offset in range(count * size, len(data) - size + 1, size):
-        row = bytes(data[offset : offset + size])
+    # No machine is found by zeros.
+    held = data.held() if isinstance(data, Extent) else data
+    for offset in range(count * size, len(held) - size + 1, size):
+        row = bytes(held[offset : offset + size])
         kind, chid_ = _DESCRIPTORS.get(int.from_bytes(row[:4], "little")), UUID(bytes_le=row[4:20])
         if kind is None or chid_ not in own:
             continue

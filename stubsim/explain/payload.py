@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, view_of
 from stubsim.formats import capsule, elf, firmware_volume, igvm, ovmf, payload, pe
 
 Json = dict[str, Any]
@@ -25,9 +26,9 @@ class Content(NamedTuple):
         return {row["phase"]: row["machine"] for row in rows}
 
 
-def decode(data: bytes | memoryview) -> Content:
+def decode(data: Bytes) -> Content:
     """Never raises: what is broken in the payload is told in the kind's description or in the details."""
-    view = memoryview(data).toreadonly()
+    view = view_of(data)
     kind = payload.kind(view)
     try:
         return Content(kind, _DETAILS[kind.name](view))

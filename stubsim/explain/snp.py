@@ -96,8 +96,9 @@ def measure(boot: Boot, request: Request) -> Launch:
         )
     name = blob.fwid.decode("utf-8", "replace")
     try:
-        _launchable(blob.payload)
-        digest = _digest(blob.payload, request)
+        firmware = blob.payload.view()
+        _launchable(firmware)
+        digest = _digest(firmware, request)
     except StubsimError as error:
         raise error.within(path=boot.uki.path, section=f"firmware {name}") from None
     return Launch(digest, request, name, f"sev-snp-measure {_version()}")

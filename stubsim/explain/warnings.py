@@ -25,6 +25,7 @@ _PANEL_TYPES = (15, 16, 17)
 # QEMU for x86 (hw/i386): a ROM is loaded in units of 64 KiB, and the property max-fw-size of pc and q35, which bounds
 # firmware in flash, is 8 MiB unless set.
 _BIOS_UNIT, _BIOS_MAX = 64 << 10, 8 << 20
+_OVERLAPS_MAX = 8
 
 
 class Subject(NamedTuple):
@@ -95,6 +96,20 @@ def _hidden(subject: Subject) -> Iterator[str]:
                 yield f"{label(same[0])} has VirtualSize 0: it counts as missing, and hides any other of its name"
             for section in same[1:]:
                 yield f"{label(section)} is ignored: section {same[0].index} is the first of that name"
+
+
+def _overlaps(subject: Subject) -> Iterator[str]:
+    return overlaps(subject.uki)
+
+
+def overlaps(uki: Uki) -> Iterator[str]:
+    """Sections that the firmware copies over others: what is measured and used is not what the file has there."""
+    pairs = pe.overlaps(uki.image)
+    for before, section in pairs[:_OVERLAPS_MAX]:
+        hidden = "the headers" if before is None else label(before)
+        yield f"{label(section)} lies over {hidden} in memory: the firmware copies it later, and what lies there counts"
+    if len(pairs) > _OVERLAPS_MAX:
+        yield f"{len(pairs) - _OVERLAPS_MAX} more sections lie over others in memory"
 
 
 def _tables(subject: Subject) -> Iterator[str]:
@@ -223,7 +238,8 @@ def _unfounded(subject: Subject) -> Iterator[str]:
 
 # Rules in the order in which they are told.
 RULES: tuple[Callable[[Subject], Iterable[str]], ...] = (
-    _stub, _kernel, _refused, _ignored, _hidden, _tables, _blobs, _payloads, _without_table, _unfounded, _unnamed,
+    _stub, _kernel, _refused, _ignored, _hidden, _overlaps, _tables, _blobs, _payloads, _without_table,
+    _unfounded, _unnamed,
 )  # fmt: skip
 
 _ELSE = {
@@ -252,9 +268,12 @@ def _entries(table: Table, entries: list[hwids.Entry]) -> str:
 
 
 def of_boot(boot: Boot) -> tuple[str, ...]:
-    """What the stub complained of, once each; of a table or blob it refused, which byte is to blame."""
+    """What the stub complained of, once each; of a table or blob it refused, which byte is to blame.
+
+    Before that what it does not notice: sections that lie over others.
+    """
     messages = [event.message for event in boot.trace if isinstance(event, Log) and event.level in ("error", "warning")]
-    return tuple(dict.fromkeys(_explained(boot, message) for message in messages))
+    return (*overlaps(boot.uki), *dict.fromkeys(_explained(boot, message) for message in messages))
 
 
 # How the stub's messages about a section begin; what follows is a status or the section's number in its part.

@@ -10,14 +10,13 @@ import hashlib
 from collections.abc import Iterator
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
 from stubsim.formats import pe
 
 _CHECKSUM = 64
-# hashlib works on this many bytes at a time, so that an interrupt is answered in between.
-_CHUNK = 16 << 20
 
 
-def digest(image: pe.Image | memoryview | bytes, algorithm: str = "sha256") -> bytes:
+def digest(image: pe.Image | Bytes, algorithm: str = "sha256") -> bytes:
     """The PE hash by a hashlib algorithm; StubsimError where the bytes are no PE image that can be hashed."""
     if not isinstance(image, pe.Image):
         image = pe.open_bytes(image, "PE image")
@@ -26,17 +25,17 @@ def digest(image: pe.Image | memoryview | bytes, algorithm: str = "sha256") -> b
         raise StubsimError("the sections overlap in the file", path=image.path)
     state = hashlib.new(algorithm, usedforsecurity=False)
     for start, end in _ranges(image):
-        for at in range(start, end, _CHUNK):
-            state.update(image.data[at : min(at + _CHUNK, end)])
+        for block in image.data[start:end].blocks():
+            state.update(block)
     return state.digest()
 
 
 def _ranges(image: pe.Image) -> Iterator[tuple[int, int]]:
     """Start and end of the hashed ranges, in the order of hashing."""
-    optional = int.from_bytes(image.data[0x3C:0x40], "little") + pe.COFF.size
+    optional = int.from_bytes(bytes(image.data[0x3C:0x40]), "little") + pe.COFF.size
     directories = optional + pe.DIRECTORIES[image.optional_magic]
     entry = directories + pe.CERTIFICATE_TABLE * 8
-    count = int.from_bytes(image.data[directories - 4 : directories], "little")
+    count = int.from_bytes(bytes(image.data[directories - 4 : directories]), "little")
     table, table_size = image.certificate_table
     if image.size_of_headers < directories:
         raise StubsimError(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, view_of
 
 PERSIST_ACROSS_RESET = 0x0001_0000
 POPULATE_SYSTEM_TABLE = 0x0002_0000
@@ -53,11 +54,11 @@ class Capsule(NamedTuple):
         return not self.flags & (POPULATE_SYSTEM_TABLE | INITIATE_RESET) or bool(self.flags & PERSIST_ACROSS_RESET)
 
 
-def parse(data: bytes | memoryview) -> Capsule:
+def parse(data: Bytes) -> Capsule:
     """Read the header; StubsimError for one that is cut short or whose sizes do not fit. More bytes may follow."""
     if len(data) < HEADER_SIZE:
         raise StubsimError("the capsule is cut short", offset=len(data), expected=f"a header of {HEADER_SIZE} bytes")
-    guid, header_size, flags, image_size = _HEADER.unpack_from(data)
+    guid, header_size, flags, image_size = _HEADER.unpack(bytes(data[: _HEADER.size]))
     if not HEADER_SIZE <= header_size <= image_size:
         expected = f"{HEADER_SIZE} to {image_size} (CapsuleImageSize)"
         raise StubsimError(f"a capsule header of {header_size} bytes", offset=16, expected=expected)
@@ -65,7 +66,7 @@ def parse(data: bytes | memoryview) -> Capsule:
         raise StubsimError(
             f"a capsule of {image_size} bytes", offset=24, expected=f"at most {len(data)}, what is there"
         )
-    body = memoryview(data).toreadonly()[header_size:image_size]
+    body = view_of(data)[header_size:image_size]
     return Capsule(UUID(bytes_le=guid), header_size, flags, image_size, body)
 
 

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
 
 TRAILER = "TRAILER!!!"
 
@@ -51,9 +52,7 @@ class Member(NamedTuple):
         return self.name == TRAILER
 
 
-def pack(
-    target_dir: str, files: Sequence[tuple[str, bytes | memoryview]], dir_mode: int, file_mode: int
-) -> list[bytes | memoryview]:
+def pack(target_dir: str, files: Sequence[tuple[str, Bytes]], dir_mode: int, file_mode: int) -> list[Bytes]:
     """The archive systemd-stub makes of sidecar files, byte for byte, in parts to be written one after the other.
 
     Folders come first: those above the target with mode 0555, the target itself with ``dir_mode`` (permission bits
@@ -62,7 +61,7 @@ def pack(
 
     Raises StubsimError for a file of 4 GiB or more, which the format has no field for.
     """
-    parts: list[bytes | memoryview] = []
+    parts: list[Bytes] = []
     pending = bytearray()
     ino = 0
     folders = target_dir.split("/")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 
+from stubsim.extent import Bytes
+
 
 def decode_utf8(data: bytes | memoryview) -> str:
     """The text of ``data`` as the stub reads it from `.cmdline` and SMBIOS; never raises.
@@ -52,7 +54,7 @@ def utf16z(text: str) -> bytes:
     return utf16(text) + b"\0\0"
 
 
-def from_utf16(data: bytes | memoryview) -> str:
+def from_utf16(data: Bytes) -> str:
     """The whole UTF-16LE units up to the first NUL, which may be missing; an odd last byte does not count."""
     whole = bytes(data[: len(data) & ~1])
     return whole.decode("utf-16-le", "surrogatepass").partition("\0")[0]

@@ -6,7 +6,9 @@ import struct
 from typing import NamedTuple
 from uuid import UUID
 
+from stubsim import extent
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, Extent
 
 SECTION = ".efifw"
 MAGIC = 0xFEEDDEAD
@@ -25,20 +27,20 @@ class Efifw(NamedTuple):
 
     header_size: int
     fwid: bytes
-    payload: memoryview
+    payload: Extent
     target_chid: UUID | None
 
 
-def parse(data: bytes | memoryview) -> Efifw:
+def parse(data: Bytes) -> Efifw:
     """The blob, by the rules of systemd 262 (observed in recordings efifw-raw-*); bytes behind the payload are fine.
 
     That the stub also wants the blob 4-byte aligned in memory is for the caller to check. Raises StubsimError for what
     the stub calls a bad blob.
     """
-    view = memoryview(data)
+    view = extent.of_bytes(data)
     if len(view) < HEADER_SIZE:
         raise _error(f"firmware blob of {len(view)} bytes", 0, f"at least {HEADER_SIZE}", _old_ukify(view))
-    magic, header_size, fwid_size, payload_size = _HEADER.unpack_from(view)
+    magic, header_size, fwid_size, payload_size = _HEADER.unpack(bytes(view[:HEADER_SIZE]))
     if magic != MAGIC:
         raise _error(f"bad magic {magic:#010x}", 0, f"{MAGIC:#010x}", _old_ukify(view))
     if header_size < HEADER_SIZE:
@@ -50,18 +52,31 @@ def parse(data: bytes | memoryview) -> Efifw:
             4,
             f"at most {len(view)} bytes",
         )
-    fwid = bytes(view[header_size:start])
-    if fwid.find(b"\0") != fwid_size - 1 or not fwid:
+    text = view[header_size:start]
+    end = _first_nul(text)
+    if not fwid_size or end != fwid_size - 1:
         raise _error("bad firmware id", header_size, f"{fwid_size} bytes with one NUL, at the end")
     target = UUID(bytes_le=bytes(view[16:32])) if header_size == TARGET_HEADER_SIZE else None
-    return Efifw(header_size, fwid[:-1], view[start : start + payload_size], target if target and target.int else None)
+    return Efifw(
+        header_size, bytes(text[:-1]), view[start : start + payload_size], target if target and target.int else None
+    )
+
+
+def _first_nul(data: Extent) -> int | None:
+    at = 0
+    for block in data.blocks():
+        found = bytes(block).find(b"\0")
+        if found >= 0:
+            return at + found
+        at += len(block)
+    return None
 
 
 def _error(message: str, offset: int, expected: str, hint: str | None = None) -> StubsimError:
     return StubsimError(message, section=SECTION, offset=offset, expected=expected, hint=hint)
 
 
-def _old_ukify(view: memoryview) -> str | None:
+def _old_ukify(view: Extent) -> str | None:
     """What to tell about a blob whose magic is a single zero byte, as ukify 262-1 writes it."""
     if bytes(view[:5]) != b"\0" + HEADER_SIZE.to_bytes(4, "little"):
         return None

@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
 
 MAGIC = 0xD00DFEED
 HEADER_SIZE = 40
 
 _BEGIN_NODE, _END_NODE, _PROP, _NOP, _END = 1, 2, 3, 4, 9
 _HEADER = struct.Struct(">10I")
+# Bytes of a `compatible` that are looked at, and of the structure block that are read in one go.
+_COMPATIBLE_MAX = 64 << 10
+_WINDOW = 4096
 
 
 class _Header(NamedTuple):
@@ -28,21 +32,21 @@ class _Header(NamedTuple):
     structure_size: int
 
 
-def _header(data: bytes | memoryview) -> _Header:
+def _header(data: Bytes) -> _Header:
     if len(data) < HEADER_SIZE:
         raise StubsimError("devicetree is cut off", offset=0, expected=f"a header of {HEADER_SIZE} bytes")
-    header = _Header(*_HEADER.unpack_from(data))
+    header = _Header(*_HEADER.unpack(bytes(data[:HEADER_SIZE])))
     if header.magic != MAGIC:
         raise StubsimError(f"not a devicetree: magic {header.magic:#010x}", offset=0, expected=f"{MAGIC:#010x}")
     return header
 
 
-def total_size(data: bytes | memoryview) -> int:
+def total_size(data: Bytes) -> int:
     """The size in bytes that the header gives. Raises StubsimError for a bad magic and for less than a header."""
     return _header(data).total_size
 
 
-def root_compatible(data: bytes | memoryview) -> tuple[str, ...]:
+def root_compatible(data: Bytes) -> tuple[str, ...]:
     """The strings of the root node's `compatible`, most specific first; bytes that are not UTF-8 as surrogate escapes.
 
     Bytes behind the total size do not count. Raises StubsimError for a blob shorter than its total size, for a root
@@ -61,23 +65,28 @@ def root_compatible(data: bytes | memoryview) -> tuple[str, ...]:
         raise StubsimError("structure block of the devicetree ends too late", offset=8, expected="strings behind it")
 
     names = data[header.strings : header.strings + header.strings_size]
-    for name_offset, offset, value in _root_properties(data, header):
+    for name_offset, offset, size in _root_properties(data, header):
         if bytes(names[name_offset : name_offset + 11]) != b"compatible\0":
             continue
-        if not value.endswith(b"\0"):
+        if not size or data[offset + size - 1]:
             raise StubsimError("root `compatible` has no end", offset=offset, expected="NUL-terminated strings")
-        return tuple(text.decode(errors="surrogateescape") for text in value[:-1].split(b"\0"))
+        value = bytes(data[offset : offset + min(size - 1, _COMPATIBLE_MAX)])
+        return tuple(text.decode(errors="surrogateescape") for text in value.split(b"\0"))
     raise StubsimError("devicetree has no root `compatible`", offset=header.structure, expected="one in the root node")
 
 
-def _root_properties(data: bytes | memoryview, header: _Header) -> Iterator[tuple[int, int, bytes]]:
-    """Offset of the name in the strings block, offset of the value, and the value, up to the first child node."""
+def _root_properties(data: Bytes, header: _Header) -> Iterator[tuple[int, int, int]]:
+    """Offset of the name in the strings block, offset and size of the value, up to the first child node."""
     at, end = header.structure, header.structure + header.structure_size
+    window, begin = b"", 0
 
     def word(offset: int) -> int:
+        nonlocal window, begin
         if offset + 4 > end:
             raise StubsimError("structure block of the devicetree is cut off", offset=end, expected="the root node")
-        return int.from_bytes(data[offset : offset + 4], "big")
+        if not begin <= offset <= begin + len(window) - 4:
+            window, begin = bytes(data[offset : offset + _WINDOW]), offset
+        return int.from_bytes(window[offset - begin : offset - begin + 4], "big")
 
     while True:
         token = word(at)
@@ -89,7 +98,7 @@ def _root_properties(data: bytes | memoryview, header: _Header) -> Iterator[tupl
             size, name_offset, value = word(at + 4), word(at + 8), at + 12
             if value + size > end:
                 raise StubsimError(f"property of {size} bytes is cut off", offset=at, expected=f"at most {end - value}")
-            yield name_offset, value, bytes(data[value : value + size])
+            yield name_offset, value, size
             at = value + (size + 3 & ~3)
         else:
             return

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, Extent
 
 SECTION = ".hwids"
 DEVICETREE = 1
@@ -46,9 +47,9 @@ class Entry(NamedTuple):
 class _Strings:
     """NUL-terminated strings by offset, each decoded once."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, size: int) -> None:
         self._data = data
-        self._last_nul = data.rfind(b"\0")
+        self._last_nul = _last_nul(data, size)
         self._known: dict[int, str | None] = {0: None}
         # Overlapping strings could add up to the square of the section's size.
         self._left = max(1 << 20, 8 * len(data))
@@ -65,29 +66,53 @@ class _Strings:
     def _decode(self, offset: int) -> str | None:
         if not self.readable(offset):
             return None
-        end = self._data.index(b"\0", offset)
+        end = self._data.find(b"\0", offset)
+        if end < 0:
+            return ""
         self._left -= end - offset
         return self._data[offset:end].decode(errors="surrogateescape") if self._left >= 0 else None
 
 
-def _rows(data: bytes) -> Iterator[tuple[int, int, UUID, int, int]]:
+def _held(data: Bytes) -> tuple[bytes, int]:
+    """The section without the zeros that it ends with in memory only, but for those an entry needs; and its size."""
+    return bytes(data.held(ENTRY_SIZE) if isinstance(data, Extent) else data), len(data)
+
+
+def _last_nul(raw: bytes, size: int) -> int:
+    return raw.rfind(b"\0") if len(raw) == size else size - 1
+
+
+def last_nul(data: Bytes) -> int:
+    """The offset of the last NUL, -1 without one: no string ends behind it."""
+    return _last_nul(*_held(data))
+
+
+def string_at(data: Bytes, offset: int) -> bytes | None:
+    """The NUL-terminated string at an offset, None when it does not end inside the section."""
+    raw, size = _held(data)
+    if offset > _last_nul(raw, size):
+        return None
+    return raw[offset:].partition(b"\0")[0]
+
+
+def _rows(data: bytes, size: int) -> Iterator[tuple[int, int, UUID, int, int]]:
     """Entries up to descriptor 0, or as many as leave at least one byte behind them (the stub's count)."""
-    for index in range(max(len(data) - 1, 0) // ENTRY_SIZE):
+    for index in range(max(size - 1, 0) // ENTRY_SIZE):
         descriptor, chid, name_offset, string_offset = _ENTRY.unpack_from(data, index * ENTRY_SIZE)
         if descriptor == 0:
             return
         yield index, descriptor, UUID(bytes_le=chid), name_offset, string_offset
 
 
-def walk(data: bytes | memoryview) -> tuple[Entry, ...]:
+def walk(data: Bytes) -> tuple[Entry, ...]:
     """Every entry that counts, whatever its type and offsets are; never raises."""
-    return _walk(bytes(data))
+    return _walk(*_held(data))
 
 
 # A stub looks into the same table once for each kind of entry, and whoever compares stubs or machines once for each.
 @lru_cache(maxsize=4)
-def _walk(raw: bytes) -> tuple[Entry, ...]:
-    strings = _Strings(raw)
+def _walk(raw: bytes, size: int) -> tuple[Entry, ...]:
+    strings = _Strings(raw, size)
     return tuple(
         Entry(
             index,
@@ -100,18 +125,18 @@ def _walk(raw: bytes) -> tuple[Entry, ...]:
             strings[name_offset],
             strings[string_offset],
         )
-        for index, descriptor, chid, name_offset, string_offset in _rows(raw)
+        for index, descriptor, chid, name_offset, string_offset in _rows(raw, size)
     )
 
 
-def parse(data: bytes | memoryview) -> tuple[Entry, ...]:
+def parse(data: Bytes) -> tuple[Entry, ...]:
     """Every entry of a table that systemd 262 accepts.
 
     Raises StubsimError for a device type other than 1 and 2, an offset outside the section, and a string without NUL.
     """
-    raw = bytes(data)
-    strings = _Strings(raw)
-    entries = walk(raw)
+    raw, size = _held(data)
+    strings = _Strings(raw, size)
+    entries = _walk(raw, size)
     for entry in entries:
         if entry.type not in (DEVICETREE, UEFI_FW):
             raise StubsimError(
@@ -122,12 +147,12 @@ def parse(data: bytes | memoryview) -> tuple[Entry, ...]:
             )
         for what, at, target in (("name", 20, entry.name_offset), ("string", 24, entry.string_offset)):
             if not strings.readable(target):
-                outside = target >= len(raw)
+                outside = target >= size
                 raise StubsimError(
                     f"{what} of entry {entry.index} at {target:#x} " + ("is outside" if outside else "has no end"),
                     section=SECTION,
                     offset=entry.offset + at,
-                    expected=f"less than {len(raw):#x}" if outside else "a NUL before the end of the section",
+                    expected=f"less than {size:#x}" if outside else "a NUL before the end of the section",
                 )
     return entries
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, view_of
 from stubsim.formats import capsule, elf, igvm, ovmf
 
 # UEFI Platform Initialization, firmware volume header: the signature is at 40; ArmVirtQemu has a page before it.
@@ -20,9 +21,9 @@ class Kind(NamedTuple):
     description: str
 
 
-def kind(data: bytes | memoryview) -> Kind:
+def kind(data: Bytes) -> Kind:
     """Identify a payload. Never raises: one that only looks like a format keeps its name, and the problem is told."""
-    view = memoryview(data).toreadonly()
+    view = view_of(data)
     if bytes(view[:4]) == igvm.MAGIC:
         return _kind("igvm", "IGVM", _igvm, view)
     if bytes(view[:4]) == elf.MAGIC:

@@ -6,14 +6,14 @@ it so, while pefile sorts it by address and stops there. Offsets and sizes are i
 
 from __future__ import annotations
 
-import mmap
-import os
-import stat
 from collections.abc import Container, Sequence
+from heapq import heappop, heappush
 from struct import Struct
 from typing import NamedTuple
 
+from stubsim import extent
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, Extent, Piece
 
 MACHINES = {
     0x8664: "x64",
@@ -41,8 +41,6 @@ CERTIFICATE_TABLE, BASE_RELOCATIONS = 4, 5
 EFI_SUBSYSTEMS = (10, 11, 12)
 _DIRECTORIES_MAX = 16
 _DOS_HEADER_SIZE = 64
-# Zero-filled data up to this size is copied; above it only the pages that are touched cost memory.
-_SMALL = 1 << 20
 
 
 class Section(NamedTuple):
@@ -62,7 +60,7 @@ class Section(NamedTuple):
 class Image(NamedTuple):
     """A PE file; ``data`` is all of it, ``sections`` are in file order."""
 
-    data: memoryview
+    data: Extent
     machine: int
     optional_magic: int
     characteristics: int
@@ -117,49 +115,77 @@ class SectionSpec(NamedTuple):
 
 
 def open_image(path: str) -> Image:
-    """Map a PE file.
+    """Open a PE file.
 
-    StubsimError: cannot be read, is no PE, is cut short at any place, or has a section outside the image, which
-    EDK II's loader (BasePeCoffLib, PeCoffLoaderLoadImage) refuses to load.
+    StubsimError: cannot be read, is no PE, is cut short at any place, or is one that EDK II's loader refuses
+    (BasePeCoffLib, PeCoffLoaderGetPeHeader and PeCoffLoaderLoadImage): a section outside the image, or one with data
+    inside the headers.
     """
-    return _image(_map(path), path)
+    data = extent.of_file(path, "a PE file")
+    if not data:
+        raise StubsimError("the file is empty", path=path, expected="a PE file")
+    return _image(data, path)
 
 
-def open_bytes(data: bytes | memoryview, name: str) -> Image:
+def open_bytes(data: Bytes, name: str) -> Image:
     """The same for an image in memory; the name is used in errors only."""
-    return _image(memoryview(data).toreadonly(), name)
+    return _image(extent.of_bytes(data), name)
+
+
+def loaded(data: Extent, size_of_image: int, size_of_headers: int, sections: Sequence[Section]) -> Extent:
+    """The SizeOfImage bytes in memory: the headers, then the sections in table order, the later over the earlier.
+
+    A section is as many bytes of the file as its VirtualSize, if it has so many (all it has where that is 0), then
+    zeros up to its VirtualSize (EDK II, BasePeCoffLib, PeCoffLoaderLoadImage; systemd-stub 262.1, recordings
+    pe-virtual-larger, -smaller). What no section covers is taken to be zeros.
+    """
+    writes: list[tuple[int, int, Extent | None, int]] = [(0, size_of_headers, data, 0)]
+    for section in sections:
+        at, size = section.virtual_address, section.virtual_size
+        present = size if 0 < size <= section.raw_size else section.raw_size
+        present = min(present, max(len(data) - section.raw_offset, 0))
+        writes += [(at, at + present, data, section.raw_offset), (at + present, at + size, None, 0)]
+    return extent.laid_out(_painted(writes, size_of_image), size_of_image, data)
 
 
 def section_data(image: Image, section: Section) -> memoryview:
-    """The section as it is in memory: VirtualSize bytes, zeros where the file has fewer.
+    """The section as it is in memory: VirtualSize bytes. StubsimError: no address space for its zeros."""
+    whole = loaded(image.data, image.size_of_image, image.size_of_headers, image.sections)
+    return whole[section.virtual_address :][: section.virtual_size].view()
 
-    A slice of the file unless zeros have to be added (systemd-stub 262.1, recordings pe-virtual-larger, -smaller).
-    StubsimError: no address space for the zeros.
+
+def overlaps(image: Image) -> tuple[tuple[Section | None, Section], ...]:
+    """Sections that share bytes in memory, as pairs in the order of the table; None are the headers.
+
+    At most one pair for each section: with what reaches furthest of all that starts before it.
     """
-    size = section.virtual_size
-    present = image.data[section.raw_offset :][: min(size, section.raw_size)]
-    if len(present) == size:
-        return present
-    zeroed = _zeros(size, image.path, section)
-    zeroed[: len(present)] = present
-    return memoryview(zeroed).toreadonly()
+    found: list[tuple[Section | None, Section]] = []
+    before, end = None, image.size_of_headers
+    for section in sorted(image.sections, key=lambda section: section.virtual_address):
+        at, size = section.virtual_address, section.virtual_size or section.raw_size
+        if size and at < end:
+            pair = (before, section) if before is None or before.index < section.index else (section, before)
+            found.append(pair)
+        if size and at + size > end:
+            before, end = section, at + size
+    return tuple(found)
 
 
-def read_headers(data: memoryview, machines: Container[int] | None = None) -> Headers | None:
+def read_headers(data: Bytes, machines: Container[int] | None = None) -> Headers | None:
     """The headers of an inner image, or None where systemd-stub says "Load error" (262, verify_dos and verify_pe).
 
     ``machines`` are those it accepts, None for any. The stub knows no end of the image: of a section table that is cut
     short only the rows in the data come back.
     """
-    view = memoryview(data)
+    view = extent.of_bytes(data)
     if len(view) < _DOS_HEADER_SIZE or bytes(view[:2]) != b"MZ":
         return None
-    header = int.from_bytes(view[0x3C:0x40], "little")
+    header = _number(view, 0x3C, 4)
     optional = header + COFF.size
     if header < _DOS_HEADER_SIZE or len(view) < optional + _OPTIONAL.size:
         return None
-    signature, machine, count, _, _, _, optional_size, _ = COFF.unpack_from(view, header)
-    fields = _OPTIONAL.unpack_from(view, optional)
+    signature, machine, count, _, _, _, optional_size, _ = COFF.unpack(bytes(view[header:optional]))
+    fields = _OPTIONAL.unpack(bytes(view[optional : optional + _OPTIONAL.size]))
     magic = fields[0]
     if signature != b"PE\0\0" or not count or magic not in DIRECTORIES:
         return None
@@ -167,13 +193,12 @@ def read_headers(data: memoryview, machines: Container[int] | None = None) -> He
         return None
     # The stub does not look at NumberOfRvaAndSizes before it reads this directory (262).
     directory = optional + DIRECTORIES[magic] + BASE_RELOCATIONS * _DIRECTORY.size
-    address, size = view[directory : directory + 4], view[directory + 4 : directory + 8]
     table = optional + optional_size
     return Headers(
         machine=machine,
         optional_magic=magic,
         optional_size=optional_size,
-        directories=int.from_bytes(view[optional + DIRECTORIES[magic] - 4 : optional + DIRECTORIES[magic]], "little"),
+        directories=_number(view, optional + DIRECTORIES[magic] - 4, 4),
         subsystem=fields[21],
         table_start=table,
         table_end=table + count * _SECTION.size,
@@ -185,7 +210,7 @@ def read_headers(data: memoryview, machines: Container[int] | None = None) -> He
         major_image_version=fields[13],
         dll_characteristics=fields[22],
         entry_point=fields[6],
-        base_relocations=(int.from_bytes(address, "little"), int.from_bytes(size, "little")),
+        base_relocations=(_number(view, directory, 4), _number(view, directory + 4, 4)),
         sections=_sections(view, table, count),
     )
 
@@ -249,23 +274,7 @@ def build(
     return head.ljust(headers_size, b"\0") + b"".join(body) + certificates
 
 
-def _map(path: str) -> memoryview:
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise StubsimError("is a directory", path=path, expected="a PE file")
-        # A pipe would block, a device might have no end.
-        if not stat.S_ISREG(status.st_mode):
-            raise StubsimError("not a regular file", path=path, expected="a PE file")
-        if not status.st_size:
-            raise StubsimError("the file is empty", path=path, expected="a PE file")
-        with open(path, "rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:
-        raise StubsimError(getattr(error, "strerror", None) or str(error), path=path, expected="a PE file") from error
-
-
-def _check_headers(data: memoryview, path: str) -> int:
+def _check_headers(data: Extent, path: str) -> int:
     """Check that all headers are there, down to the end of the section table, and return that end."""
 
     def fail(message: str, offset: int, expected: str) -> StubsimError:
@@ -278,18 +287,18 @@ def _check_headers(data: memoryview, path: str) -> int:
     if bytes(data[:2]) != b"MZ":
         raise fail("not a PE file", 0, '"MZ"')
     need(0, _DOS_HEADER_SIZE, "the DOS header")
-    header = int.from_bytes(data[0x3C:0x40], "little")
+    header = _number(data, 0x3C, 4)
     if header < _DOS_HEADER_SIZE:
         raise fail(f"the PE header is said to be at {header:#x}, inside the DOS header", 0x3C, "0x40 or more")
     need(header, COFF.size, "the PE header")
     count: int
     optional_size: int
-    signature, _, count, _, _, _, optional_size, _ = COFF.unpack_from(data, header)
+    signature, _, count, _, _, _, optional_size, _ = COFF.unpack(bytes(data[header : header + COFF.size]))
     if signature != b"PE\0\0":
         raise fail("not a PE file", header, '"PE" and two NULs')
     optional = header + COFF.size
     need(optional, max(optional_size, 2), "the optional header")
-    magic = int.from_bytes(data[optional : optional + 2], "little")
+    magic = _number(data, optional, 2)
     if magic not in DIRECTORIES:
         raise fail(f"unknown optional header {magic:#x}", optional, "0x10b (PE32) or 0x20b (PE32+)")
     if optional_size < DIRECTORIES[magic]:
@@ -301,7 +310,7 @@ def _check_headers(data: memoryview, path: str) -> int:
     return table + count * _SECTION.size
 
 
-def _image(data: memoryview, path: str) -> Image:
+def _image(data: Extent, path: str) -> Image:
     """Take the headers from pefile and the sections from the file, and check that the image can be loaded."""
     end = _check_headers(data, path)
     import pefile
@@ -325,7 +334,7 @@ def _image(data: memoryview, path: str) -> Image:
         raise StubsimError("the file is cut short", path=path, offset=len(data), expected=expected)
     sections = _sections(data, header + COFF.size + coff.SizeOfOptionalHeader, coff.NumberOfSections)
     for section in sections:
-        _check_section(section, len(data), optional.SizeOfImage, path)
+        _check_section(section, len(data), optional.SizeOfImage, optional.SizeOfHeaders, path)
     return Image(
         data=data,
         machine=coff.Machine,
@@ -346,21 +355,54 @@ def _image(data: memoryview, path: str) -> Image:
     )
 
 
-def _sections(data: memoryview, offset: int, count: int) -> tuple[Section, ...]:
+def _sections(data: Extent, offset: int, count: int) -> tuple[Section, ...]:
+    table = bytes(data[offset : offset + count * _SECTION.size])
     rows = []
-    for index in range(count):
-        at = offset + index * _SECTION.size
-        if at + _SECTION.size > len(data):
-            break
-        name, size, address, raw_size, raw_offset, relocations, _, _, _, characteristics = _SECTION.unpack_from(
-            data, at
-        )
+    for index in range(len(table) // _SECTION.size):
+        at = index * _SECTION.size
+        name, size, address, raw_size, raw_offset, relocations, _, _, _, flags = _SECTION.unpack_from(table, at)
         text = name.partition(b"\0")[0].decode("latin-1")
-        rows.append(Section(index, text, size, address, raw_size, raw_offset, relocations, characteristics, at))
+        rows.append(Section(index, text, size, address, raw_size, raw_offset, relocations, flags, offset + at))
     return tuple(rows)
 
 
-def _check_section(section: Section, file_size: int, image_size: int, path: str) -> None:
+def _painted(writes: Sequence[tuple[int, int, Extent | None, int]], size: int) -> list[Piece]:
+    """What is left, by address, of writes (start, end, source, offset there) that came one after the other."""
+    order = sorted(range(len(writes)), key=lambda number: writes[number][0])
+    order = [number for number in order if writes[number][0] < min(writes[number][1], size)]
+    # The writes that reach the address, the last one first.
+    heap: list[int] = []
+    shown: list[tuple[int, int, int]] = []
+    at = following = 0
+    while heap or following < len(order):
+        if not heap:
+            at = max(at, writes[order[following]][0])
+        while following < len(order) and writes[order[following]][0] <= at:
+            heappush(heap, -order[following])
+            following += 1
+        last = -heap[0]
+        if writes[last][1] <= at:
+            heappop(heap)
+            continue
+        stop = min(writes[last][1], size)
+        if following < len(order):
+            stop = min(stop, writes[order[following]][0])
+        if shown and shown[-1][1:] == (at, last):
+            shown[-1] = (shown[-1][0], stop, last)
+        else:
+            shown.append((at, stop, last))
+        at = stop
+        if at == size:
+            break
+    pieces = []
+    for start, stop, number in shown:
+        first, _, source, offset = writes[number]
+        if source is not None:
+            pieces.append(Piece(start, stop, source, offset + start - first))
+    return pieces
+
+
+def _check_section(section: Section, file_size: int, image_size: int, headers: int, path: str) -> None:
     if section.raw_size and section.raw_offset + section.raw_size > file_size:
         raise StubsimError(
             "the file is cut short",
@@ -382,16 +424,20 @@ def _check_section(section: Section, file_size: int, image_size: int, path: str)
             expected=f"an end at {image_size:#x} (SizeOfImage) or before",
             hint="firmware does not load such an image",
         )
+    if section.raw_size and min(section.virtual_address, section.raw_offset) < headers:
+        in_memory = section.virtual_address < headers
+        raise StubsimError(
+            f"the section's data lie inside the headers {'in memory' if in_memory else 'of the file'}",
+            path=path,
+            section=section.name,
+            offset=section.header_offset,
+            expected=f"{headers:#x} (SizeOfHeaders) or more",
+            hint="firmware does not load such an image",
+        )
 
 
-def _zeros(size: int, path: str, section: Section) -> bytearray | mmap.mmap:
-    if size <= _SMALL:
-        return bytearray(size)
-    try:
-        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except (OSError, ValueError, OverflowError, MemoryError) as error:
-        message = f"no memory for a section of {size} bytes"
-        raise StubsimError(message, path=path, section=section.name, offset=section.header_offset) from error
+def _number(data: Extent, offset: int, size: int) -> int:
+    return int.from_bytes(bytes(data[offset : offset + size]), "little")
 
 
 def _align(value: int, alignment: int) -> int:

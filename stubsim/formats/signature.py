@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes, Extent
 from stubsim.formats import pe
 
 # WIN_CERTIFICATE (UEFI 2.10, 32.2.4): u32 length with the header, u16 revision, u16 type.
@@ -72,7 +73,7 @@ class _Value(NamedTuple):
     offset: int
 
 
-def entries(image: pe.Image) -> tuple[memoryview, ...]:
+def entries(image: pe.Image) -> tuple[Extent, ...]:
     """The PKCS #7 blobs of the certificate table, in file order; rows of other types are passed over.
 
     Raises StubsimError for a table that its rows do not fill exactly: EDK II trusts nothing in such an image
@@ -86,16 +87,16 @@ def entries(image: pe.Image) -> tuple[memoryview, ...]:
         )
     found = []
     while offset < end:
-        length = int.from_bytes(image.data[offset : offset + 4], "little")
+        length = int.from_bytes(bytes(image.data[offset : offset + 4]), "little")
         if not _HEADER_SIZE < length <= end - offset:
             message = f"a certificate of {length} bytes"
             expected = f"more than {_HEADER_SIZE} and at most {end - offset}"
             raise StubsimError(message, path=image.path, offset=offset, expected=expected)
-        kind = int.from_bytes(image.data[offset + 6 : offset + 8], "little")
+        kind = int.from_bytes(bytes(image.data[offset + 6 : offset + 8]), "little")
         content = image.data[offset + _HEADER_SIZE : offset + length]
         if kind == _PKCS_SIGNED_DATA:
             found.append(content)
-        elif kind == _EFI_GUID and content[:16] == _PKCS7_GUID:
+        elif kind == _EFI_GUID and bytes(content[:16]) == _PKCS7_GUID:
             found.append(content[16:])
         offset += length + -length % 8
     if offset != end:
@@ -104,7 +105,7 @@ def entries(image: pe.Image) -> tuple[memoryview, ...]:
     return tuple(found)
 
 
-def parse(data: bytes | memoryview) -> Signature:
+def parse(data: Bytes) -> Signature:
     """A signature over an image's digest; zeros behind it are padding. Raises StubsimError for anything else."""
     # A SpcIndirectDataContent is short and certificates are a few KiB each; copied once, then only sliced.
     outer = _expect(_first(memoryview(bytes(data)), 0), _SEQUENCE, "ContentInfo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stubsim.extent import Extent
 from stubsim.formats import pe, vmfwupdate
 from stubsim.formats.efi_string import utf16
 from stubsim.formats.vmfwupdate import FUKI_BLOB, FUKI_CONTROL, FukiEntry, Left
@@ -94,7 +95,7 @@ def _stage(leaving: Leaving) -> tuple[Left, ...]:
     return tuple(left)
 
 
-def _kernel(leaving: Leaving, kernel: memoryview) -> Staged:
+def _kernel(leaving: Leaving, kernel: Extent) -> Staged:
     """Used where it lies in the image, unless that is above 4 GiB or has no room for SizeOfImage bytes."""
     context = leaving.context
     headers = pe.read_headers(kernel, (0x8664,))
@@ -118,7 +119,7 @@ def _kernel(leaving: Leaving, kernel: memoryview) -> Staged:
     return row
 
 
-def _initrd(leaving: Leaving, kernel: memoryview) -> Left:
+def _initrd(leaving: Leaving, kernel: Extent) -> Left:
     """Its entry is there even without an initrd."""
     context, prepared = leaving.context, leaving.prepared
     if prepared.initrd is None:
@@ -136,7 +137,7 @@ def _initrd(leaving: Leaving, kernel: memoryview) -> Left:
     return Left("initrd", row.gpa, row.size, digest)
 
 
-def _cmdline(leaving: Leaving, kernel: memoryview) -> Left | None:
+def _cmdline(leaving: Leaving, kernel: Extent) -> Left | None:
     """At most as many characters as the kernel takes, those above 0x7E as blanks, a NUL, in whole pages."""
     context, text = leaving.context, leaving.prepared.cmdline
     if text is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from stubsim.extent import Extent
 from stubsim.formats.efifw import Efifw
 from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import Guest
@@ -36,7 +37,7 @@ class Leaving(NamedTuple):
     prepared: Prepared
     machine: VirtualMachine
     image_gpa: int
-    firmware: memoryview
+    firmware: Extent
     blob: Efifw | None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stubsim import handover
+from stubsim.extent import Extent
 from stubsim.formats.efifw import Efifw
 from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, tell_warnings
 from stubsim.machine.hypervisor import virtual_machine
@@ -44,7 +45,7 @@ def choose_dialect(context: Context, prepared: Prepared, wanted: str | None) -> 
     return None if device is None else device.dialect
 
 
-def firmware(context: Context, prepared: Prepared, dialect: str) -> tuple[memoryview, Efifw | None] | None:
+def firmware(context: Context, prepared: Prepared, dialect: str) -> tuple[Extent, Efifw | None] | None:
     """The payload to hand over, with its blob; None: there is none."""
     own = _own_section(context, prepared)
     if own is not None and dialect == "fuki-2024":
@@ -54,7 +55,7 @@ def firmware(context: Context, prepared: Prepared, dialect: str) -> tuple[memory
 
 
 def hand_over(
-    context: Context, prepared: Prepared, name: str, image_gpa: int, chosen: tuple[memoryview, Efifw | None]
+    context: Context, prepared: Prepared, name: str, image_gpa: int, chosen: tuple[Extent, Efifw | None]
 ) -> HandedOver:
     """Leave the guest by the dialect of that name; raises StubFailed where the stub gives up."""
     payload, blob = chosen
@@ -97,6 +98,6 @@ def _doubt_confidential(context: Context, name: str, leaving: Leaving) -> None:
         )
 
 
-def _own_section(context: Context, prepared: Prepared) -> memoryview | None:
+def _own_section(context: Context, prepared: Prepared) -> Extent | None:
     name = context.model.firmware_section
     return None if name is None else prepared.sections.data(name)

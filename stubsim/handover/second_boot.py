@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Extent, of_bytes
 from stubsim.formats import efi_string
 from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import FwCfgError, Guest
@@ -27,7 +28,7 @@ class SecondBoot(NamedTuple):
     status: str
     message: str | None = None
     efi_status: str | None = None
-    firmware: memoryview | None = None
+    firmware: Extent | None = None
     cmdline: str | None = None
     initrd: Combined | None = None
     load_options: bytes | None = None
@@ -85,7 +86,7 @@ def _lowest(memory: Memory) -> int | None:
     return next((row.start for row in memory.map() if row.type == FREE and row.start and row.pages > 1), None)
 
 
-def _content(context: Context, row: Left) -> list[memoryview]:
+def _content(context: Context, row: Left) -> list[memoryview | Extent]:
     """The bytes of an entry, in RAM, where nothing of the new firmware lies, and unchanged; StubsimError otherwise."""
     where = f"{row.kind}, {row.size} bytes at {row.gpa:#x}"
     if row.size and not context.memory.contains(row.gpa, row.size):
@@ -103,21 +104,21 @@ def _content(context: Context, row: Left) -> list[memoryview]:
     return parts
 
 
-def _cmdline(contents: dict[str, list[memoryview]]) -> str | None:
+def _cmdline(contents: dict[str, list[memoryview | Extent]]) -> str | None:
     """UTF-16 with its NUL, as the first boot left it."""
     if "cmdline" not in contents:
         return None
     return efi_string.from_utf16(_joined(contents["cmdline"]))
 
 
-def _text(contents: dict[str, list[memoryview]]) -> str | None:
+def _text(contents: dict[str, list[memoryview | Extent]]) -> str | None:
     """Bytes up to a NUL, as the prototype leaves it."""
     if "cmdline" not in contents:
         return None
     return bytes(_joined(contents["cmdline"])).partition(b"\0")[0].decode("ascii", "replace")
 
 
-def _initrd(contents: dict[str, list[memoryview]]) -> Combined | None:
+def _initrd(contents: dict[str, list[memoryview | Extent]]) -> Combined | None:
     parts = contents.get("initrd", [])
     size = sum(map(len, parts))
     if not size:
@@ -125,10 +126,10 @@ def _initrd(contents: dict[str, list[memoryview]]) -> Combined | None:
     return Combined((Initrd("left", "left", parts, 0, size, True),), parts, size, True)
 
 
-def _devicetree(contents: dict[str, list[memoryview]]) -> Devicetree | None:
+def _devicetree(contents: dict[str, list[memoryview | Extent]]) -> Devicetree | None:
     parts = contents.get("devicetree")
     return None if parts is None else Devicetree("left by the first boot", None, _joined(parts))
 
 
-def _joined(parts: Sequence[memoryview]) -> memoryview:
-    return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+def _joined(parts: Sequence[memoryview | Extent]) -> Extent:
+    return of_bytes(parts[0] if len(parts) == 1 else b"".join(map(bytes, parts)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stubsim.extent import Bytes
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.leaving import Leaving
@@ -21,7 +22,7 @@ def stage_for_next_boot(leaving: Leaving, *, firmware_size: int | None = None) -
     kernel = prepared.sections.data(".linux")
     assert kernel is not None
     padding = max((firmware_size or 0) - len(leaving.firmware), 0)
-    parts: dict[str, list[bytes | memoryview]] = {
+    parts: dict[str, list[Bytes]] = {
         "firmware": [*([bytes(padding)] if padding else []), leaving.firmware],
         "kernel": [kernel],
     }

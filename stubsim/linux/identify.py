@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from stubsim.extent import Bytes
+
 # Documentation/arch/x86/boot.rst: boot flag, magic, and the offset of the version text, from 0x200.
 _BOOT_FLAG, _SETUP_MAGIC, _VERSION_OFFSET = 0x1FE, 0x202, 0x20E
 _VERSION_MAX = 256
@@ -24,7 +26,7 @@ class Linux(NamedTuple):
     version: tuple[int, int] | None
 
 
-def identify(image: bytes | memoryview, uname: bytes | None = None) -> Linux | None:
+def identify(image: Bytes, uname: bytes | None = None) -> Linux | None:
     """The Linux in an image; None for what is none.
 
     An x86 image has its release in its header; images for other architectures have none that is not compressed, so

@@ -143,7 +143,7 @@ def _written(esp: Esp, partition: str, model: LoaderModel, machine: str, own_pat
     found: list[Entry | Hidden] = []
     for file in sorted(esp.folder(type1.FOLDER) or ()):
         if type1.valid_name(file):
-            content = esp.read(f"{type1.FOLDER}\\{file}") or b""
+            content = bytes(esp.read(f"{type1.FOLDER}\\{file}") or b"")
             found.append(
                 type1.parse(content, file, partition, model, machine=machine, own_path=own_path, exists=_exists_on(esp))
             )

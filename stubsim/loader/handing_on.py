@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stubsim.extent import Bytes
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.loader.entry import LINUX, Entry
 from stubsim.loader.releases import LoaderModel
@@ -31,14 +32,14 @@ def load_options(entry: Entry, model: LoaderModel, oem_strings: Sequence[bytes] 
     return text
 
 
-def initrd(entry: Entry, esp: Esp, model: LoaderModel) -> list[bytes | memoryview] | str | None:
+def initrd(entry: Entry, esp: Esp, model: LoaderModel) -> list[Bytes] | str | None:
     """The pieces of the initrd that it registers for the kernel; the first path that does not exist; None: no initrd.
 
     Empty files are skipped. The last file is not padded (systemd issue 35439).
     """
     if entry.kind != LINUX or not entry.initrds:
         return None
-    pieces: list[bytes | memoryview] = []
+    pieces: list[Bytes] = []
     for number, path in enumerate(entry.initrds, 1):
         data = esp.read(path)
         if data is None:

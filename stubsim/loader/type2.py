@@ -10,7 +10,7 @@ from stubsim.loader.entry import TYPE2, Entry, Hidden, parse_tries
 from stubsim.loader.releases import LoaderModel
 from stubsim.systemd.key_value import key_values
 from stubsim.systemd.strings import lower, mangle
-from stubsim.uki import PROFILES_MAX, Uki
+from stubsim.uki import PROFILES_MAX, Uki, text_of
 
 FOLDER = "\\EFI\\Linux"
 _SUFFIX = ".efi"
@@ -85,6 +85,6 @@ def _fields(uki: Uki, section: pe.Section) -> dict[str, str]:
     return {decode_utf8(key): decode_utf8(value) for key, value in key_values(_text(uki, section), b"=")}
 
 
-def _text(uki: Uki, section: pe.Section) -> memoryview:
+def _text(uki: Uki, section: pe.Section) -> bytes:
     size = min(section.raw_size, section.virtual_size)
-    return uki.image.data[section.raw_offset : section.raw_offset + size]
+    return text_of(uki.image.data[section.raw_offset : section.raw_offset + size])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from stubsim.extent import Bytes, Extent
 from stubsim.machine.content import Content
 from stubsim.machine.layout import GIB4
 from stubsim.machine.memory import Memory, PrivatePage
@@ -27,11 +28,11 @@ class BiosRegion:
         """The gpa it starts at."""
         return GIB4 - self.size
 
-    def replace_end(self, parts: Sequence[memoryview]) -> None:
+    def replace_end(self, parts: Sequence[Bytes]) -> None:
         """Put the parts so that they end at 4 GiB; what lies before them stays."""
         self._content.place(GIB4 - sum(map(len, parts)), parts)
 
-    def end(self, size: int) -> list[memoryview]:
+    def end(self, size: int) -> list[memoryview | Extent]:
         """The last bytes of the region, uncopied."""
         return [*self._content.parts(GIB4 - size, size)]
 
@@ -40,7 +41,7 @@ class BiosRegion:
         low = min(self.size, _LOW_MOST)
         return (self.start, GIB4, 0), (_LOW_END - low, _LOW_END, GIB4 - _LOW_END)
 
-    def parts(self, gpa: int, size: int) -> Iterator[memoryview]:
+    def parts(self, gpa: int, size: int) -> Iterator[memoryview | Extent]:
         yield from self._content.parts(gpa, size)
 
 
@@ -57,10 +58,10 @@ class AddressSpace:
     def read(self, gpa: int, size: int) -> tuple[bytes, bool]:
         """The bytes, zeros where there is no memory, and whether all of it was memory (ROM is)."""
         pieces = [*self.pieces(gpa, size)]
-        data = b"".join(part for _, _, parts in pieces for part in parts)
+        data = b"".join(bytes(part) for _, _, parts in pieces for part in parts)
         return data, all(kind != "nothing" for kind, _, _ in pieces)
 
-    def pieces(self, gpa: int, size: int) -> Iterator[tuple[str, int, list[memoryview]]]:
+    def pieces(self, gpa: int, size: int) -> Iterator[tuple[str, int, list[memoryview | Extent]]]:
         """The range cut where what is there changes: "ram", "rom" or "nothing", the size and the content."""
         for kind, start, length, offset in self._segments(gpa, size):
             if kind == "ram":

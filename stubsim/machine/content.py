@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
+from stubsim.extent import Bytes, Extent
+
 _ZEROS = memoryview(bytes(64 << 10))
 
 
@@ -13,9 +15,9 @@ class Content:
 
     def __init__(self) -> None:
         self._starts: list[int] = []
-        self._views: list[memoryview] = []
+        self._views: list[memoryview | Extent] = []
 
-    def place(self, at: int, parts: Sequence[bytes | memoryview]) -> None:
+    def place(self, at: int, parts: Sequence[Bytes]) -> None:
         """Put the parts one behind the other, by reference: whoever changes a part changes the content."""
         views = [view for view in map(as_bytes, parts) if len(view)]
         self._cut(at, at + sum(map(len, views)))
@@ -27,7 +29,7 @@ class Content:
         self._starts[index:index] = starts
         self._views[index:index] = views
 
-    def parts(self, at: int, size: int) -> Iterator[memoryview]:
+    def parts(self, at: int, size: int) -> Iterator[memoryview | Extent]:
         """The bytes there piece by piece; a piece that was placed whole comes back as the object it was placed as."""
         position, end = at, at + size
         index = max(bisect_right(self._starts, at) - 1, 0)
@@ -54,7 +56,7 @@ class Content:
         first = max(bisect_right(self._starts, start) - 1, 0)
         last = first
         starts: list[int] = []
-        views: list[memoryview] = []
+        views: list[memoryview | Extent] = []
         while last < len(self._starts) and self._starts[last] < end:
             at, view = self._starts[last], self._views[last]
             for low, high in ((at, min(at + len(view), start)), (max(at, end), at + len(view))):
@@ -66,7 +68,9 @@ class Content:
         self._views[first:last] = views
 
 
-def as_bytes(part: bytes | memoryview) -> memoryview:
+def as_bytes(part: Bytes) -> memoryview | Extent:
+    if isinstance(part, Extent):
+        return part
     view = memoryview(part) if not isinstance(part, memoryview) else part
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
+from stubsim import extent
 from stubsim.errors import StubsimError
+from stubsim.extent import Extent
 
 
 class Esp:
@@ -32,20 +34,12 @@ class Esp:
         with self._errors(found):
             return [entry.name for entry in os.scandir(found) if not entry.is_dir()]
 
-    def read(self, path: str) -> bytes | memoryview | None:
-        """A file's content (bytes, mapped when large); None where there is no such file."""
+    def read(self, path: str) -> Extent | None:
+        """A file's content; None where there is no such file."""
         found = self._find(path)
         if found is None or os.path.isdir(found):
             return None
-        if os.path.exists(found) and not os.path.isfile(found):
-            # A pipe would block, and a FAT has no such thing.
-            raise StubsimError("not a regular file", path=found)
-        with self._errors(found), open(found, "rb") as file:
-            if os.fstat(file.fileno()).st_size < 1 << 20:
-                return file.read()
-            import mmap
-
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return extent.of_file(found)
 
     def paths(self) -> list[str]:
         """Every file of the partition with its host path, for finding the UKI by content."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from stubsim.extent import Bytes, Extent
 from stubsim.machine.content import Content
 from stubsim.machine.layout import FREE, PAGE, SPECIAL, TYPES, Layout, layout
 from stubsim.trace import Staged
@@ -93,7 +94,7 @@ class Memory:
             raise NotAllocated(f"nothing was allocated at {gpa:#x}")
         self._mark(gpa, end, FREE)
 
-    def place(self, gpa: int, parts: Sequence[bytes | memoryview]) -> None:
+    def place(self, gpa: int, parts: Sequence[Bytes]) -> None:
         """Put the parts one behind the other at gpa, by reference: whoever changes a part changes the memory.
 
         Raises OutsideRam.
@@ -104,7 +105,7 @@ class Memory:
     def stage(
         self,
         name: str,
-        parts: Sequence[bytes | memoryview],
+        parts: Sequence[Bytes],
         type: str,
         *,
         below: int | None = None,
@@ -121,9 +122,9 @@ class Memory:
 
     def read(self, gpa: int, size: int) -> bytes:
         """The bytes there, zeros where nothing was placed; raises OutsideRam."""
-        return b"".join(self.parts(gpa, size))
+        return b"".join(map(bytes, self.parts(gpa, size)))
 
-    def parts(self, gpa: int, size: int) -> Iterator[memoryview]:
+    def parts(self, gpa: int, size: int) -> Iterator[memoryview | Extent]:
         """The same bytes piece by piece and uncopied, for hashing; raises like read(), on the first step."""
         self._check(gpa, size)
         yield from self._content.parts(gpa, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from stubsim.extent import Extent
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.machine.esp import same_name
 from stubsim.stub.context import STATUS, Context
@@ -17,7 +18,7 @@ _PAYLOADS = (".cmdline", ".dtb", ".dtbauto", ".initrd", ".ucode")
 
 class NamedAddon(NamedTuple):
     filename: str
-    data: memoryview
+    data: Extent
 
 
 class Addons(NamedTuple):
@@ -31,10 +32,10 @@ class Addons(NamedTuple):
 
 def load_all_addons(context: Context, sections: Sections) -> Addons:
     addons = Addons("", [], [], [])
-    uname = sections.data(".uname")
+    uname = sections.text(".uname")
     folder = extra_folder(context)
     for path in (_GLOBAL,) if folder is None else (_GLOBAL, folder):
-        addons = _load_addons(context, path, None if uname is None else bytes(uname).partition(b"\0")[0], addons)
+        addons = _load_addons(context, path, None if uname is None else uname.partition(b"\0")[0], addons)
     return addons
 
 
@@ -83,7 +84,7 @@ def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Add
         sections = _open(context, folder, name)
         if sections is None or not _applies(context, name, sections, uname):
             continue
-        text = sections.data(".cmdline")
+        text = sections.text(".cmdline")
         if text is not None:
             # A blank one leaves its separator behind (recorded: addon-cmdline-blank).
             cmdline = (cmdline + " " if cmdline else "") + mangle(decode_utf8(text))
@@ -119,8 +120,8 @@ def _applies(context: Context, name: str, sections: Sections, uname: bytes | Non
     if sections.section(".linux") is not None:
         context.log("error", f"{name} is a UKI, not an addon, ignoring.")
         return False
-    own = sections.data(".uname")
-    if uname is not None and own is not None and not _same_up_to(uname, bytes(own)):
+    own = sections.text(".uname")
+    if uname is not None and own is not None and not _same_up_to(uname, own):
         context.log("error", f".uname mismatch between {name} and UKI, ignoring")
         return False
     return True

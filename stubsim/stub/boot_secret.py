@@ -103,7 +103,7 @@ def os_id(sections: Sections) -> bytes:
     Blanks around a line go, those around the equals sign stay (systemd-stub, line_get_key_value).
     """
     identity = b"linux"
-    for line in bytes(sections.data(".osrel") or b"").partition(b"\0")[0].splitlines():
+    for line in (sections.text(".osrel") or b"").partition(b"\0")[0].splitlines():
         key, equals, value = line.strip(b" \t").partition(b"=")
         value = value.lstrip(b"=")
         if value[:1] in (b'"', b"'") and value[-1:] == value[:1]:

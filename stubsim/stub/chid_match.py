@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import chid
+from stubsim.extent import Bytes
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
 from stubsim.stub.context import Context
@@ -45,7 +46,7 @@ def _keys(field: str) -> tuple[str, ...]:
     return ("edid",) if field == "edid_panel" else ("smbios", "smbios_table", f"smbios.{field}")
 
 
-def chid_match(context: Context, data: memoryview, wanted: int) -> tuple[Match | None, str | None]:
+def chid_match(context: Context, data: Bytes, wanted: int) -> tuple[Match | None, str | None]:
     """The first entry of the wanted type by CHID priority, then table order; or the UEFI status of the failure."""
     entries = hwids.walk(data)
     refused = refusal(context.model, data, entries)
@@ -63,9 +64,9 @@ def chid_match(context: Context, data: memoryview, wanted: int) -> tuple[Match |
     return None, "EFI_NOT_FOUND"
 
 
-def refusal(model: StubModel, data: memoryview, entries: tuple[hwids.Entry, ...]) -> tuple[hwids.Entry, str] | None:
+def refusal(model: StubModel, data: Bytes, entries: tuple[hwids.Entry, ...]) -> tuple[hwids.Entry, str] | None:
     """The first entry for which the stub refuses the whole table, be it for another machine, and the UEFI status."""
-    last_nul = bytes(data).rfind(b"\0")
+    last_nul = hwids.last_nul(data)
     for entry in entries:
         if model.refuses_inexact_descriptors:
             if (entry.type, entry.size) != (hwids.DEVICETREE, _EXACT_DESCRIPTOR_SIZE):
@@ -78,10 +79,10 @@ def refusal(model: StubModel, data: memoryview, entries: tuple[hwids.Entry, ...]
     return None
 
 
-def _string(context: Context, data: memoryview, entry: hwids.Entry) -> bytes | None:
+def _string(context: Context, data: Bytes, entry: hwids.Entry) -> bytes | None:
     if entry.string_offset == 0:
         return None
-    string = _terminated(data, entry.string_offset)
+    string = hwids.string_at(data, entry.string_offset)
     if string is None:
         context.unknown(
             f"the string of .hwids entry {entry.index} at offset {entry.string_offset:#x}",
@@ -92,11 +93,3 @@ def _string(context: Context, data: memoryview, entry: hwids.Entry) -> bytes | N
             "pcrs",
         )
     return string
-
-
-def _terminated(data: memoryview, offset: int) -> bytes | None:
-    """The NUL-terminated string at an offset, None when it does not end inside the section."""
-    if offset >= len(data):
-        return None
-    text, nul, _ = bytes(data[offset:]).partition(b"\0")
-    return text if nul else None

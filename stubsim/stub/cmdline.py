@@ -16,7 +16,7 @@ def settle_command_line(context: Context, given: str | None, sections: Sections,
 
     Under Secure Boot a given line is dropped when the UKI has one of its own, be it blank, or in a confidential guest.
     """
-    own = sections.data(".cmdline")
+    own = sections.text(".cmdline")
     trusted = not context.host.secure_boot or (own is None and context.host.confidential is None)
     if given and trusted:
         log_load_options(context, given, parameters)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from stubsim import extent
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
 from stubsim.formats import fdt
 from stubsim.stub.context import Context
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, Measured, log_event
@@ -21,10 +23,10 @@ class Devicetree(NamedTuple):
 
     source: str
     section: int | None
-    data: bytes | memoryview | None
+    data: Bytes | None
 
 
-def match_dtb(context: Context, data: memoryview, wanted: bytes | None, address: int = 0) -> str:
+def match_dtb(context: Context, data: Bytes, wanted: bytes | None, address: int = 0) -> str:
     """Whether a `.dtbauto` at an address fits: "match", "other", or "bad" where the stub complains.
 
     A firmware devicetree decides alone if it has a compatible, and blocks the .hwids look-up if it has none
@@ -63,7 +65,7 @@ def install_addon_devicetrees(
     return installed
 
 
-def first_compatible(data: bytes | memoryview, address: int = 0) -> bytes | None:
+def first_compatible(data: Bytes, address: int = 0) -> bytes | None:
     """The first string of the root's `compatible`, None for what no stub takes for a tree.
 
     Where it lies counts as well: at an address that is not a multiple of 4 it is none (devicetree.c,
@@ -78,9 +80,9 @@ def first_compatible(data: bytes | memoryview, address: int = 0) -> bytes | None
     return compatible[0].encode("utf-8", "surrogateescape") if compatible else None
 
 
-def _tree(data: bytes | memoryview) -> bytes | memoryview | None:
+def _tree(data: Bytes) -> Bytes | None:
     try:
         size = fdt.total_size(data)
     except StubsimError:
         return None
-    return memoryview(data)[:size] if size <= len(data) else None
+    return extent.of_bytes(data)[:size] if size <= len(data) else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stubsim.extent import Bytes
 from stubsim.formats import cpio
 from stubsim.stub.context import Context
 from stubsim.stub.sections import Sections
 
-Parts = Sequence[bytes | memoryview]
+Parts = Sequence[Bytes]
 
 # Section -> file below .extra; in the order of the initrds.
 _FILES = {

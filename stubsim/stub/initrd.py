@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from stubsim.extent import Bytes
 from stubsim.stub.addons import Addons
 from stubsim.stub.context import Context
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, Measured, log_event
 
-Parts = Sequence[bytes | memoryview]
+Parts = Sequence[Bytes]
 
 UCODE_ADDON_EVENT_TAG = 0xDAC08E1A
 INITRD_ADDON_EVENT_TAG = 0x49DFFE0F
@@ -72,7 +73,7 @@ def combine_initrds(
     if not ordered:
         return None
     initrds: list[Initrd] = []
-    parts: list[bytes | memoryview] = []
+    parts: list[Bytes] = []
     offset = 0
     for kind, name, content in ordered:
         size = sum(map(len, content))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from stubsim.extent import Bytes, Extent, of_bytes
 from stubsim.formats import pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.machine.memory import OutOfResources
@@ -28,15 +29,17 @@ class Started(NamedTuple):
     load_options: bytes | None
 
 
-def linux_exec(context: Context, kernel: memoryview, cmdline: str | None, initrd: Combined | None) -> Started:
+def linux_exec(context: Context, kernel: Bytes, cmdline: str | None, initrd: Combined | None) -> Started:
     """Check the kernel as the stub does, copy it to its pages and register the initrd; raises StubFailed."""
+    kernel = of_bytes(kernel)
     headers = check_kernel(context, kernel)
     _register_initrd(context, initrd)
     return Started(_load(context, kernel, headers), None if cmdline is None else utf16z(cmdline))
 
 
-def check_kernel(context: Context, kernel: memoryview) -> pe.Headers:
+def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
     """The headers of a kernel that the stub starts; raises StubFailed for another."""
+    kernel = of_bytes(kernel)
     headers = pe.read_headers(kernel, accepted_machines(context))
     if headers is None or (context.model.loads_kernel_itself and not _has_relocation_directory(headers)):
         raise _bad_image(context, refused.kernel_headers(context, kernel))
@@ -84,7 +87,7 @@ def _runs_here(context: Context, headers: pe.Headers) -> bool:
     return own or any(section.name == ".compat" for section in headers.sections)
 
 
-def _check_efi_handover(context: Context, kernel: memoryview) -> None:
+def _check_efi_handover(context: Context, kernel: Extent) -> None:
     """The deprecated entry for kernels before 5.8: what linux_exec_efi_handover asks of the setup header."""
     if len(kernel) < _BOOT_PARAMS_SIZE:
         # The stub returns without a message of its own.
@@ -98,7 +101,7 @@ def _check_efi_handover(context: Context, kernel: memoryview) -> None:
     )
 
 
-def check_setup_header(context: Context, kernel: memoryview) -> None:
+def check_setup_header(context: Context, kernel: Extent) -> None:
     """Whether a bzImage has the 64-bit (32-bit) EFI handover entry; of 4096 bytes at least. Raises StubFailed."""
     if _number(kernel, _HEADER_MAGIC, 4) != int.from_bytes(b"HdrS", "little") or (
         _number(kernel, _BOOT_FLAG, 2) != 0xAA55
@@ -113,21 +116,21 @@ def check_setup_header(context: Context, kernel: memoryview) -> None:
         raise context.fail("Kernel does not support EFI handover protocol.", "EFI_UNSUPPORTED")
 
 
-def command_line_limit(kernel: memoryview) -> int:
+def command_line_limit(kernel: Extent) -> int:
     """The characters of command line that a bzImage takes, without the NUL."""
     return _number(kernel, _CMDLINE_SIZE, 4)
 
 
-def loads_above_4g(kernel: memoryview) -> bool:
+def loads_above_4g(kernel: Extent) -> bool:
     """Whether a bzImage, and what it is given, may lie above 4 GiB; the flag is there since protocol 2.12."""
     return _number(kernel, _VERSION, 2) >= 0x20C and bool(_number(kernel, _XLOADFLAGS, 2) & _XLF_CAN_BE_LOADED_ABOVE_4G)
 
 
-def _number(kernel: memoryview, offset: int, size: int) -> int:
+def _number(kernel: Extent, offset: int, size: int) -> int:
     return int.from_bytes(kernel[offset : offset + size], "little")
 
 
-def _check_for_own_loader(context: Context, kernel: memoryview, headers: pe.Headers) -> None:
+def _check_for_own_loader(context: Context, kernel: Extent, headers: pe.Headers) -> None:
     """What linux_exec refuses before and while it copies the sections, in its order."""
     if headers.entry_point >= headers.size_of_image:
         raise _bad_image(context, "the entry point of .linux lies outside of the image")
@@ -194,8 +197,16 @@ def _register_initrd(context: Context, initrd: Combined | None) -> None:
     context.log("debug", f"Installed new initrd of size {initrd.size}.")
 
 
-def _load(context: Context, kernel: memoryview, headers: pe.Headers) -> Staged:
-    """SizeOfImage bytes of pages with the sections copied to their places; what lies between them is zero."""
+def _load(context: Context, kernel: Extent, headers: pe.Headers) -> Staged:
+    """SizeOfImage bytes of pages with the sections copied to their places; what lies between them is zero.
+
+    The stub's own loader copies no headers, and passes over a section without data whatever its VirtualSize.
+    """
+    if context.model.loads_kernel_itself:
+        loaded = [section for section in headers.sections if section.raw_size]
+        content = pe.loaded(kernel, headers.size_of_image, 0, loaded)
+    else:
+        content = _loaded_by_firmware(kernel, headers)
     try:
         gpa = context.memory.allocate(headers.size_of_image, "EfiLoaderCode")
     except OutOfResources:
@@ -203,16 +214,13 @@ def _load(context: Context, kernel: memoryview, headers: pe.Headers) -> Staged:
         raise context.fail(
             f"Bad kernel image: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES", because
         ) from None
-    for section in headers.sections:
-        data = kernel[section.raw_offset : section.raw_offset + min(section.raw_size, section.virtual_size)]
-        if len(data) and section.virtual_address + len(data) <= headers.size_of_image:
-            context.memory.place(gpa + section.virtual_address, [data])
+    context.memory.place(gpa, [content])
     staged = Staged("kernel", gpa, headers.size_of_image, "EfiLoaderCode", False)
     context.emit(staged)
     return staged
 
 
-def _load_image(kernel: memoryview, headers: pe.Headers) -> str | None:
+def _load_image(kernel: Extent, headers: pe.Headers) -> str | None:
     """The status with which the firmware's LoadImage() refuses an image, None where it takes it.
 
     EDK II, BasePeCoffLib (PeCoffLoaderGetPeHeader, PeCoffLoaderLoadImage) and CoreLoadPeImage.
@@ -241,11 +249,12 @@ def _load_image(kernel: memoryview, headers: pe.Headers) -> str | None:
     return None
 
 
-def _relocates(kernel: memoryview, headers: pe.Headers) -> bool:
+def _relocates(kernel: Extent, headers: pe.Headers) -> bool:
     """Whether the firmware can apply the base relocations (EDK II BasePeCoffLib, PeCoffLoaderRelocateImage)."""
-    blocks = _mapped(kernel, headers, *headers.base_relocations)
-    if blocks is None:
+    start, size = headers.base_relocations
+    if size and start + size > headers.size_of_image:
         return False
+    blocks = _loaded_by_firmware(kernel, headers)[start : start + size].view()
     while blocks:
         if len(blocks) < 8:
             return False
@@ -260,15 +269,8 @@ def _relocates(kernel: memoryview, headers: pe.Headers) -> bool:
     return True
 
 
-def _mapped(kernel: memoryview, headers: pe.Headers, address: int, size: int) -> memoryview | None:
-    """Bytes of the image in memory by RVA, as far as one section's file data holds them; None elsewhere."""
-    if size == 0:
-        return kernel[:0]
-    for section in headers.sections:
-        start = address - section.virtual_address
-        if start >= 0 and start + size <= min(section.raw_size, section.virtual_size):
-            return kernel[section.raw_offset + start : section.raw_offset + start + size]
-    return None
+def _loaded_by_firmware(kernel: Extent, headers: pe.Headers) -> Extent:
+    return pe.loaded(kernel, headers.size_of_image, headers.size_of_headers, headers.sections)
 
 
 # IMAGE_REL_BASED_ABSOLUTE, HIGH, LOW, HIGHLOW and DIR64 of the Microsoft PE format.

@@ -58,9 +58,9 @@ def log_load_options(context: Context, text: str, parameters: Measured) -> None:
 
 def measure_sections(context: Context, sections: Sections, image: Measured) -> None:
     """Each section found, in canonical order, `.pcrsig` left out: its name with NUL, then its data."""
-    for name in context.model.sections:
-        data = sections.data(name)
-        if data is None or name == ".pcrsig":
-            continue
+    found = [(name, data) for name in context.model.sections if (data := sections.data(name)) and name != ".pcrsig"]
+    for _, data in found:
+        context.digests.start(data)
+    for name, data in found:
         for content in (name.encode("ascii") + b"\0", data):
             image.combine(log_event(context, PCR_KERNEL_IMAGE, name, context.digests.of(content)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from stubsim.extent import Bytes
 from stubsim.stub import kernel, run, sections, stubble
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.context import Context
@@ -21,8 +22,8 @@ class Program(NamedTuple):
 
     settle: Callable[[Context], Sections]
     prepare: Callable[[Context, list[Sections]], run.Prepared]
-    check_kernel: Callable[[Context, memoryview], object]
-    linux_exec: Callable[[Context, memoryview, str | None, Combined | None], kernel.Started]
+    check_kernel: Callable[[Context, Bytes], object]
+    linux_exec: Callable[[Context, Bytes, str | None, Combined | None], kernel.Started]
 
 
 def _settle_systemd(context: Context) -> Sections:

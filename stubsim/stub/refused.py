@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from stubsim.extent import Bytes
 from stubsim.formats import pe
 from stubsim.stub.context import Context
 from stubsim.uki import Uki
@@ -28,7 +29,7 @@ def linux_missing(uki: Uki, found: Mapping[str, pe.Section]) -> str:
     return "the image has no section of that name: it is an addon, or no UKI at all"
 
 
-def kernel_headers(context: Context, kernel: memoryview) -> str:
+def kernel_headers(context: Context, kernel: Bytes) -> str:
     """Why a stub that takes the context's machine types finds no headers that it accepts."""
     if bytes(kernel[:2]) != b"MZ":
         start = bytes(kernel[:4]).hex(" ") or "nothing at all"

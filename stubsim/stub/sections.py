@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Extent
 from stubsim.formats import efifw, hwids, pe
 from stubsim.stub import devicetree, refused
 from stubsim.stub.chid_match import Match, chid_match
@@ -29,9 +30,14 @@ class Sections(NamedTuple):
         section = self.found.get(name)
         return section if section is not None and section.virtual_size else None
 
-    def data(self, name: str) -> memoryview | None:
+    def data(self, name: str) -> Extent | None:
         section = self.section(name)
         return None if section is None else self.uki.data(section)
+
+    def text(self, name: str) -> bytes | None:
+        """The bytes that a section's text is made of; StubsimError where that is too long."""
+        section = self.section(name)
+        return None if section is None else self.uki.text(section)
 
     def efifw(self) -> efifw.Efifw | None:
         """The chosen firmware, None where none was."""
@@ -85,7 +91,7 @@ def locate_sections(context: Context, uki: Uki, table: Sequence[pe.Section]) -> 
     return sections._replace(hwids_error=error)
 
 
-def _match_hwids(context: Context, data: memoryview, matches: dict[int, Match | None]) -> str | None:
+def _match_hwids(context: Context, data: Extent, matches: dict[int, Match | None]) -> str | None:
     """Look the machine up once for each kind of entry; a devicetree of the firmware stops the first look-up only."""
     error = None
     if context.model.matches_devicetree_entries and context.host.devicetree is None:

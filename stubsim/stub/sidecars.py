@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
 from stubsim.formats import cpio
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS, Measured, log_event
 
-Parts = Sequence[bytes | memoryview]
+Parts = Sequence[Bytes]
 
 
 class Sidecar(NamedTuple):
@@ -64,9 +65,7 @@ def generate_sidecar_initrds(context: Context, measured: dict[str, Measured]) ->
         logged = False
         if archive:
             archives[row.kind] = archive
-            # Hashed in one piece: the archive is measured as the buffer the stub made.
-            whole = b"".join(archive)
-            logged = log_event(context, row.pcr, row.description, context.digests.of(whole))
+            logged = log_event(context, row.pcr, row.description, context.digests.of_parts(archive))
         measured[row.flag].combine(logged)
     return archives
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from stubsim.extent import Bytes
 from stubsim.formats import hwids, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16, utf16z
 from stubsim.machine.memory import OutOfResources
@@ -93,7 +94,7 @@ def find_sections(context: Context, options: Options) -> Sections:
     return sections._replace(matches={hwids.DEVICETREE: match, hwids.UEFI_FW: None}, hwids_error=error)
 
 
-def _match_hwids(context: Context, data: memoryview | None) -> tuple[Match | None, str | None]:
+def _match_hwids(context: Context, data: Bytes | None) -> tuple[Match | None, str | None]:
     """The entry for this machine, and why the table is refused; it is not looked at beside a tree of the firmware."""
     if data is None or context.host.devicetree is not None:
         return None, None
@@ -130,7 +131,7 @@ def settle_command_line(context: Context, given: str | None, sections: Sections)
 
     Under Secure Boot a given line is dropped where there is a `.cmdline`, and in a confidential guest it is not.
     """
-    own = sections.data(".cmdline")
+    own = sections.text(".cmdline")
     if given and (own is None or not context.host.secure_boot):
         log_load_options(context, given, Measured())
         return given
@@ -152,7 +153,7 @@ def find_initrd(context: Context, sections: Sections) -> Combined | None:
     return Combined((Initrd(kind, kind, (data,), 0, len(data), True),), (data,), len(data), own is not None)
 
 
-def linux_exec(context: Context, kernel: memoryview, cmdline: str | None, initrd: Combined | None) -> Started:
+def linux_exec(context: Context, kernel: Bytes, cmdline: str | None, initrd: Combined | None) -> Started:
     """Check the kernel, copy it to its pages and register the initrd; raises StubFailed.
 
     The kernel runs in the stub's own image handle, so without a command line it finds the LoadOptions of the firmware.
@@ -171,12 +172,12 @@ def linux_exec(context: Context, kernel: memoryview, cmdline: str | None, initrd
     return Started(staged, context.image.load_options if cmdline is None else utf16z(cmdline))
 
 
-def check_kernel(context: Context, kernel: memoryview) -> None:
+def check_kernel(context: Context, kernel: Bytes) -> None:
     """Whether stubble starts a kernel for which there is room; raises StubFailed for another."""
     _check_sections(context, _kernel_info(context, kernel))
 
 
-def _kernel_info(context: Context, kernel: memoryview) -> pe.Headers:
+def _kernel_info(context: Context, kernel: Bytes) -> pe.Headers:
     headers = pe.read_headers(kernel, accepted_machines(context))
     if headers is None:
         because = refused.kernel_headers(context, kernel)

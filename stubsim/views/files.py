@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stubsim.boot import Boot
+from stubsim.extent import Bytes
 
-Parts = list[bytes | memoryview]
+Parts = list[Bytes]
 
 NAMES = ("firmware", "kernel", "initrd", "cmdline", "devicetree")
 

@@ -10,6 +10,7 @@ from stubsim.explain.contents import Budget, Firmware, Image, Part, Table, Tree,
 from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
 from stubsim.explain.warnings import Subject, warnings
+from stubsim.extent import Extent
 from stubsim.formats import authenticode, hwids, pe
 from stubsim.stub.models import choose
 from stubsim.uki import Uki
@@ -62,10 +63,13 @@ def inspect_json(uki: Uki) -> Json:
     }
 
 
-def _sha256(data: memoryview) -> str:
+def _sha256(data: Extent) -> str:
     from hashlib import sha256
 
-    return sha256(data).hexdigest()
+    state = sha256()
+    for block in data.blocks():
+        state.update(block)
+    return state.hexdigest()
 
 
 def _authenticode(uki: Uki) -> tuple[str | None, list[str]]:
@@ -134,7 +138,7 @@ def _image(image: Image, part: Part, hashes: Budget) -> Json:
     }
 
 
-def _payload(data: memoryview | None, content: Content | None, hashes: Budget) -> Json | None:
+def _payload(data: Extent | None, content: Content | None, hashes: Budget) -> Json | None:
     if data is None:
         return None
     kind = None if content is None else content.kind

@@ -10,6 +10,7 @@ from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
+from stubsim.extent import Extent
 from stubsim.formats import fdt, hwids
 from stubsim.stub.chid_match import Match
 from stubsim.stub.devicetree import Devicetree
@@ -203,7 +204,7 @@ def _selection(boot: Boot) -> Json:
     return chosen | {"reasons": list(reasons(boot))}
 
 
-def _payload(boot: Boot, data: memoryview) -> Json:
+def _payload(boot: Boot, data: Extent) -> Json:
     from stubsim.formats import payload
 
     return {"size": len(data), "sha256": boot.digests.sha256(data).hex(), "kind": payload.kind(data).name}

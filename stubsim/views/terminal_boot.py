@@ -10,6 +10,7 @@ from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
+from stubsim.extent import Bytes
 from stubsim.formats import edid, efifw, fdt, hwids, payload, vmfwupdate
 from stubsim.machine.tpm import rtmr
 from stubsim.machine.variables import NON_VOLATILE
@@ -398,7 +399,7 @@ def _kind(blob: efifw.Efifw) -> str:
     return _KINDS[payload.kind(blob.payload).name]
 
 
-def _compatible(data: bytes | memoryview | None) -> str:
+def _compatible(data: Bytes | None) -> str:
     try:
         return fdt.root_compatible(data or b"")[0]
     except (StubsimError, IndexError):

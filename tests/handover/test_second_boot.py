@@ -75,7 +75,7 @@ def test_the_kernel_is_started_from_memory(dialect: str):
     assert result.cmdline == "quiet"
     assert result.load_options == utf16z("quiet")
     assert result.initrd is not None
-    assert b"".join(result.initrd.parts) == INITRD
+    assert b"".join(map(bytes, result.initrd.parts)) == INITRD
     assert result.devicetree is None
 
 
@@ -364,7 +364,7 @@ def test_mutated_pages_through_the_second_boot(dialect: str, checksum: bool):
             started += 1
             # An entry may be gone, or say more of nothing; what is used is what was left.
             assert result.cmdline in ("quiet", None)
-            assert result.initrd is None or b"".join(result.initrd.parts) == INITRD
+            assert result.initrd is None or b"".join(map(bytes, result.initrd.parts)) == INITRD
         else:
             assert result.status == "failed"
             assert result.efi_status == "EFI_SECURITY_VIOLATION"
@@ -385,7 +385,7 @@ def test_the_prototype_starts_the_kernel_in_a_way_nobody_published():
     assert result.status == "kernel-started"
     assert result.cmdline == "quiet"
     assert result.initrd is not None
-    assert b"".join(result.initrd.parts) == INITRD
+    assert b"".join(map(bytes, result.initrd.parts)) == INITRD
     assert result.load_options is None
     assert "load_options" in next(row for row in updated.trace if isinstance(row, Unknown)).affects
 

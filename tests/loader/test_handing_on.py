@@ -59,7 +59,7 @@ def esp(tmp_path: Path) -> Esp:
 def test_initrd(esp: Esp, row: Entry, release: int, pieces: bytes | None):
     made = initrd(row, esp, model_of(release))
     assert not isinstance(made, str)
-    assert (None if made is None else b"".join(made)) == pieces
+    assert (None if made is None else b"".join(map(bytes, made))) == pieces
 
 
 def test_a_missing_initrd_is_named(esp: Esp):

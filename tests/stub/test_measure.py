@@ -47,7 +47,7 @@ def test_order_of_pcr_11():
         assert first.type == second.type == "EV_IPL"
         assert first.data == second.data == f"{name}\0".encode("utf-16-le")
         assert first.digests["sha256"] == hashlib.sha256(name.encode() + b"\0").digest()
-        assert second.digests["sha256"] == hashlib.sha256(data).digest()
+        assert second.digests["sha256"] == hashlib.sha256(bytes(data)).digest()
     assert image.all is True
 
 
