@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo fixtures docs test test-oracles lint bench clean
+.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench clean
 # Two pip runs in one environment would race.
 .NOTPARALLEL:
 
@@ -13,6 +13,8 @@ help:
 	@echo 'make demo          boot one UKI on three machines'
 	@echo 'make test          the tests that need nothing but PyPI'
 	@echo 'make test-oracles  the tests that compare with Debian tools (installs them)'
+	@echo 'make test-heavy    the tests that take minutes: fresh Debians, ... (as root)'
+	@echo 'make test-lowest   the tests with the lowest versions that pyproject.toml allows'
 	@echo 'make lint          ruff and mypy --strict'
 	@echo 'make bench         start-up, speed and memory as ratios'
 	@echo 'make fixtures      build the fixture UKIs into build/fixtures'
@@ -35,11 +37,19 @@ docs: fixtures
 	@$(BIN)/python scripts/worked_examples.py
 
 test: .venv/.ready-test
-	@$(PYTEST) -m 'not oracle' $(PYTEST_ARGS)
+	@$(PYTEST) -m 'not oracle and not heavy' $(PYTEST_ARGS)
 
 test-oracles: .venv/.ready-test
 	@scripts/oracles.sh
-	@$(PYTEST) -m oracle $(PYTEST_ARGS)
+	@$(PYTEST) -m 'oracle and not heavy' $(PYTEST_ARGS)
+
+test-heavy: .venv/.ready-test
+	@scripts/oracles.sh
+	@$(PYTEST) -m heavy $(PYTEST_ARGS)
+
+test-lowest: .venv/.ready-test
+	@$(BIN)/python scripts/lowest.py build/lowest
+	@build/lowest/bin/python -m pytest -m 'not oracle and not heavy' $(PYTEST_ARGS)
 
 lint: .venv/.ready-lint
 	@$(BIN)/ruff check .

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prove on a fresh Debian that what README promises is enough: fresh.sh bookworm|trixie [make target, default demo]
+# Prove on a fresh Debian that what README promises is enough: fresh.sh bookworm|trixie [TARGET...]
 #
 # debootstrap makes a minimal system with python3, git and make in a folder that is removed at the end. The machine's own
 # settings for apt, pip and certificates are copied into it, since it has to reach the same mirrors; nothing else is.
@@ -7,8 +7,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-suite=${1:?usage: scripts/fresh.sh bookworm|trixie [TARGET]}
-target=${2:-demo}
+suite=${1:?usage: scripts/fresh.sh bookworm|trixie [TARGET...]}
+shift
+targets=("${@:-demo}")
 [ "$(id -u)" = 0 ] || { echo "fresh: debootstrap and chroot need root" >&2; exit 2; }
 command -v debootstrap >/dev/null || { echo "fresh: install debootstrap" >&2; exit 2; }
 
@@ -65,7 +66,7 @@ while IFS= read -r -d '' variable; do
     pip_* | *_proxy=* | ssl_cert_* | requests_ca_bundle=*) kept+=("$variable") ;;
     esac
 done < <(env -0)
-echo "fresh: make $target"
+echo "fresh: make ${targets[*]}"
 chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${kept[@]}" \
-    make --no-print-directory -C /root/stubsim "$target" </dev/null
-echo "fresh: make $target is done on a fresh $suite"
+    make --no-print-directory -C /root/stubsim "${targets[@]}" </dev/null
+echo "fresh: make ${targets[*]} is done on a fresh $suite"

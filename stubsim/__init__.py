@@ -1,6 +1,11 @@
 """systemd-stub's boot logic as an offline simulator.
 
-The public API is `boot`, `Uki`, `Host`, `Boot` and `StubsimError`, imported on first use.
+A boot is a function of a UKI, a host and how the UKI was started:
+
+    boot = stubsim.boot(stubsim.uki.load("uki.efi"), stubsim.hosts.load("host.json"), stubsim.Start(stub="257"))
+
+`boot`, `Boot`, `Host`, `Start`, `StubsimError` and `Uki`, and the modules `stubsim.hosts` and `stubsim.uki`, are the
+public API, imported on first use; `stubsim.testing` is for tests. What may change in it is in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -15,14 +20,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from stubsim import hosts, uki
     from stubsim.boot import Boot, boot
     from stubsim.errors import StubsimError
     from stubsim.hosts import Host
+    from stubsim.start import Start
     from stubsim.uki import Uki
 
-__all__ = ["Boot", "Host", "StubsimError", "Uki", "__version__", "boot"]
+__all__ = ["Boot", "Host", "Start", "StubsimError", "Uki", "__version__", "boot", "hosts", "uki"]
 
-_HOMES = {"Boot": "boot", "Uki": "uki", "Host": "hosts", "StubsimError": "errors"}
+_HOMES = {"Boot": "boot", "Uki": "uki", "Host": "hosts", "Start": "start", "StubsimError": "errors"}
+_MODULES = ("hosts", "uki")
 
 
 class _Package(ModuleType):
@@ -39,11 +47,16 @@ class _Package(ModuleType):
         """Leave the name to the function; the module stays importable."""
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib
 
+        if name in _MODULES:
+            return importlib.import_module(f"stubsim.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"stubsim.{_HOMES[name]}"), name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
 
 
 sys.modules[__name__].__class__ = _Package

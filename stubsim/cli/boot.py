@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--snp",
         metavar="KEY=VALUE,...",
         help="add the SEV-SNP launch measurement of the chosen firmware, for vcpus=4,type=EPYC-v4; also "
-        "guest_features=0x1 and vmm=QEMU (stubsim[snp])",
+        "guest_features=0x1 and vmm=QEMU (needs sev-snp-measure)",
     )
     parser.add_argument("--extract", metavar="DIR", help="write what kernel and hypervisor get as files into DIR")
 

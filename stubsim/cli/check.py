@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", metavar="PATH", nargs="*", help=f"a case file, or a folder with files *{cases.SUFFIX} at any depth"
     )
-    parser.add_argument("--update", action="store_true", help="rewrite expectations that do not hold (stubsim[check])")
+    parser.add_argument("--update", action="store_true", help="rewrite expectations that do not hold (needs tomlkit)")
     parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML, too")
     parser.add_argument("-j", "--jobs", metavar="N", type=_jobs, help="at most N processes (default: as many as pay)")
     first = parser.add_argument_group("a first suite")

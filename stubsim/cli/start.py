@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> 
         "--db",
         metavar="CERT",
         action="append",
-        help="certificate that signatures must lead to under Secure Boot; may be repeated (stubsim[sign])",
+        help="certificate that signatures must lead to under Secure Boot; may be repeated (needs cryptography)",
     )
 
 

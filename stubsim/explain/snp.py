@@ -169,7 +169,7 @@ def _known() -> tuple[dict[str, int], dict[str, VMMType]]:
         from sevsnpmeasure.vcpu_types import CPU_SIGS
         from sevsnpmeasure.vmm_types import VMMType
     except ImportError as error:
-        raise StubsimError(f"{OPTION} needs the package sev-snp-measure", hint="pip install 'stubsim[snp]'") from error
+        raise StubsimError(f"{OPTION} needs the package sev-snp-measure", hint="pip install sev-snp-measure") from error
     return CPU_SIGS, dict(VMMType.__members__)
 
 

@@ -57,7 +57,7 @@ def read_certificates(data: bytes, path: str) -> list[Certificate]:
         from cryptography import x509
     except ImportError as error:
         raise StubsimError(
-            "checking signatures needs the cryptography package", hint="pip install stubsim[sign]"
+            "checking signatures needs the cryptography package", hint="pip install cryptography"
         ) from error
     try:
         return (

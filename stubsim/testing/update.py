@@ -65,7 +65,7 @@ def _tomlkit() -> Any:
         import tomlkit
     except ImportError:
         message = "--update needs the package tomlkit, which keeps comments and layout"
-        raise StubsimError(message, hint="pip install 'stubsim[check]'") from None
+        raise StubsimError(message, hint="pip install tomlkit") from None
     return tomlkit
 
 

@@ -159,4 +159,4 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "sevsnpmeasure.vcpu_types", None)
     with pytest.raises(StubsimError) as caught:
         snp.parse(REQUESTS[0])
-    assert str(caught.value) == "--snp needs the package sev-snp-measure; pip install 'stubsim[snp]'"
+    assert str(caught.value) == "--snp needs the package sev-snp-measure; pip install sev-snp-measure"

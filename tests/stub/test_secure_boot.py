@@ -211,7 +211,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(StubsimError) as error:
         read_certificates(SIGNER.der, "x")
-    assert error.value.hint == "pip install stubsim[sign]"
+    assert error.value.hint == "pip install cryptography"
 
 
 # Through the command line
