@@ -16,8 +16,9 @@ from stubsim.start import DEFAULT_START, Start, assumed, loaded_image, refuses_t
 from stubsim.stub import refused
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, StubFailed
-from stubsim.stub.models import StubModel, choose
+from stubsim.stub.models import StubModel
 from stubsim.stub.programs import Program, program
+from stubsim.stub.recognise import model_for, not_a_uki
 from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
 from stubsim.stub.secure_boot import is_allowed
@@ -109,7 +110,7 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     Raises StubsimError for options that contradict each other and for files of the partition that cannot be read; what
     the stub or the firmware refuses is an outcome.
     """
-    model, reason = choose(uki.stub, start.stub)
+    model, reason = model_for(uki, start.stub)
     if start.handover not in (None, "none"):
         from stubsim import handover
 
@@ -200,10 +201,14 @@ class _Run:
 
     def _not_simulated(self) -> Outcome:
         """What another stub does is not this one's to tell: nothing is given that it has a part in."""
-        model = self.context.model
-        self.context.unknown(f"what {model.id} does", "only systemd-stub and stubble are simulated", *_OF_THE_STUB)
-        message = f"another stub's format: {model.id} is not simulated"
-        return Outcome("not-simulated", message, None, f"{self.reason}; --stub NAME simulates it as that one")
+        context = self.context
+        context.unknown(f"what {context.model.id} does", "only systemd-stub and stubble are simulated", *_OF_THE_STUB)
+        program = not_a_uki(context.uki)
+        if program is not None:
+            return Outcome("not-simulated", f"the file is {program.what}", None, program.instead)
+        message = f"another stub's format: {context.model.id}"
+        because = f"{self.reason}, whose rules are not known here (--stub NAME takes it for another one's)"
+        return Outcome("not-simulated", message, None, because)
 
     def _stub(self, steps: Program) -> Outcome:
         context = self.context

@@ -8,24 +8,13 @@ from typing import NamedTuple
 from stubsim.digests import Shared
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, Extent
-from stubsim.formats import efifw, pe
+from stubsim.formats import efi_program, efifw, pe
 
 # Readers and ukify agree on this many profiles; the text of further ones is not read.
 PROFILES_MAX = 256
-# .sbat and .profile are short texts; what a hostile file puts behind this many bytes is not looked at.
-_TEXT_MAX = 1 << 16
 # Bytes of a text that is decoded, such as a command line.
 TEXT_MAX = 1 << 20
 _NULS = 6
-_LOADER_INFO = "#### LoaderInfo: "
-_STUBS = ("systemd-stub", "stubble")
-
-
-class StubId(NamedTuple):
-    """The stub's own name and version, e.g. "systemd-stub" and "262.1-1"."""
-
-    name: str
-    version: str
 
 
 class Profile(NamedTuple):
@@ -57,7 +46,7 @@ class Uki:
             self._profile(index, image.sections[start:end])
             for index, (start, end) in enumerate(zip(starts, ends, strict=False))
         )
-        self.stub = self._stub()
+        self.stub = efi_program.stub(image, self.loaded)
 
     @cached_property
     def loaded(self) -> Extent:
@@ -85,30 +74,8 @@ class Uki:
     def _profile(self, index: int, sections: tuple[pe.Section, ...]) -> Profile:
         if index >= PROFILES_MAX:
             return Profile(index, None, None, sections)
-        fields = _os_release(self._text(sections[0]))
+        fields = _os_release(efi_program.text(self.loaded, sections[0]))
         return Profile(index, fields.get("ID"), fields.get("TITLE"), sections)
-
-    def _stub(self) -> StubId | None:
-        """Which stub it is, from its .sdmagic or else its .sbat: distributions may put the exact version there only."""
-        info = self._text_of(".sdmagic").partition(_LOADER_INFO)[2].partition(" ####")[0]
-        name, _, version = info.partition(" ")
-        if name and version:
-            return StubId(name, version)
-        rows = [row.split(",") for row in self._text_of(".sbat").splitlines()]
-        components = {row[0]: row[4] for row in reversed(rows) if len(row) > 4}
-        for name in _STUBS:
-            if version := components.get(name, ""):
-                # "systemd-stub.debian" has "262.1-1" where "systemd-stub" has "262".
-                vendors = [v for component, v in components.items() if component.startswith(f"{name}.")]
-                return StubId(name, next((v for v in vendors if v.startswith(version)), version))
-        return None
-
-    def _text_of(self, name: str) -> str:
-        """The text of the first section of the name, empty without one."""
-        return next((self._text(section) for section in self.image.sections if section.name == name), "")
-
-    def _text(self, section: pe.Section) -> str:
-        return bytes(self.data(section)[:_TEXT_MAX]).partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def text_of(data: Bytes) -> bytes:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from stubsim import uki
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
+from stubsim.formats.efi_program import StubId
 from stubsim.formats.pe import SectionSpec
-from stubsim.uki import StubId
 
 MAGIC = b"#### LoaderInfo: systemd-stub 262.1-1 ####\0"
 SBAT = b"""sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md

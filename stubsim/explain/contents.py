@@ -11,6 +11,7 @@ from stubsim.extent import Extent
 from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.stub.chid_match import refusal
 from stubsim.stub.models import MODELS, StubModel
+from stubsim.stub.recognise import STUBBLE_14
 from stubsim.uki import Uki
 
 # Sections of a real UKI do not overlap, so all of them together hold about as many bytes as the file does.
@@ -108,8 +109,10 @@ class Budget:
         return decode(payload) if self._decoded <= _MOST_DECODED else None
 
 
-def read(uki: Uki, budget: Budget) -> tuple[Part, ...]:
-    """The base and every profile."""
+def read(uki: Uki, budget: Budget, *, profiles: bool = True) -> tuple[Part, ...]:
+    """The base and every profile; without ``profiles`` all sections are in one part, as for a stub that knows none."""
+    if not profiles:
+        return (_part(None, uki.image.sections, budget),)
     parts = [(None, uki.base), *((profile.index, profile.sections) for profile in uki.profiles)]
     return tuple(_part(profile, sections, budget) for profile, sections in parts)
 
@@ -133,7 +136,7 @@ def _table(section: pe.Section, budget: Budget) -> Table:
         data = budget.data(section)
     except StubsimError as error:
         return Table(section, (), placed(error, section), {})
-    return read_table(section, data, MODELS.values())
+    return read_table(section, data, (*MODELS.values(), STUBBLE_14))
 
 
 def read_table(section: pe.Section, data: Extent, models: Iterable[StubModel]) -> Table:
@@ -194,9 +197,17 @@ def accepted_firmware(section: pe.Section, data: Extent) -> efifw.Efifw:
     return efifw.parse(data)
 
 
+def accepted_tree(section: pe.Section, data: Extent) -> tuple[str, ...]:
+    """The compatibles; StubsimError for what no stub takes for a tree, be it for its place in memory."""
+    if section.virtual_address % 4:
+        at = section.virtual_address
+        raise StubsimError(f"devicetree at address {at:#x}", section=label(section), expected="a multiple of 4")
+    return fdt.root_compatible(data)
+
+
 def _tree(section: pe.Section, budget: Budget) -> Tree:
     try:
-        return Tree(section, fdt.root_compatible(budget.data(section)), None)
+        return Tree(section, accepted_tree(section, budget.data(section)), None)
     except StubsimError as error:
         return Tree(section, (), placed(error, section))
 

@@ -11,6 +11,7 @@ from stubsim.boot import Boot, Outcome, boot
 from stubsim.explain.possible import Possible, possible
 from stubsim.explain.started_images import CONDITION, PCR_BOOT_MANAGER, Addons, boot_manager_pcr, loaded_addons
 from stubsim.formats import pe
+from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS
 from stubsim.start import Start
@@ -130,7 +131,7 @@ def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> M
     if addons.choose_devicetrees:
         case = _without(case, PCR_KERNEL_CONFIG, "the devicetree of an addon (.dtbauto) depends on the machine")
     cases = [case]
-    if result.prepared is not None:
+    if result.prepared is not None and result.model.name == SYSTEMD_STUB:
         cases = [_with_pcr_11(case, row) for row in possible(result, start)]
     assumed = (_NO_HOST, CONDITION, *result.assumed)
     return Measurement(result, tuple(host.tpm or ()), tuple(cases), assumed)
@@ -139,11 +140,13 @@ def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> M
 def values_at(measurement: Measurement, pcr: int, phases: Sequence[str]) -> list[Value]:
     """The distinct values of a PCR by bank and phase; only PCR 11 changes with the phase.
 
-    A machine that does not start the kernel comes to no phase.
+    A machine that does not start the kernel comes to no phase, and without a measured UKI there is none
+    (systemd-pcrphase.service, ConditionSecurity=measured-uki).
     """
+    changes = pcr == PCR_KERNEL_IMAGE and measures_image(measurement.boot)
     rows = []
     for bank in measurement.banks:
-        for phase in phases if pcr == PCR_KERNEL_IMAGE else ("",):
+        for phase in phases if changes else ("",):
             found: dict[bytes, list[Case]] = {}
             for case in measurement.cases:
                 value = case.pcrs.get(bank, {}).get(pcr)
@@ -152,6 +155,11 @@ def values_at(measurement: Measurement, pcr: int, phases: Sequence[str]) -> list
                     found.setdefault(at_phase(bank, value, phase), []).append(case)
             rows += [Value(bank, pcr, phase, value, tuple(cases)) for value, cases in found.items()]
     return rows
+
+
+def measures_image(boot: Boot) -> bool:
+    """Whether the stub measures the image into PCR 11 at all."""
+    return boot.model.name == SYSTEMD_STUB
 
 
 def pcrs_of(measurement: Measurement) -> tuple[int, ...]:
@@ -249,7 +257,11 @@ def _lost(result: Boot, addons: Addons) -> dict[int, str]:
     ``unknown``, and its values are given.
     """
     named = {section.name for section in result.uki.image.sections}
-    by_machine = [PCR_KERNEL_IMAGE] if named & {".dtbauto", ".efifw"} & set(result.model.sections) else []
+    by_machine = (
+        [PCR_KERNEL_IMAGE]
+        if measures_image(result) and named & {".dtbauto", ".efifw"} & set(result.model.sections)
+        else []
+    )
     by_machine += [PCR_KERNEL_CONFIG] if addons.choose_devicetrees else []
     looked_up = {field for kind in result.model.chid_priority for field in chid.PARTS[kind]}
     lost: dict[int, str] = {}

@@ -9,11 +9,13 @@ from stubsim.explain.contents import read_table
 from stubsim.explain.quiet import quiet_context
 from stubsim.explain.selection import KINDS, reason
 from stubsim.formats import fdt, hwids, pe
+from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.start import Start
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.context import StubFailed
 from stubsim.stub.models import MODELS, StubModel
-from stubsim.stub.sections import Sections, find_sections
+from stubsim.stub.programs import is_simulated, program
+from stubsim.stub.sections import Sections
 
 # Every stub but the prototype that has a section of its own and nothing to choose by.
 MODEL_IDS = tuple(model.id for model in MODELS.values() if model.firmware_section is None)
@@ -40,11 +42,16 @@ class OtherStub(NamedTuple):
 
 
 def other_stubs(boot: Boot, start: Start) -> tuple[OtherStub, ...]:
-    """One for each known stub, the boot's own included, oldest first; none where the firmware starts no stub."""
+    """One for each known stub, the boot's own included, oldest first; none where no stub that is known starts."""
+    if not is_simulated(boot.model):
+        return ()
     own = boot.sections or _run(boot, start, boot.model)
     if boot.sections is None and not isinstance(own, str):
         return ()
-    return tuple(_other(boot, start, MODELS[id_], own) for id_ in MODEL_IDS)
+    stubs = [MODELS[id_] for id_ in MODEL_IDS]
+    if boot.model.name != SYSTEMD_STUB:
+        stubs.insert(0, boot.model)
+    return tuple(_other(boot, start, model, own) for model in stubs)
 
 
 def profile_of(boot: Boot, start: Start) -> int | None:
@@ -90,8 +97,9 @@ def _reason(boot: Boot, kind: int) -> str:
 
 def _run(boot: Boot, start: Start, model: StubModel) -> Sections | str:
     """The sections another stub settles on, or its message where it gives up before."""
-    context = quiet_context(boot._replace(model=model), start)
+    steps = program(model)
+    assert steps is not None
     try:
-        return find_sections(context, process_arguments(context)[0])
+        return steps.settle(quiet_context(boot._replace(model=model), start))
     except StubFailed as failure:
         return failure.message

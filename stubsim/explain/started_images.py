@@ -11,6 +11,7 @@ from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.quiet import quiet_context
 from stubsim.formats import authenticode, pe
+from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.machine.tpm import Tpm
 from stubsim.start import Start
 from stubsim.stub.addons import extra_folder, folder_files
@@ -40,6 +41,8 @@ class Addons(NamedTuple):
 
 def loaded_addons(boot: Boot, start: Start) -> Addons:
     """What goes through LoadImage() on behalf of the stub, whether the stub uses it afterwards or not."""
+    if boot.model.name != SYSTEMD_STUB:
+        return Addons((), None)
     context = quiet_context(boot, start)
     images: list[Uki] = []
     doubt = None

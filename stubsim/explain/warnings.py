@@ -7,13 +7,25 @@ from typing import NamedTuple
 
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
-from stubsim.explain.contents import Firmware, Image, Part, Table, accepted_firmware, label, placed, read_table
+from stubsim.explain.contents import (
+    Firmware,
+    Image,
+    Part,
+    Table,
+    accepted_firmware,
+    accepted_tree,
+    label,
+    placed,
+    read_table,
+)
 from stubsim.explain.kernels import fits, kernel_refused
 from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
-from stubsim.formats import fdt, firmware_volume, hwids, pe
+from stubsim.formats import efi_program, firmware_volume, hwids, pe
 from stubsim.hosts import Host
 from stubsim.stub.models import MODELS, StubModel
+from stubsim.stub.programs import is_simulated
+from stubsim.stub.recognise import not_a_uki
 from stubsim.trace import Log
 from stubsim.uki import Uki
 
@@ -42,20 +54,21 @@ def warnings(subject: Subject) -> tuple[str, ...]:
     return tuple(" ".join(text.split()) for rule in RULES for text in rule(subject))
 
 
-def is_addon(uki: Uki) -> bool:
-    """Whether it has no kernel at all: then it is no UKI, and the stub takes it from its folder if it is an addon."""
-    return not any(section.name == ".linux" and section.virtual_size for section in uki.image.sections)
-
-
 def _stub(subject: Subject) -> Iterator[str]:
-    # An addon is not started, so nobody asks which stub is in it.
-    if subject.reason.endswith("assumed") and not is_addon(subject.uki):
+    """A stub whose rules are only assumed, and one whose rules nobody here knows; or that it is no UKI."""
+    program = not_a_uki(subject.uki)
+    if program is not None:
+        yield f"the file is {program.what}: {program.instead}"
+    elif not efi_program.has_kernel(subject.uki.image):
+        yield "no .linux: not a UKI"
+    elif not is_simulated(subject.model):
+        yield f"another stub's format, which is not simulated: {subject.reason}"
+    elif subject.reason.endswith("assumed"):
         yield f"unknown stub: {subject.reason}"
 
 
 def _kernel(subject: Subject) -> Iterator[str]:
-    if is_addon(subject.uki):
-        yield "no .linux: not a UKI, an addon?"
+    if not efi_program.has_kernel(subject.uki.image) or not subject.model.takes_profiles:
         return
     base, *profiles = (_first(part, ".linux") for part in subject.parts)
     for index, own in enumerate(profiles):
@@ -67,6 +80,8 @@ def _kernel(subject: Subject) -> Iterator[str]:
 
 
 def _refused(subject: Subject) -> Iterator[str]:
+    if not efi_program.has_kernel(subject.uki.image) or not is_simulated(subject.model):
+        return
     for part in subject.parts:
         why = kernel_refused(subject.uki, subject.model, _first(part, ".linux"))
         if why is not None:
@@ -308,7 +323,7 @@ def _bad_blob(boot: Boot, sections: tuple[pe.Section, ...], name: str) -> Stubsi
     (section,) = sections
     try:
         data = boot.uki.data(section)
-        accepted_firmware(section, data) if name == ".efifw" else fdt.root_compatible(data)
+        accepted_firmware(section, data) if name == ".efifw" else accepted_tree(section, data)
     except StubsimError as error:
         return placed(error, section)
     return None

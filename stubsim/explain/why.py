@@ -15,7 +15,9 @@ from stubsim.explain.other_stubs import OtherStub, other_stubs, profile_of
 from stubsim.explain.selection import KINDS, reason
 from stubsim.explain.what_it_means import what_it_means
 from stubsim.formats import fdt, hwids, pe
+from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.start import Start
+from stubsim.stub.programs import is_simulated
 from stubsim.systemd.strings import UINT_MAX
 
 NO_STUB = "the boot ends before the stub chooses: "
@@ -91,7 +93,7 @@ class _Case(NamedTuple):
 
 def why(boot: Boot, start: Start) -> Why:
     """Explain a boot that was started this way; one that failed as far as it came."""
-    parts = read(boot.uki, Budget(boot.uki))
+    parts = read(boot.uki, Budget(boot.uki), profiles=boot.model.name == SYSTEMD_STUB)
     profile = profile_of(boot, start)
     own = own_chids(boot.host)
     near = near_misses(boot.host, boot.model)
@@ -197,6 +199,8 @@ def _wanted(case: _Case, part: Part, lookups: tuple[Lookup, ...]) -> str | None:
 def _misfit(case: _Case, part: Part, strings: tuple[str, ...], wanted: str | None) -> tuple[str, str] | None:
     """Verdict and reason for a section that does not fit, None for one that does."""
     words = KINDS[case.kind]
+    if not is_simulated(case.boot.model):
+        return "ignored", f"what {case.boot.model.id} does with it is not simulated"
     if words.section not in case.boot.model.sections:
         return "ignored", f"stub {case.boot.model.id} does not know the section"
     if not case.reads(part):

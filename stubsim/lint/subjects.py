@@ -17,7 +17,8 @@ from stubsim.hosts import Host
 from stubsim.lint.findings import Place
 from stubsim.lint.identities import Known, Machine, known_ids
 from stubsim.stub.chid_match import machine_chids
-from stubsim.stub.models import StubModel, choose
+from stubsim.stub.models import StubModel
+from stubsim.stub.recognise import model_for
 
 _SECTION_MAX = 64 << 20
 
@@ -156,7 +157,7 @@ def _section(path: str) -> Subject:
 
 def _parts(image: uki.Uki) -> Iterator[Subject]:
     """The base and every profile that has a table, something to choose by one, or a kernel."""
-    model, _ = choose(image.stub)
+    model, _ = model_for(image)
     budget = contents.Budget(image)
     for part in contents.read(image, budget):
         kernel = any(section.name == ".linux" for section in part.sections)

@@ -11,7 +11,8 @@ from stubsim.extent import Bytes
 _BOOT_FLAG, _SETUP_MAGIC, _VERSION_OFFSET = 0x1FE, 0x202, 0x20E
 _VERSION_MAX = 256
 # Documentation/arch/arm64/booting.rst and arch/riscv/boot-image-header.rst: magic at offset 56.
-_IMAGE_MAGICS = {b"ARM\x64": "arm64 Image", b"RSC\x05": "riscv Image"}
+# Newer ones for other architectures have LINUX_PE_MAGIC of include/linux/pe.h there.
+_IMAGE_MAGICS = {b"ARM\x64": "arm64 Image", b"RSC\x05": "riscv Image", b"\xcd\x23\x82\x81": "EFI Image"}
 _IMAGE_MAGIC = 56
 # drivers/firmware/efi/libstub/zboot-header.S
 _ZBOOT_MAGIC = b"zimg"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from stubsim import chid
 from stubsim.errors import StubsimError
+from stubsim.formats.efi_program import SYSTEMD_STUB
 
 # Order of the canonical list is the order of PCR 11 (UAPI specification of the Unified Kernel Image).
 _SECTIONS_256 = (
@@ -26,9 +27,6 @@ _RECORDED = (
 )  # fmt: skip
 
 
-SYSTEMD_STUB, STUBBLE = "systemd-stub", "stubble"
-
-
 class StubModel(NamedTuple):
     """One stub's behaviour; each flag is one observed or published difference."""
 
@@ -38,8 +36,6 @@ class StubModel(NamedTuple):
     sections: tuple[str, ...]
     stub_features: int | None
     chid_priority: tuple[int, ...]
-    # Whose steps they are; what the flags below say is of systemd-stub's.
-    name: str = SYSTEMD_STUB
     # .hwids
     matches_devicetree_entries: bool = True
     matches_firmware_entries: bool = True
@@ -61,6 +57,8 @@ class StubModel(NamedTuple):
     exports_tpm_banks: bool = True
     exports_keyboard_layout: bool = True
     loads_kernel_itself: bool = True
+    # Whose steps they are; the flags above are of systemd-stub's.
+    name: str = SYSTEMD_STUB
     # proposals
     applies_capsules: bool = False
     firmware_section: str | None = None
@@ -148,30 +146,9 @@ _FUKI = _256._replace(
 
 MODELS = {model.id: model for model in (_256, _257, _258, _262, _NEXT, _FUKI)}
 
-_NEWEST_STUBBLE = 14
-# Recorded with Debian's 14-1, on x86-64 and arm64; its steps are in stubble.py.
-STUBBLE_14 = StubModel(
-    id="stubble-14",
-    basis="recording",
-    verified=(
-        "arguments", "sections", "measurements", "hwids", "devicetree", "command line", "initrd", "kernel", "variables",
-        "secure boot", "messages",
-    ),
-    sections=(".linux", ".cmdline", ".initrd", ".dtb", ".dtbauto", ".hwids"),
-    stub_features=None,
-    # Without type 11, which systemd-stub has at the end (recorded: chid-type11-none).
-    chid_priority=tuple(kind for kind in chid.PRIORITY if kind != 11),
-    name=STUBBLE,
-    matches_firmware_entries=False,
-    checks_hwids_offsets=False,
-    takes_profiles=False,
-    takes_log_level=False,
-)  # fmt: skip
-
 _NEWEST_KNOWN = 262
 # For a stub nobody has recorded: the newest rules, none of them proven for it.
 _ASSUMED = _262._replace(verified=())
-_STUBBLE_ASSUMED = STUBBLE_14._replace(verified=())
 
 
 class Choice(NamedTuple):
@@ -190,11 +167,9 @@ def choose(stub: tuple[str, str] | None, override: str | None = None) -> Choice:
     if stub is None:
         return Choice(_ASSUMED, f"the file names no stub (.sdmagic, .sbat): {_NEWEST_KNOWN} is assumed")
     name, version = stub
-    if name == STUBBLE:
-        return _stubble(version)
-    if name != SYSTEMD_STUB:
-        return Choice(unsimulated(name), f"{name} {version}".strip() + " is another stub, which is not simulated")
     release = release_of(version)
+    if name != "systemd-stub":
+        return Choice(_ASSUMED, f"foreign stub {name} {version}: systemd-stub {_NEWEST_KNOWN} is assumed")
     if release is None:
         return Choice(_ASSUMED, f"{name} {version} names no release: {_NEWEST_KNOWN} is assumed")
     if release > _NEWEST_KNOWN:
@@ -212,19 +187,6 @@ def release_of(version: str) -> int | None:
     return int(digits) if digits and len(digits) < 6 else None
 
 
-def unsimulated(name: str) -> StubModel:
-    """A place-holder for a stub whose behaviour is not known at all: it has no steps, and settles on no section."""
-    return STUBBLE_14._replace(id=name, basis="none", verified=(), sections=(), chid_priority=(), name=name)
-
-
-def _stubble(version: str) -> Choice:
-    if not version:
-        return Choice(_STUBBLE_ASSUMED, f"{STUBBLE} of no known version: {_NEWEST_STUBBLE} is assumed")
-    if release_of(version) == _NEWEST_STUBBLE:
-        return Choice(STUBBLE_14, f"{STUBBLE} {version} in the UKI")
-    return Choice(_STUBBLE_ASSUMED, f"{STUBBLE} {version} was never recorded: {_NEWEST_STUBBLE} is assumed")
-
-
 def _for_release(release: int) -> StubModel:
     if release <= 256:
         return _256
@@ -236,8 +198,6 @@ def _for_release(release: int) -> StubModel:
 def _named(name: str) -> StubModel:
     if name in MODELS:
         return MODELS[name]
-    if name in (STUBBLE, STUBBLE_14.id):
-        return STUBBLE_14
     release = release_of(name)
     if release is not None and release <= _NEWEST_KNOWN:
         return _for_release(release)

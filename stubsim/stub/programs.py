@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stubsim.extent import Bytes
+from stubsim.formats.efi_program import STUBBLE, SYSTEMD_STUB
 from stubsim.stub import kernel, run, sections, stubble
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.context import Context
 from stubsim.stub.initrd import Combined
-from stubsim.stub.models import STUBBLE, SYSTEMD_STUB, StubModel
+from stubsim.stub.models import StubModel
 from stubsim.stub.sections import Sections
 
 
@@ -43,3 +44,8 @@ _PROGRAMS = {
 def program(model: StubModel) -> Program | None:
     """The steps of a model's stub; None for a stub that is known by name only."""
     return _PROGRAMS.get(model.name)
+
+
+def is_simulated(model: StubModel) -> bool:
+    """Whether anything can be said of what the model's stub does."""
+    return program(model) is not None

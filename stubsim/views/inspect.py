@@ -12,7 +12,7 @@ from stubsim.explain.selection import KINDS
 from stubsim.explain.warnings import Subject, warnings
 from stubsim.extent import Extent
 from stubsim.formats import authenticode, hwids, pe
-from stubsim.stub.models import choose
+from stubsim.stub.recognise import model_for
 from stubsim.uki import Uki
 from stubsim.views import payload
 from stubsim.views.terminal import Screen, clean, rendered
@@ -29,7 +29,7 @@ _MOST_ROWS = 64
 
 def inspect_json(uki: Uki) -> Json:
     """The contract of `stubsim inspect --format json`; see the schema of the same name."""
-    model, reason = choose(uki.stub)
+    model, reason = model_for(uki)
     parts = read(uki, Budget(uki))
     digest, unhashed = _authenticode(uki)
     found = warnings(Subject(uki, model, reason, parts))

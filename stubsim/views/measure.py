@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from stubsim.explain.measure import Case, Measurement, Value, in_every_case, pcrs_of, values_at
+from stubsim.explain.measure import Case, Measurement, Value, in_every_case, measures_image, pcrs_of, values_at
 from stubsim.stub.measure import PCR_KERNEL_IMAGE
+from stubsim.stub.programs import is_simulated
 from stubsim.trace import Measured, Unknown
 from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json, unknown_json, verified
 
@@ -138,9 +139,14 @@ def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iter
 
     boot, cases = measurement.boot, measurement.cases
     yield clean(boot.uki.path)
+    if not is_simulated(boot.model):
+        yield clean(f"not simulated: {boot.outcome.message}")
+        return
     yield clean(f"simulated as stub {boot.model.id}: {boot.model_reason}")
     if "measurements" not in verified(boot):
         yield "not verified: no recording of this stub, architecture or kind of guest"
+    if not measures_image(boot):
+        yield f"PCR 11 and 13 are not extended: {boot.model.name} measures nothing but load options, into PCR 12"
     yield ""
     if policy:
         yield from _policy(measurement, phases)

@@ -15,6 +15,7 @@ from stubsim.formats import edid, efifw, fdt, hwids, payload, vmfwupdate
 from stubsim.machine.tpm import rtmr
 from stubsim.machine.variables import NON_VOLATILE
 from stubsim.stub.devicetree import Devicetree
+from stubsim.stub.programs import is_simulated
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.views.json import follows_update, of_kind, verified
 from stubsim.views.units import gpa_range
@@ -101,7 +102,8 @@ def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
         yield "because", boot.outcome.because
     stub = "no stub named" if uki.stub is None else f"{uki.stub.name} {uki.stub.version}"
     yield "UKI", f"{uki.path}: {_size(uki.size)}, {uki.machine}, {stub}"
-    yield "stub model", f"{boot.model.id}: {boot.model_reason}; {_how_sure(boot)}"
+    if is_simulated(boot.model):
+        yield "stub model", f"{boot.model.id}: {boot.model_reason}; {_how_sure(boot)}"
     name = " ".join(_text(part) for part in (host.fields.manufacturer, host.fields.product_name) if part)
     described = f"{host.name}: {name}" if host.name and name else host.name or name
     if described:

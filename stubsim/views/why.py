@@ -153,6 +153,8 @@ def render_why(report: Json, target: Screen | None = None) -> str:
 def headline(report: Json) -> str:
     """The answer in one line."""
     status, message = report["outcome"]["status"], report["outcome"]["message"]
+    if status == "not-simulated":
+        return f"not simulated: {message}"
     failed = "" if status in GOOD else f"the boot fails: {message or status}; "
     return failed + "; ".join(_outcome(word, choice) for word, choice in report["choices"].items())
 
@@ -170,8 +172,9 @@ def _outcome(word: str, choice: Json) -> str:
 def blocks(report: Json) -> Iterator[Block]:
     """What stands below it."""
     yield Block(None, [*_facts(report)], fixed=(0,))
-    yield _hashed(report)
-    yield _order(report)
+    if any(row["priority"] is not None for row in report["chids"]):
+        yield _hashed(report)
+        yield _order(report)
     for word, choice in report["choices"].items():
         if choice["offered"]:
             yield from _choice_blocks(word, choice)

@@ -424,7 +424,17 @@ def test_as_a_program(image: Path, host: Path):
 
 def test_an_addon_is_no_uki(tmp_path: Path, host: Path):
     image = written(tmp_path, "x.addon.efi", addon(b"quiet"))
-    assert booted(image, "--smbios", host, status=1)["outcome"]["message"] == "Image lacks .linux section."
+    outcome = booted(image, "--smbios", host, status=1)["outcome"]
+    assert (outcome["status"], outcome["message"]) == (
+        "not-simulated",
+        "the file is an addon, not a UKI: it has no .linux",
+    )
+    assert invoke("boot", image, "--smbios", host).out.startswith("not simulated: the file is an addon, not a UKI")
+    assert invoke("why", image, "--smbios", host).out.startswith("not simulated: the file is an addon, not a UKI")
+    measured = invoke("measure", image, "--format", "json")
+    assert measured.status == 1
+    assert "the file is an addon" in measured.err
+    assert not any(measured.json.get(bank) for bank in ("sha1", "sha256", "sha384", "sha512"))
 
 
 def test_memory_overrides_the_host_file(tmp_path: Path, image: Path):

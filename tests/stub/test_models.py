@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stubsim import chid
 from stubsim.errors import StubsimError
-from stubsim.stub.models import MODELS, STUBBLE_14, Choice, StubModel, choose, release_of
+from stubsim.stub.models import MODELS, Choice, StubModel, choose, release_of
 
 # Nothing is proven for a stub that nobody has recorded, whatever rules are taken for it.
 ASSUMED = MODELS["262"]._replace(verified=())
@@ -56,34 +56,13 @@ def test_no_release_in_the_version(version: str):
     assert "assumed" in reason
 
 
-@pytest.mark.parametrize("version", ["14", "14-1", "14.1-0ubuntu1"])
-def test_stubble_as_recorded(version: str):
-    assert choose(("stubble", version)) == Choice(STUBBLE_14, f"stubble {version} in the UKI")
-
-
-@pytest.mark.parametrize("version", ["5", "13", "15~rc1", "257", "0.1-1ubuntu1", "", "devel"])
-def test_stubble_of_a_version_that_was_not_recorded(version: str):
+def test_foreign_stub():
     """The version is the other project's own: 5 is not a release of systemd older than 257."""
-    model, reason = choose(("stubble", version))
-    assert model == STUBBLE_14._replace(verified=())
-    assert f"stubble {version}".strip() in reason
-    assert reason.endswith("14 is assumed")
-
-
-@pytest.mark.parametrize("name", ["lanzaboote", "other", "systemd-stubborn"])
-def test_another_stub_gets_nobody_elses_rules(name: str):
-    model, reason = choose((name, "257"))
-    assert (model.name, model.id, model.sections, model.chid_priority) == (name, name, (), ())
-    assert not model.verified
-    assert f"{name} 257" in reason
-    assert "not simulated" in reason
-    # Asked for, it is simulated as what it is not.
-    assert choose((name, "257"), "257").model == MODELS["257"]
-
-
-def test_the_newest_stubble_by_its_name():
-    for name in ("stubble", "stubble-14"):
-        assert choose(None, name) == Choice(STUBBLE_14, f"--stub {name}")
+    for version in ("5", "257", "0.1-1ubuntu1"):
+        model, reason = choose(("stubble", version))
+        assert model == ASSUMED
+        assert f"stubble {version}" in reason
+        assert "assumed" in reason
 
 
 def test_no_stub_in_the_file():
@@ -107,7 +86,7 @@ def test_override_by_release(name: str, model: str):
     assert choose(("systemd-stub", "262.1"), name) == Choice(MODELS[model], f"--stub {name}")
 
 
-@pytest.mark.parametrize("name", ["", "stubble-13", "lanzaboote", "263", "Next", "fuki2", "newest"])
+@pytest.mark.parametrize("name", ["", "stubble", "263", "Next", "fuki2", "newest"])
 def test_unknown_override_lists_the_names(name: str):
     """Asked for by the user, a stub that nothing is known of is an error and not an assumption."""
     with pytest.raises(StubsimError) as raised:
@@ -122,7 +101,7 @@ def test_unknown_override_lists_the_names(name: str):
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_every_stub_gets_a_model_and_a_reason(name: str, version: str):
     model, reason = choose((name, version))
-    assert model in (*MODELS.values(), ASSUMED) or not model.sections
+    assert model in (*MODELS.values(), ASSUMED)
     assert reason
 
 
@@ -132,7 +111,7 @@ def test_every_override_gets_a_model_or_an_error(name: str):
         model = choose(None, name).model
     except StubsimError:
         return
-    assert model in (*MODELS.values(), ASSUMED, STUBBLE_14)
+    assert model in (*MODELS.values(), ASSUMED)
 
 
 # The table itself.

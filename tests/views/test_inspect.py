@@ -41,7 +41,7 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "nothing": (FIRMWARE_UKI, ()),
     "foreign stub": (uki(stub="stubble 5"), ("unknown stub: stubble 5 was never recorded",)),
     "newer stub": (uki(stub="systemd-stub 400"), ("unknown stub: systemd-stub 400 is newer",)),
-    "no kernel": (uki(linux=None), ("no .linux: not a UKI, an addon?",)),
+    "no kernel": (uki(linux=None), ("no .linux: not a UKI",)),
     "a kernel in one profile only": (
         uki(
             SectionSpec(".profile", b"ID=a\n"),
