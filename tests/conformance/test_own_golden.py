@@ -178,7 +178,7 @@ def failing(
     """The comparisons that fail when the case is booted by a stub with another value in the field."""
     model = model_of(name)
     wrong = model._replace(**{field: as_the_other(model, field)})
-    monkeypatch.setattr(importlib.import_module("stubsim.boot"), "choose", lambda *_: Choice(wrong, "for this test"))
+    monkeypatch.setattr(importlib.import_module("stubsim.boot"), "model_for", lambda *_: Choice(wrong, "for this test"))
     boot = booted(folder_of(name), case_of(name)["args"])
     pairs = {comparison: compare(recording_of(name), boot) for comparison, compare in COMPARISONS.items()}
     return {comparison: pair for comparison, pair in pairs.items() if pair is not None and pair[0] != pair[1]}
