@@ -24,6 +24,7 @@ EXIT = {
     "0": "fine: the kernel starts, the firmware update is handed over, nothing differs, nothing is found",
     "1": "the boot fails, or something is found: a difference, a failed expectation, a finding of lint",
     "2": "an input cannot be read, or the call is wrong: one line on standard error names the file and the place",
+    "70": "a fault of stubsim itself, or not enough memory: one line says how to report it",
 }
 ENVIRONMENT = {
     "COLUMNS": "the width of the text, also of what is piped or written to a file. Without it text is folded at the "

@@ -126,7 +126,12 @@ def _hashing(state: Hash, data: Bytes) -> _State:
     stack_size(256 << 10)
     failures: list[Exception] = []
     thread = Thread(target=_in_thread, args=(state, data, failures))
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        # No room for its stack: then here.
+        _update(state, data)
+        return _State(data, state, None, [])
     return _State(data, state, thread, failures)
 
 

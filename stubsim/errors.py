@@ -44,3 +44,20 @@ class StubsimError(Exception):
         if self.hint:
             text += f"; {self.hint}"
         return " ".join(text.split())
+
+
+class InternalError(StubsimError):
+    """A fault of stubsim itself, or no memory for its work; the cause is the exception that nobody expected."""
+
+    @classmethod
+    def of(cls, cause: BaseException) -> InternalError:
+        """What to tell of an exception that reached the end of the program."""
+        if isinstance(cause, MemoryError) and type(cause) is MemoryError:
+            return cls("internal error: not enough memory", hint=f"with more of it this may work; if not, {_REPORT}")
+        said = " ".join(str(cause).split())[:_SAID_MAX]
+        return cls(f"internal error: {type(cause).__name__}{said and f': {said}'}", hint=f"{_ABOUT} {_REPORT}")
+
+
+_ABOUT = "a fault of stubsim, not of its input:"
+_REPORT = "please report it with the input, the command and what it says with --debug added"
+_SAID_MAX = 200

@@ -328,6 +328,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "uki": "uki.efi",
                 "host": "host.json",
                 "passed": False,
+                "error": "internal error: ZeroDivisionError",
                 "differences": [
                     {"key": "cmdline", "expected": "quiet", "got": None, "unknown": None, "because": ["no .cmdline"]}
                 ],

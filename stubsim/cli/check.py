@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stubsim.cli import formats, output
-from stubsim.errors import StubsimError
+from stubsim.cli.run import INTERNAL_ERROR
+from stubsim.errors import InternalError, StubsimError
 from stubsim.testing import cases
 from stubsim.testing.cases import Machine
 from stubsim.testing.running import Result, Run, check_all, runs_of
@@ -53,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         output.write(arguments.junit, junit(report))
     output.write_report(arguments, report, render_check)
+    if any(isinstance(result.error, InternalError) for result in results):
+        return INTERNAL_ERROR
     return 1 if report["failed"] else 0
 
 
@@ -61,7 +64,7 @@ def _checked(files: Sequence[str], jobs: int | None) -> Sequence[Result]:
     with _progress(runs) as tick:
         results = check_all(runs, jobs, tick)
     for result in results:
-        if result.error is not None:
+        if result.error is not None and not isinstance(result.error, InternalError):
             raise result.error
     return results
 

@@ -10,8 +10,11 @@ from itertools import pairwise
 
 from stubsim.cli import output, parsers
 from stubsim.cli.commands import COMMANDS, DESCRIPTION
-from stubsim.errors import StubsimError
+from stubsim.errors import InternalError, StubsimError
 from stubsim.version import __version__
+
+# EX_SOFTWARE of sysexits.h: neither the input nor the call is to blame.
+INTERNAL_ERROR = 70
 
 
 def run(argv: list[str]) -> int:
@@ -24,12 +27,15 @@ def run(argv: list[str]) -> int:
         try:
             status = _command(argv)
         except StubsimError as error:
-            status = 2
-            if "--debug" in argv:
-                import traceback
-
-                traceback.print_exc()
+            status = INTERNAL_ERROR if isinstance(error, InternalError) else 2
+            _debug(argv)
             _complain(error, argv)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            status = INTERNAL_ERROR
+            _debug(argv)
+            _tell_fault(error, argv)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough.
@@ -69,6 +75,27 @@ def _overview() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _debug(argv: Sequence[str]) -> None:
+    """Where in the program the error arose, if that was asked for."""
+    if "--debug" in argv:
+        import traceback
+
+        traceback.print_exc()
+
+
+def _tell_fault(error: Exception, argv: Sequence[str]) -> None:
+    """What nobody expected, in one line all the same, be it that there is no memory left to say more."""
+    # The frames hold what filled the memory.
+    error.__traceback__ = error.__context__ = None
+    try:
+        _complain(InternalError.of(error), argv)
+    except BrokenPipeError:
+        raise
+    except Exception:
+        with suppress(OSError):
+            os.write(2, b"stubsim: error: internal error: not enough memory to say more\n")
 
 
 def _complain(error: StubsimError, argv: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from stubsim import hosts, uki
 from stubsim.boot import Boot, boot
-from stubsim.errors import StubsimError
+from stubsim.errors import InternalError, StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts.fixture import memory_size
 from stubsim.start import Start
@@ -114,11 +114,13 @@ def _read(path: str) -> bytes:
 
 
 def check(run: Run, inputs: Inputs) -> Result:
-    """Boot and compare; what cannot be read is in the result."""
+    """Boot and compare; what cannot be read is in the result, and so is a fault of stubsim."""
     try:
         found = differences(inputs.boot(run), run.case.expect, run.case.accept_unknown)
     except StubsimError as error:
         return Result(run, (), error)
+    except Exception as error:  # one case less, and the others go on
+        return Result(run, (), InternalError.of(error))
     return Result(run, found)
 
 

@@ -40,6 +40,7 @@ def _run(result: Result) -> Json:
         "uki": case.uki,
         "host": machine.label,
         "passed": result.passed,
+        "error": None if result.error is None else str(result.error),
         "differences": [difference_json(row) for row in result.differences],
     }
 
@@ -62,6 +63,8 @@ def _draw(console: Console, report: Json) -> None:
     for run in failed[:_MOST_RUNS]:
         what = f"{run['file']}: {run['case']}, on {run['host']}"
         console.print(_grid([("FAILED", what)], "bold red"))
+        if run["error"] is not None:
+            console.print(Padding(_grid([("error", run["error"])], "dim"), (0, 0, 0, 2), expand=False))
         for difference in run["differences"]:
             console.print(Text(f"  {clean(difference['key'])}", "bold", overflow="fold"))
             console.print(Padding(_grid(rows(difference), "dim"), (0, 0, 0, 4), expand=False))

@@ -18,13 +18,16 @@ def junit(report: Json) -> bytes:
     for run in report["runs"]:
         suites.setdefault(run["file"], []).append(run)
     for file, runs in suites.items():
-        failures = sum(not run["passed"] for run in runs)
-        counts = {"tests": str(len(runs)), "failures": str(failures), "errors": "0", "skipped": "0"}
+        errors = sum(run["error"] is not None for run in runs)
+        failures = sum(not run["passed"] for run in runs) - errors
+        counts = {"tests": str(len(runs)), "failures": str(failures), "errors": str(errors), "skipped": "0"}
         suite = ElementTree.SubElement(root, "testsuite", {"name": clean(file), **counts})
         for run in runs:
             name = clean(f"{run['case']}[{run['host']}]")
             test = ElementTree.SubElement(suite, "testcase", {"name": name, "classname": clean(file)})
-            if not run["passed"]:
+            if run["error"] is not None:
+                ElementTree.SubElement(test, "error", {"message": clean(run["error"])})
+            elif not run["passed"]:
                 message = clean(summary(run["differences"]))
                 failure = ElementTree.SubElement(test, "failure", {"message": message})
                 failure.text = "\n".join(clean(line) for line in text(run["differences"]).split("\n"))

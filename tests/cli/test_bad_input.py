@@ -17,8 +17,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stubsim import schemas
+from stubsim.cli import main
 from stubsim.formats import efifw, hwids, pe
 from stubsim.formats.pe import SectionSpec
+from stubsim.machine.memory import OutsideRam
 from tests.samples import (
     CHID,
     FIRMWARE_UKI,
@@ -525,6 +527,68 @@ def test_debug_shows_where(tmp_path: Path):
     assert result.status == 2
     assert result.err.startswith("Traceback")
     assert result.lines[-1].startswith("stubsim: error: ")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (ZeroDivisionError("a\nb \x1b[2J"), r"internal error: ZeroDivisionError: a b \x1b[2J"),
+        (KeyError(), "internal error: KeyError; "),
+        (MemoryError(), "internal error: not enough memory; "),
+        (RecursionError("maximum"), "internal error: RecursionError: maximum; "),
+        (OutsideRam("0 bytes"), "internal error: OutsideRam: 0 bytes; "),
+    ],
+)
+def test_a_fault_of_stubsim(fault: Exception, says: str, image: Path, host: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("stubsim.cli.boot.boot", fails)
+    result = invoke("boot", image, "--smbios", host)
+    one_line(result, 70, "stubsim: error: ", says, "report it", "--debug")
+    assert result.out == ""
+    value = json.loads(invoke("boot", image, "--smbios", host, "--format", "json").out)
+    ERROR.validate(value)
+    assert value["message"] == says.partition("; ")[0].replace(r"\x1b", "\x1b")
+    result = invoke("boot", image, "--smbios", host, "--debug")
+    assert result.status == 70
+    assert result.err.startswith("Traceback")
+    assert result.lines[-1].startswith("stubsim: error: internal error")
+
+
+def test_no_memory_to_say_more(
+    image: Path, host: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("stubsim.cli.boot.boot", fails)
+    monkeypatch.setattr("stubsim.cli.output.tell", fails)
+    assert main(["boot", str(image), "--smbios", str(host)]) == 70
+    assert capfd.readouterr().err == "stubsim: error: internal error: not enough memory to say more\n"
+
+
+def test_memory_that_is_exhausted(tmp_path: Path):
+    """For real, in a process of its own that may have 60 MB beyond what Python takes."""
+    deep = written(tmp_path, "deep.json", b"[" * (1 << 20) + b"]" * (1 << 20))
+    for name in (deep, written(tmp_path, "long.json", b'{"smbios": {"family": "' + b"x" * (30 << 20) + b'"}}')):
+        result = limited("host", "show", name)
+        assert result.returncode in (2, 70), result.stderr
+        assert result.stderr.startswith("stubsim: error: ")
+        assert "Traceback" not in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def limited(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (60 << 20, 60 << 20))
+
+    return subprocess.run(
+        [sys.executable, "-m", "stubsim", *map(str, arguments)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, preexec_fn=limit, check=False,
+    )  # fmt: skip
 
 
 def test_a_json_error_names_section_and_offset(tmp_path: Path, host: Path):

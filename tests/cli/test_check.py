@@ -21,6 +21,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stubsim import schemas
+from stubsim.boot import Boot
+from stubsim.hosts import Host
+from stubsim.start import Start
+from stubsim.testing import running
+from stubsim.uki import Uki
 from tests.samples import FULL_UKI, MACHINE, ROOT, Result, execute, invoke, written
 
 CHECK = Draft202012Validator(schemas.load("check"))
@@ -58,6 +63,33 @@ def complaint(result: Result, *texts: str | Path) -> None:
 def test_all_as_expected(suite: Path, call: Callable[..., Result]):
     result = call("check", suite / "good.boot.toml")
     assert result == Result(0, "1 boot, 1 case, 1 file: 1 as expected\n", "")
+
+
+def test_a_fault_of_stubsim_costs_one_case_alone(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written(suite, "a.boot.toml", f'uki = "../uki.efi"\nhost = "../host.json"\noptions.memory = "1G"\n{GOOD}'.encode())
+    real = running.boot
+
+    def fails(image: Uki, host: Host, start: Start) -> Boot:
+        if start.memory is not None:
+            raise ZeroDivisionError("of nothing")
+        return real(image, host, start)
+
+    monkeypatch.setattr(running, "boot", fails)
+    monkeypatch.setenv("COLUMNS", "400")
+    said = "internal error: ZeroDivisionError: of nothing; a fault of stubsim"
+    report = checked(suite, status=70)
+    assert [(run["passed"], bool(run["error"]), len(run["differences"])) for run in report["runs"]] == [
+        (False, True, 0), (False, False, 2), (True, False, 0),
+    ]  # fmt: skip
+    assert report["runs"][0]["error"].startswith(said)
+    result = invoke("check", suite, "--junit", tmp_path / "junit.xml")
+    assert result.status == 70
+    assert said in result.out
+    assert "3 boots, 3 cases, 3 files: 1 as expected, 2 not" in result.out
+    first, *_ = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert (first.get("errors"), first.get("failures")) == ("1", "0")
+    (fault,) = first.iter("error")
+    assert str(fault.get("message")).startswith(said)
 
 
 @pytest.mark.parametrize("call", [invoke, execute])
