@@ -1,0 +1,131 @@
+"""What the simulator says of a case beside what a stub did: the keys in which they differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scripts.lab import efirun
+from stubsim import uki
+from stubsim.boot import Boot, boot
+from stubsim.errors import StubsimError
+from stubsim.hosts import fixture
+from stubsim.machine.variables import LOADER
+from stubsim.start import Start
+from stubsim.views.json import boot_json
+
+Json = dict[str, Any]
+# Key -> (the simulator's, the stub's).
+Differences = dict[str, tuple[Any, Any]]
+
+# Lines of a debug log that name the lab's devices, which no host file tells.
+_DEVICES = ("find_serial_console_index", "has_virtio_console_pci_device", "has_graphics_output")
+_REGISTERS = ("11", "12", "13")
+
+
+def simulate(case: efirun.Case) -> Boot:
+    """The simulator's boot of a case; raises StubsimError for what it does not read."""
+    host = fixture.from_json(case.host)
+    start = Start(
+        esp=None if case.esp is None else os.fspath(case.esp),
+        path=case.path,
+        load_options=case.load_options,
+        shell=case.shell,
+        from_memory=case.from_memory,
+        handover="none",
+    )
+    return boot(uki.load(os.fspath(case.uki)), host, start)
+
+
+def differences(case: efirun.Case, seen: Json) -> Differences:
+    """Empty where both say the same. What the simulator says it does not know is left out."""
+    try:
+        simulated = boot_json(simulate(case))
+    except StubsimError as error:
+        return {"refused": (str(error), seen["outcome"])}
+    unknown = {key for row in simulated["unknown"] for key in row["affects"]}
+    found: Differences = {}
+    for key, ours, theirs in _pairs(case, simulated, seen):
+        if ours != theirs and key not in unknown:
+            found[key] = narrowed(ours, theirs)
+    return found
+
+
+def narrowed(ours: Any, theirs: Any) -> tuple[Any, Any]:
+    """The parts of two values that differ: keys of objects, and lists without what they begin with alike."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = [key for key in ours | theirs if ours.get(key) != theirs.get(key)]
+        return {key: ours.get(key) for key in keys}, {key: theirs.get(key) for key in keys}
+    if isinstance(ours, list) and isinstance(theirs, list):
+        same = next((at for at, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
+        start = min(len(ours), len(theirs)) if same is None else same
+        return ours[start:], theirs[start:]
+    return ours, theirs
+
+
+def _pairs(case: efirun.Case, simulated: Json, seen: Json) -> Iterator[tuple[str, Any, Any]]:
+    yield "outcome", simulated["outcome"]["status"], seen["outcome"]
+    if seen["outcome"] == "failed":
+        yield "efi_status", simulated["outcome"]["efi_status"], seen["efi_status"]
+    if seen["outcome"] == "kernel-started":
+        if seen["selection"] is not None:
+            yield "selection", _selected(case, simulated["selection"]), _selected(case, seen["selection"])
+        if seen.get("setup_cmdline") is None:
+            yield "load_options", simulated["load_options"], seen["load_options"]
+        yield "initrd", _sized(simulated["initrd"]), _sized(seen["initrd"])
+        yield "devicetree", _tree(simulated["devicetree"]), _tree(seen["devicetree"])
+    if seen["measurements"] is not None:
+        if case.host.get("tpm", {}) is not None:
+            yield "measurements", simulated["measurements"], seen["measurements"]
+        for bank, registers in seen["pcrs"].items():
+            values = simulated["pcrs"].get(bank, {})
+            yield f"pcrs.{bank}", *({pcr: row.get(pcr) for pcr in _REGISTERS} for row in (values, registers))
+    if case.host.get("confidential") == "tdx" and "rtmrs" in seen:
+        yield "rtmrs", simulated["rtmrs"], seen["rtmrs"]
+    if seen["variables"] is not None:
+        yield "variables", _variables(simulated), {name: _variable(row) for name, row in seen["variables"].items()}
+    ours = {row["path"].strip("\\").replace("\\", "/").casefold(): row["size"] for row in simulated["esp_changes"]}
+    yield "esp_changes", ours, {path.casefold(): row["size"] for path, row in seen["esp_changes"].items()}
+    yield "messages", [row["message"] for row in simulated["log"]], list(_texts(seen["messages"]))
+
+
+def _selected(case: efirun.Case, selection: Json) -> Json:
+    """What was chosen, by content: two sections may hold the same."""
+    image = uki.load(os.fspath(case.uki))
+    chosen: Json = {}
+    for kind in ("efifw", "dtbauto"):
+        row = selection[kind]
+        index = row["section"] if isinstance(row, dict) else row[0] if row else None
+        chosen[kind] = None if index is None else bytes(image.data(image.image.sections[index])).hex()
+    return chosen
+
+
+def _texts(messages: list[str]) -> Iterator[str]:
+    for line in messages:
+        place = efirun.PLACE.match(line)
+        if place is None:
+            yield line
+        elif place[1] not in _DEVICES:
+            yield line[place.end() :]
+
+
+def _variables(simulated: Json) -> Json:
+    rows = (row for row in simulated["variables"] if row["guid"] == str(LOADER))
+    return {row["name"]: [row["attributes"], row["data"]] for row in rows}
+
+
+def _variable(row: Json) -> list[Any]:
+    return [row["attributes"], row["hex"]]
+
+
+def _sized(row: Json | None) -> Json | None:
+    return row and {"size": row["size"], "sha256": row["sha256"]}
+
+
+def _tree(row: Json | None) -> Json | None:
+    """A blob without a valid header has no size that anyone could know."""
+    return {"size": None} if row is not None and ("window" in row or row["size"] is None) else _sized(row)
+
+
