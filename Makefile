@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench clean
+.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz clean
 # Two pip runs in one environment would race.
 .NOTPARALLEL:
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench         start-up, speed and memory as ratios'
 	@echo 'make fixtures      build the fixture UKIs into build/fixtures'
 	@echo 'make docs          run the worked examples of docs/handover anew'
+	@echo 'make lab-fuzz      random boots by real stubs, compared: N=1000 SEED=1 STUB="trixie sid" (docs/lab.md)'
 	@echo 'make clean         remove .venv, build, dist and the caches'
 
 # The extra that a target needs; "demo" is the bare package.
@@ -58,6 +59,18 @@ lint: .venv/.ready-lint
 
 bench: fixtures
 	@$(BIN)/python scripts/bench.py
+
+# Real stubs beside the simulator: docs/lab.md.
+N ?= 1000
+SEED ?= 1
+STUB ?= trixie sid
+ARCHITECTURE ?= x64
+
+lab-setup: .venv/.ready-demo
+	@scripts/lab/setup.sh
+
+lab-fuzz: lab-setup
+	@$(BIN)/python -m scripts.lab.fuzz --count $(N) --seed $(SEED) --architecture $(ARCHITECTURE) $(STUB:%=--stub %)
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

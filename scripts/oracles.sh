@@ -20,6 +20,7 @@ debootstrap     debootstrap
 systemd-measure systemd
 chromium        chromium
 readelf         binutils
+x86_64-linux-gnu-gcc gcc
 zsh             zsh
 fish            fish
 man             man-db

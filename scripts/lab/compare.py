@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from scripts.lab import efirun
@@ -25,7 +24,7 @@ _DEVICES = ("find_serial_console_index", "has_virtio_console_pci_device", "has_g
 _REGISTERS = ("11", "12", "13")
 
 
-def simulate(case: efirun.Case) -> Boot:
+def simulate(case: efirun.Case, image: uki.Uki) -> Boot:
     """The simulator's boot of a case; raises StubsimError for what it does not read."""
     host = fixture.from_json(case.host)
     start = Start(
@@ -36,18 +35,18 @@ def simulate(case: efirun.Case) -> Boot:
         from_memory=case.from_memory,
         handover="none",
     )
-    return boot(uki.load(os.fspath(case.uki)), host, start)
+    return boot(image, host, start)
 
 
-def differences(case: efirun.Case, seen: Json) -> Differences:
+def differences(case: efirun.Case, seen: Json, image: uki.Uki) -> Differences:
     """Empty where both say the same. What the simulator says it does not know is left out."""
     try:
-        simulated = boot_json(simulate(case))
+        simulated = boot_json(simulate(case, image))
     except StubsimError as error:
         return {"refused": (str(error), seen["outcome"])}
     unknown = {key for row in simulated["unknown"] for key in row["affects"]}
     found: Differences = {}
-    for key, ours, theirs in _pairs(case, simulated, seen):
+    for key, ours, theirs in _pairs(case, image, simulated, seen):
         if ours != theirs and key not in unknown:
             found[key] = narrowed(ours, theirs)
     return found
@@ -65,35 +64,37 @@ def narrowed(ours: Any, theirs: Any) -> tuple[Any, Any]:
     return ours, theirs
 
 
-def _pairs(case: efirun.Case, simulated: Json, seen: Json) -> Iterator[tuple[str, Any, Any]]:
+def _pairs(case: efirun.Case, image: uki.Uki, simulated: Json, seen: Json) -> Iterator[tuple[str, Any, Any]]:
     yield "outcome", simulated["outcome"]["status"], seen["outcome"]
     if seen["outcome"] == "failed":
         yield "efi_status", simulated["outcome"]["efi_status"], seen["efi_status"]
     if seen["outcome"] == "kernel-started":
         if seen["selection"] is not None:
-            yield "selection", _selected(case, simulated["selection"]), _selected(case, seen["selection"])
+            yield "selection", _selected(image, simulated["selection"]), _selected(image, seen["selection"])
         if seen.get("setup_cmdline") is None:
             yield "load_options", simulated["load_options"], seen["load_options"]
         yield "initrd", _sized(simulated["initrd"]), _sized(seen["initrd"])
-        yield "devicetree", _tree(simulated["devicetree"]), _tree(seen["devicetree"])
+        tree = simulated["devicetree"]
+        # A blob that does not tell its length, or is cut off, ends where nobody can know.
+        if tree is None or tree["size"] is not None or seen["devicetree"] is None:
+            yield "devicetree", _sized(tree), _sized(seen["devicetree"])
     if seen["measurements"] is not None:
         if case.host.get("tpm", {}) is not None:
-            yield "measurements", simulated["measurements"], seen["measurements"]
+            yield "measurements", _measurements(simulated, [*seen["pcrs"]]), seen["measurements"]
         for bank, registers in seen["pcrs"].items():
             values = simulated["pcrs"].get(bank, {})
-            yield f"pcrs.{bank}", *({pcr: row.get(pcr) for pcr in _REGISTERS} for row in (values, registers))
+            yield f"pcrs.{bank}", {pcr: values.get(pcr) for pcr in _REGISTERS}, registers
     if case.host.get("confidential") == "tdx" and "rtmrs" in seen:
         yield "rtmrs", simulated["rtmrs"], seen["rtmrs"]
     if seen["variables"] is not None:
-        yield "variables", _variables(simulated), {name: _variable(row) for name, row in seen["variables"].items()}
+        yield "variables", *_variables(simulated, seen)
     ours = {row["path"].strip("\\").replace("\\", "/").casefold(): row["size"] for row in simulated["esp_changes"]}
     yield "esp_changes", ours, {path.casefold(): row["size"] for path, row in seen["esp_changes"].items()}
     yield "messages", [row["message"] for row in simulated["log"]], list(_texts(seen["messages"]))
 
 
-def _selected(case: efirun.Case, selection: Json) -> Json:
+def _selected(image: uki.Uki, selection: Json) -> Json:
     """What was chosen, by content: two sections may hold the same."""
-    image = uki.load(os.fspath(case.uki))
     chosen: Json = {}
     for kind in ("efifw", "dtbauto"):
         row = selection[kind]
@@ -111,21 +112,21 @@ def _texts(messages: list[str]) -> Iterator[str]:
             yield line[place.end() :]
 
 
-def _variables(simulated: Json) -> Json:
-    rows = (row for row in simulated["variables"] if row["guid"] == str(LOADER))
-    return {row["name"]: [row["attributes"], row["data"]] for row in rows}
+def _measurements(simulated: Json, banks: list[str]) -> list[Json]:
+    """Without the digests for a confidential guest's own registers."""
+    rows = simulated["measurements"]
+    return [row | {"digests": {bank: row["digests"].get(bank) for bank in banks}} for row in rows]
 
 
-def _variable(row: Json) -> list[Any]:
-    return [row["attributes"], row["hex"]]
+def _variables(simulated: Json, seen: Json) -> tuple[Json, Json]:
+    """Attributes and value by name; a value that the stub draws at random is no difference."""
+    rows = {row["name"]: row for row in simulated["variables"] if row["guid"] == str(LOADER)}
+    theirs = {name: [row["attributes"], row["hex"]] for name, row in seen["variables"].items()}
+    for name, row in theirs.items():
+        if name in rows and rows[name]["data"] is None:
+            row[1] = None
+    return {name: [row["attributes"], row["data"]] for name, row in rows.items()}, theirs
 
 
 def _sized(row: Json | None) -> Json | None:
-    return row and {"size": row["size"], "sha256": row["sha256"]}
-
-
-def _tree(row: Json | None) -> Json | None:
-    """A blob without a valid header has no size that anyone could know."""
-    return {"size": None} if row is not None and ("window" in row or row["size"] is None) else _sized(row)
-
-
+    return row and {"size": row.get("size"), "sha256": row.get("sha256")}

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,16 @@ Json = dict[str, Any]
 SOURCES = Path(__file__).resolve().parent / "efirun"
 # Compiler and, where the machine is another one, the program that runs what it makes.
 COMPILERS = {"x64": ("x86_64-linux-gnu-gcc", ()), "aa64": ("aarch64-linux-gnu-gcc", ("qemu-aarch64",))}
-FLAGS = ("-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-cast-function-type", "-fno-strict-aliasing", "-static")
+FLAGS = (
+    "-std=gnu17",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-cast-function-type",
+    "-fno-strict-aliasing",
+    "-static",
+)
 # Seconds for one boot.
 TIME = 20
 
@@ -52,7 +62,7 @@ PLACE = re.compile(r"^(?:[\w./-]+\.c:\d+@(\w+): )")
 
 
 class Case(NamedTuple):
-    """A boot to be done: `uki` and `esp` are paths, `host` a host file's JSON, `arguments` options of `stubsim boot`."""
+    """A boot to be done: `uki` and `esp` are paths, `host` is a host file's JSON."""
 
     uki: Path
     esp: Path | None
@@ -63,6 +73,7 @@ class Case(NamedTuple):
     from_memory: bool = False
 
 
+@cache
 def program(machine: str) -> list[str]:
     """The command that runs a stub of the machine, built when it is not there or its sources have changed."""
     compiler, runner = COMPILERS[machine]
@@ -112,19 +123,18 @@ def load(folder: Path) -> Case:
     return case
 
 
-def run(case: Case) -> Json:
+def run(case: Case, image: uki.Uki) -> Json:
     """Boot it: what the stub did, in the shape of expect.json."""
-    image = uki.load(str(case.uki))
-    lines = "\n".join(_lines(case)).encode()
+    lines = "\n".join(configuration(case)).encode()
     try:
         done = subprocess.run(program(image.machine), input=lines, capture_output=True, check=False, timeout=TIME)
         seen = json.loads(done.stdout) if done.stdout.endswith(b"}\n") else {"outcome": f"exit {done.returncode}"}
     except subprocess.TimeoutExpired:
         seen = {"outcome": "hung"}
-    return _expectation(seen, image, case.host)
+    return expectation(seen, image, case.host)
 
 
-def _lines(case: Case) -> Iterator[str]:
+def configuration(case: Case) -> Iterator[str]:
     """The machine as efirun reads it: a key and its values a line, bytes in hex."""
     host = case.host
     yield f"uki {case.uki}"
@@ -204,7 +214,7 @@ def _fixup(fixup: Json | None) -> Iterator[str]:
         yield f"fixup fill {fixup['fill_buffer']}"
 
 
-def _expectation(seen: Json, image: uki.Uki, host: Json) -> Json:
+def expectation(seen: Json, image: uki.Uki, host: Json) -> Json:
     started = seen["outcome"] == "kernel-started"
     rows = seen.get("measurements", ())
     banks = [] if host.get("tpm", {}) is None else host.get("tpm", {}).get("banks", ["sha256"])
@@ -249,7 +259,7 @@ def _status(seen: Json) -> str:
 def _selection(image: uki.Uki, rows: list[Json]) -> Json:
     """What was measured under the sections' names, by content; each of the two may stand in the file many times."""
     chosen: Json = {"efifw": None, "dtbauto": None}
-    for before, row in pairwise(rows):
+    for before, row in pairwise(row for row in rows if row["by"] == rows[0]["by"]):
         name = bytes.fromhex(before["data"]).rstrip(b"\0").decode("latin-1")
         if name[1:] in chosen and before["event"] == row["event"]:
             data = bytes.fromhex(row["data"])
@@ -282,7 +292,7 @@ def _pcrs(measurements: list[Json], banks: list[str]) -> dict[str, Json]:
         for row in measurements:
             old = registers.get(row["pcr"], bytes(size))
             registers[row["pcr"]] = hashlib.new(bank, old + bytes.fromhex(row["digests"][bank])).digest()
-        values[bank] = {str(pcr): value.hex() for pcr, value in sorted(registers.items())}
+        values[bank] = {str(pcr): registers[pcr].hex() for pcr in (11, 12, 13)}
     return values
 
 
@@ -325,7 +335,8 @@ def _bytes(text: str) -> bytes:
 def main() -> int:
     for name in sys.argv[1:]:
         try:
-            print(json.dumps(run(load(Path(name))), indent=1))
+            case = load(Path(name))
+            print(json.dumps(run(case, uki.load(str(case.uki))), indent=1))
         except StubsimError as error:
             print(f"efirun: {error}", file=sys.stderr)
             return 2

@@ -21,16 +21,20 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scripts.lab import efirun, random_boots
+from scripts.lab import efirun
 from scripts.lab.compare import Differences, differences
-from scripts.lab.random_boots import Recipe
+from scripts.lab.drawing import recipes
+from scripts.lab.drawing.recipes import Recipe
 from scripts.lab.stubs import ARCHITECTURES, Stub, stub
+from stubsim import uki
 from stubsim.errors import StubsimError
 
 Json = dict[str, Any]
 
+# Folders in memory, where there is such a place.
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 # A difference is tried to be made smaller by this many boots.
-TRIES = 400
+TRIES = 150
 
 
 class Laboratory:
@@ -41,17 +45,18 @@ class Laboratory:
         self._image = tested.path.read_bytes()
 
     def boot(self, recipe: Recipe, folder: Path) -> tuple[Json, Differences]:
-        random_boots.write(recipe, self._image, self.tested.machine, folder)
+        recipes.write(recipe, self._image, self.tested.machine, folder)
         case = efirun.load(folder)
-        seen = efirun.run(case)
+        image = uki.load(str(case.uki))
+        seen = efirun.run(case, image)
         secret = boot_secret(seen)
         if secret is not None:
             # Drawn at random: the simulator is told, as it is of a machine that was recorded.
             case.host["boot_secret"] = secret
-        return seen, differences(case, seen)
+        return seen, differences(case, seen, image)
 
     def differs(self, recipe: Recipe) -> Differences:
-        with tempfile.TemporaryDirectory(prefix="lab-fuzz-") as folder:
+        with tempfile.TemporaryDirectory(prefix="lab-fuzz-", dir=_MEMORY) as folder:
             return self.boot(recipe, Path(folder))[1]
 
     def smaller(self, recipe: Recipe, found: Differences) -> Recipe:
@@ -105,9 +110,10 @@ def smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
     for index in range(len(recipe.host.get("variables", ()))):
         rows = recipe.host["variables"]
         yield recipe._replace(host=recipe.host | {"variables": rows[:index] + rows[index + 1 :]})
-    for field in ("load_options", "shell"):
-        if getattr(recipe, field) is not None:
-            yield recipe._replace(**{field: None})
+    if recipe.load_options is not None:
+        yield recipe._replace(load_options=None)
+    if recipe.shell is not None:
+        yield recipe._replace(shell=None)
     for name, content in recipe.files.items():
         if isinstance(content, tuple) and len(content) > 1:
             for index in range(len(content)):
@@ -128,17 +134,20 @@ def fuzz(tested: Stub, count: int, seed: int, out: Path, limit: int) -> Counter[
     counts: Counter[str] = Counter()
     started = time.monotonic()
     for number in range(count):
-        recipe = random_boots.draw(Random(f"{seed}/{number}"), tested.machine)
+        recipe = recipes.draw(Random(f"{seed}/{number}"), tested.machine)
         try:
             found = laboratory.differs(recipe)
         except StubsimError as error:
             found = {"error": (str(error), None)}
         except Exception as error:  # the simulator must not do that, and this is where it is seen
             found = {"exception": (repr(error), None)}
-        keys = ",".join(found)
+        # Registers follow from what was measured.
+        keys = ",".join(key for key in found if not key.startswith("pcrs.") or "measurements" not in found)
         counts[keys] += 1
         if found and counts[keys] <= limit:
-            folder = out / f"{tested.release}-{tested.machine}-{seed}-{number}-{'-'.join(found).replace('.', '-')}"[:200]
+            folder = (
+                out / f"{tested.release}-{tested.machine}-{seed}-{number}-{'-'.join(found).replace('.', '-')}"[:200]
+            )
             try:
                 laboratory.save(laboratory.smaller(recipe, found), folder)
             except Exception as error:

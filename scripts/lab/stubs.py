@@ -70,10 +70,10 @@ def _apt(suite: str, architecture: str) -> list[str]:
     (state / "status").touch()
     (state / "sources.list").write_text(f"deb {_mirror()} {suite} main\n")
     options = {
-        "Dir::Etc::sourcelist": state / "sources.list", "Dir::Etc::sourceparts": "-", "Dir::State::lists": state / "lists",
-        "Dir::State::status": state / "status", "Dir::Cache": state / "cache", "APT::Architecture": architecture,
-        "APT::Architectures": architecture, "APT::Default-Release": "", "APT::Sandbox::User": "root",
-        "APT::Get::List-Cleanup": "false", "Acquire::Languages": "none",
+        "Dir::Etc::sourcelist": state / "sources.list", "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": state / "lists", "Dir::State::status": state / "status", "Dir::Cache": state / "cache",
+        "APT::Architecture": architecture, "APT::Architectures": architecture, "APT::Default-Release": "",
+        "APT::Sandbox::User": "root", "APT::Get::List-Cleanup": "false", "Acquire::Languages": "none",
     }  # fmt: skip
     return ["apt-get", "-qq", *(part for key, value in options.items() for part in ("-o", f"{key}={value}"))]
 

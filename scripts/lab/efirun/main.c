@@ -171,6 +171,12 @@ static EFI_STATUS EFIAPI stall(size_t microseconds) {
     return EFI_SUCCESS;
 }
 
+static EFI_STATUS EFIAPI get_monotonic_count(uint64_t *count) {
+    static uint64_t next;
+    *count = ++next;
+    return EFI_SUCCESS;
+}
+
 static EFI_STATUS EFIAPI calculate_crc32(void *data, size_t size, uint32_t *sum) {
     if (!data || !size || !sum)
         return EFI_INVALID_PARAMETER;
@@ -194,7 +200,7 @@ static void services_init(void) {
     boot_services.connect_controller = (void *) ok;
     boot_services.disconnect_controller = (void *) ok;
     boot_services.crc32 = calculate_crc32;
-    boot_services.get_monotonic_count = (void *) unsupported;
+    boot_services.get_monotonic_count = get_monotonic_count;
     system_table.boot = &boot_services;
     system_table.runtime = &runtime_services;
     system_table.revision = machine.revision;

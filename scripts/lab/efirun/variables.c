@@ -79,9 +79,12 @@ static EFI_STATUS EFIAPI query_variable_info(uint32_t attributes, uint64_t *maxi
     return EFI_SUCCESS;
 }
 
+/* Always the same moment: what comes of it is to be the same as well. */
 static EFI_STATUS EFIAPI get_time(void *time, void *capabilities) {
-    (void) time, (void) capabilities;
-    return EFI_UNSUPPORTED;
+    static const uint8_t moment[16] = {0xea, 7, 1, 1, 12};
+    (void) capabilities;
+    memcpy(time, moment, sizeof moment);
+    return EFI_SUCCESS;
 }
 
 static void EFIAPI reset_system(int type, EFI_STATUS status, size_t size, void *data) {

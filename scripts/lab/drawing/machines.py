@@ -1,0 +1,133 @@
+"""Random machines, as host files."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from scripts.lab.drawing.values import Drawing, Json, b64
+from stubsim.formats import edid, smbios
+from stubsim.machine.variables import LOADER
+
+PARTITION = "5eed0e5b-1ab0-4000-8000-0000000000e5"
+
+
+class Machine(Drawing):
+    """``fields`` and ``panel`` are what its CHIDs are made of."""
+
+    def __init__(self, random: Random, machine: str) -> None:
+        super().__init__(random, machine)
+        self.fields, self.panel = self._identity()
+
+    def _identity(self) -> tuple[smbios.Fields, str | None]:
+        words = (
+            b"Example", b"Lab", b" 00 x ", b"0", b"000", b"\xff\xfe", "Ü".encode(), b"a\tb", b"  lead", b"trail  ",
+            b"A0", b"X" * 70, None, None,
+        )  # fmt: skip
+        names = ("manufacturer", "product_name", "product_sku", "family", "baseboard_manufacturer", "baseboard_product")
+        values: dict[str, Any] = {name: self.one(*words) for name in names}
+        panel = self.one("EXA12ef", "AUO1234", None, None, None)
+        return smbios.Fields(**values, bios_vendor=b"EDK II", bios_version=b"1.0", bios_major=2, bios_minor=11), panel
+
+    def host(self) -> Json:
+        host: Json = {
+            "schema": "stubsim/host/1",
+            "architecture": self.machine,
+            "memory": "384M",
+            "smbios_table": {"base64": b64(self._smbios())},
+            "tpm": None if self.maybe(0.15) else {"banks": self._banks()},
+            "esp_partition_uuid": PARTITION if self.maybe(0.9) else None,
+            "rng": self.maybe(0.25),
+            "console": self._console(),
+            "variables": self._variables(),
+            "fw_cfg": None,
+        }
+        if self.panel is not None:
+            host["edid"] = b64(self.damaged(edid.build(self.panel), 0.1))
+        if self.maybe(0.15):
+            tree = self.tree()
+            # The firmware's own has a header at least.
+            host["devicetree"] = b64(tree) if len(tree) >= 40 else None
+        if self.maybe(0.12):
+            host["previous_initrd"] = b64(b"\xa5" * self.one(1, 4, 17, 512))
+        if self.maybe(0.1):
+            host["secure_boot"] = True
+        if self.machine == "x64" and self.maybe(0.1):
+            host["confidential"] = self.one("tdx", "sev-snp")
+        if self.maybe(0.1):
+            host["hypervisor"] = False
+            host.pop("confidential", None)
+        if self.maybe(0.2):
+            host["keyboard_layout"] = self.one("en-US", "de-DE", "x")
+        if self.maybe(0.1):
+            host["firmware"] = {
+                "vendor": self.one("Example Inc.", "", "Ü"),
+                "revision": self.one(0, 0x10000, 0x20003, 0xFFFFFFFF, 0x1000A),
+                "uefi_revision": self.one(0x20046, 0x2001F, 0x20064, 0x2000A),
+            }
+        return host
+
+    def _banks(self) -> list[str]:
+        return self.one(
+            ["sha256"], ["sha256"], ["sha1", "sha256"], ["sha384"], ["sha1"], ["sha256", "sha384", "sha512"]
+        )
+
+    def _console(self) -> Json:
+        ports = self.one([], [], ["0x3f8"], ["0x3f8"], ["0x2f8"], ["0x3e8"], ["0x2e8"], ["0x3f8", "0x2f8"])
+        if self.machine == "aa64":
+            ports = []
+        return {"graphics": self.maybe(0.6), "virtio": self.one(0, 0, 1, 2), "serial": ports}
+
+    def _smbios(self) -> bytes:
+        """The table of the machine's fields, sometimes one that firmware should not make."""
+        texts = self._oem_strings()
+        table = smbios.from_fields(self.fields, texts)
+        if self.maybe(0.85):
+            return table
+        parts = [part.raw for part in smbios.parse(table)]
+        kind = self.random.randint(0, 4)
+        if kind == 0:
+            # The first type 1 counts, and this one may be too short to count.
+            tail = bytes(self.one(0, 8, 22, 23, 24))
+            parts.insert(0, smbios.build_structure(1, tail, [b"Other"]))
+        elif kind == 1:
+            self.random.shuffle(parts)
+        elif kind == 2:
+            parts.insert(1, smbios.build_structure(11, b"\1", [b"first", *self._oem_strings()]))
+        elif kind == 3:
+            parts = parts[:-1]
+        else:
+            parts.insert(1, smbios.build_structure(self.one(2, 126, 200), bytes(self.one(0, 3, 4)), [b"x"]))
+        return b"".join(parts)
+
+    def _oem_strings(self) -> list[bytes]:
+        extra, level = b"io.systemd.stub.kernel-cmdline-extra=", b"io.systemd.boot.loglevel="
+        found: list[bytes] = []
+        if self.maybe(0.3):
+            found.append(extra + (self.line().partition(b"\0")[0]))
+        if self.maybe(0.08):
+            found.append(level + self.one(b"debug", b"err", b"info", b"crit", b"bogus", b"warning", b"", b"7"))
+        if self.maybe(0.2):
+            found.append(self.one(b"text", b"IO.systemd.stub.kernel-cmdline-extra=no", extra, extra + b"two"))
+        if self.maybe(0.3):
+            self.random.shuffle(found)
+        return found
+
+    def _variables(self) -> list[Json]:
+        text = "Preset\0".encode("utf-16-le")
+        values: dict[str, tuple[int, bytes]] = {
+            "LoaderDevicePartUUID": (6, text), "LoaderImageIdentifier": (6, text), "LoaderFirmwareInfo": (6, text),
+            "LoaderFirmwareType": (6, text), "LoaderInfo": (6, text), "LoaderFeatures": (6, bytes(8)),
+            "LoaderPcrSMBIOS": (6, "1\0".encode("utf-16-le")), "LoaderKeyboardLayout": (6, text),
+            "LoaderTpm2ActivePcrBanks": (6, text), "StubInfo": (6, text), "StubFeatures": (6, bytes(8)),
+            "StubProfile": (7, text), "StubPcrKernelImage": (6, text), "StubPcrKernelParameters": (6, text),
+            "StubPcrInitRDSysExts": (7, text), "StubPcrInitRDConfExts": (6, text), "StubImageIdentifier": (7, text),
+            "LoaderSystemToken": (self.one(3, 7), bytes(self.one(1, 31, 32, 64))),
+            "LoaderBootSecret": (self.one(3, 3, 7), b"\x42" * self.one(31, 32, 32, 33)),
+        }  # fmt: skip
+        often = 0.03 if self.maybe(0.8) else 0.3
+        return [
+            {"name": name, "guid": str(LOADER), "attributes": attributes, "data": b64(data)}
+            for name, (attributes, data) in values.items()
+            if self.maybe(often)
+        ]
