@@ -2,8 +2,8 @@
 
     STUBSIM_SHARED=DIR python scripts/carry_over.py [FOLDER]
 
-DIR holds the recordings, DIR/golden/<case>@<stub>; FOLDER is fixtures/golden. For maintainers: run it when CASES
-changes and commit what it writes, which depends on nothing but the recordings.
+DIR holds the recordings, DIR/golden/<case>@<stub>, those on Arm in golden-aa64; FOLDER is fixtures/golden. For
+maintainers: run it when CASES changes and commit what it writes, which depends on nothing but the recordings.
 
 A recording becomes <case>@<stub>.json: the UKI and the addons as recipes (sections in file order, each with its
 virtual_size in bytes and its content as text, base64 or a file beside the case), the other files of the partition, the
@@ -43,6 +43,15 @@ CASES = {
     "profile-at1-tab": ("262.1",),
     "sidecars-all": ("257.13", "262.1"),
     "tpm-4banks": ("262.1",),
+}
+# On Arm, for what no PC shows; their fixtures are named aa64-<case>@<stub>.
+AA64_CASES = {
+    "console-virtio": ("262.1",),
+    "dtfixup-addon-mode2": ("257.13", "262.1"),
+    "dtfixup-auto-mode0": ("262.1",),
+    "kernel-align-odd": ("262.1",),
+    "kernel-relocs-stripped": ("257.13",),
+    "launch-nosmbios-empty": ("262.1",),
 }
 # Made for the recordings (.linux is their probe, not a kernel), or a short fact about the stub (.sdmagic, .sbat).
 CARRIED = {
@@ -87,12 +96,13 @@ class Contents:
         return rows
 
 
-def carry_over(golden: Path) -> dict[str, bytes]:
-    """The files of fixtures/golden, made from the recordings in that folder."""
+def carry_over(shared: Path) -> dict[str, bytes]:
+    """The files of fixtures/golden, made from the folders of recordings in that one."""
     contents = Contents()
     cases = {
-        f"{case}@{stub}.json": (dumps(carry_case(golden / f"{case}@{stub}", contents)) + "\n").encode()
-        for case, stubs in CASES.items()
+        f"{prefix}{case}@{stub}.json": (dumps(carry_case(shared / kind / f"{case}@{stub}", contents)) + "\n").encode()
+        for kind, prefix, chosen in (("golden", "", CASES), ("golden-aa64", "aa64-", AA64_CASES))
+        for case, stubs in chosen.items()
         for stub in stubs
     }
     return {**cases, **contents.files}
@@ -103,7 +113,7 @@ def carry_case(folder: Path, contents: Contents) -> Json:
     case: Json = {
         "case": folder.name,
         "description": recorded["description"],
-        "recorded_on": f"QEMU with OVMF {recorded['ovmf']}",
+        "recorded_on": f"QEMU with {'' if 'AAVMF' in recorded['ovmf'] else 'OVMF '}{recorded['ovmf']}",
         "args": boot["args"],
         "host": host,
         "uki": contents.sections(folder / "uki.efi"),
@@ -167,7 +177,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     target = Path(arguments[0]) if arguments else ROOT / "fixtures" / "golden"
-    files = carry_over(Path(shared) / "golden")
+    files = carry_over(Path(shared))
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(target.iterdir()):
         if path.name not in files:

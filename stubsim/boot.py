@@ -9,6 +9,7 @@ from stubsim.digests import Digests
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
+from stubsim.machine.load_image import place_image
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import NON_VOLATILE, Variable, Variables
@@ -36,6 +37,7 @@ _AFFECTS = {
     "smbios_table": ("chids", "selection", "devicetree", "cmdline", "load_options", "measurements", "pcrs"),
     "edid": ("chids", "selection", "devicetree", "measurements", "pcrs"),
     "devicetree": ("selection", "devicetree", "measurements", "pcrs"),
+    "devicetree_fixup": ("devicetree", "memory", "log", "measurements", "pcrs"),
     "previous_initrd": ("initrd",),
     "secure_boot": ("cmdline", "load_options", "initrd", "measurements", "pcrs"),
     "confidential": ("cmdline", "load_options", "measurements", "pcrs"),
@@ -340,7 +342,7 @@ def _load_image(context: Context) -> int:
     file = None
     if context.image.path is not None:
         file = memory.allocate(context.uki.size + POOL_OVERHEAD, "EfiBootServicesData")
-    gpa = memory.allocate(context.uki.image.size_of_image, "EfiLoaderCode")
+    gpa = place_image(memory, context.uki.image).gpa
     if file is not None:
         memory.free(file)
     return gpa

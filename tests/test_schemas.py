@@ -73,10 +73,14 @@ def test_the_host_schema_has_the_keys_the_reader_has():
     definitions = schemas.load("host")["$defs"]
     top = definitions["host"]["properties"]
     fw_cfg = top["fw_cfg"]["anyOf"][0]
+    failing, fixup = top["devicetree_fixup"]["anyOf"][:2]
+    fixup["properties"] |= failing["properties"]
     found = {
         "": definitions["host"],
         "smbios": definitions["smbios"],
         "smbios_table": top["smbios_table"]["anyOf"][0],
+        "devicetree_fixup": fixup,
+        "devicetree_fixup.patches[]": fixup["properties"]["patches"]["items"],
         "tpm": top["tpm"]["anyOf"][0],
         "variables[]": top["variables"]["items"],
         "console": top["console"],
@@ -93,7 +97,7 @@ def test_the_host_schema_has_the_keys_the_reader_has():
 
 
 def test_every_recorded_host_is_valid(shared: Path):
-    paths = sorted((shared / "golden").glob("*/host.json"))
+    paths = sorted(shared.glob("golden*/*/host.json"))
     assert paths
     host = validator("host")
     for path in paths:
@@ -135,6 +139,13 @@ WRONG_HOSTS: list[object] = [
     {"fw_cfg": {"vmfwupdate": {"dialect": "v5"}}},
     {"firmware": {"vendor": None}},
     {"firmware": {"sha256": "ab"}},
+    {"devicetree_fixup": {"error": "EFI_SUCCESS"}},
+    {"devicetree_fixup": {"error": "EFI_NOT_FOUND", "needs": 8192}},
+    {"devicetree_fixup": {"needs": "4K"}},
+    {"devicetree_fixup": {"patches": [{"offset": 4}]}},
+    {"devicetree_fixup": {"patches": None}},
+    {"devicetree_fixup": {"append": "?"}},
+    {"devicetree_fixup": {"fill_buffer": 256}},
     {"unknown": ["name"]},
 ]
 RIGHT_HOSTS: list[object] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stubsim.digests import Digests
 from stubsim.formats import pe
 from stubsim.hosts import Host
+from stubsim.machine.load_image import place_image
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.start import DEFAULT_START, start_context
@@ -36,7 +37,7 @@ def fits(uki: Uki, memory: int) -> bool:
     space = Memory(memory, uki.machine)
     try:
         space.allocate(uki.size + POOL_OVERHEAD, "EfiBootServicesData")
-        space.allocate(uki.image.size_of_image, "EfiLoaderCode")
+        place_image(space, uki.image)
     except OutOfResources:
         return False
     return True

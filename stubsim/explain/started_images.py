@@ -1,6 +1,7 @@
 """PCR 4: the images the firmware starts, measured by itself (TCG PC Client Platform Firmware Profile, 3.3.4.5).
 
-Observed with OVMF: the boot attempt, the separator, then each image given to LoadImage() by its Authenticode digest.
+Observed with OVMF: the boot attempt, the separator, then each application given to LoadImage() by its Authenticode
+digest; drivers go into PCR 2 (recorded on aa64: kernel-subsystem-driver).
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ def boot_manager_pcr(boot: Boot, start: Start, addons: Addons) -> dict[str, byte
         for data in (_BOOT_ATTEMPT, _SEPARATOR):
             tpm.extend(PCR_BOOT_MANAGER, boot.digests.of(data))
         for image in images:
+            if image.subsystem != pe.APPLICATION:
+                continue
             tpm.extend(PCR_BOOT_MANAGER, {bank: authenticode.digest(image, bank) for bank in tpm.banks})
     except StubsimError as error:
         return f"no Authenticode digest: {error}"

@@ -32,7 +32,7 @@ class _Header(NamedTuple):
     structure_size: int
 
 
-def _header(data: Bytes) -> _Header:
+def _header(data: Bytes | bytearray) -> _Header:
     if len(data) < HEADER_SIZE:
         raise StubsimError("devicetree is cut off", offset=0, expected=f"a header of {HEADER_SIZE} bytes")
     header = _Header(*_HEADER.unpack(bytes(data[:HEADER_SIZE])))
@@ -44,6 +44,15 @@ def _header(data: Bytes) -> _Header:
 def total_size(data: Bytes) -> int:
     """The size in bytes that the header gives. Raises StubsimError for a bad magic and for less than a header."""
     return _header(data).total_size
+
+
+def set_total_size(data: bytearray, size: int) -> None:
+    """Write another size into the header; a blob without one stays as it is."""
+    try:
+        _header(data)
+    except StubsimError:
+        return
+    data[4:8] = size.to_bytes(4, "big")
 
 
 def root_compatible(data: Bytes) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ MACHINES = {
 }
 PE32, PE32_PLUS = 0x10B, 0x20B
 NX_COMPAT = 0x100
+RELOCS_STRIPPED = 0x1
 
 # Microsoft PE format: "PE\0\0" and the COFF header, then the optional header up to its stack sizes.
 COFF = Struct("<4sHHIIIHH")
@@ -38,7 +39,8 @@ DIRECTORIES = {PE32: 96, PE32_PLUS: 112}
 SECTION_SIZE, DIRECTORY_SIZE = _SECTION.size, _DIRECTORY.size
 CERTIFICATE_TABLE, BASE_RELOCATIONS = 4, 5
 # What firmware loads: application, boot service driver, runtime driver.
-EFI_SUBSYSTEMS = (10, 11, 12)
+APPLICATION, BOOT_SERVICE_DRIVER, RUNTIME_DRIVER = 10, 11, 12
+EFI_SUBSYSTEMS = (APPLICATION, BOOT_SERVICE_DRIVER, RUNTIME_DRIVER)
 _DIRECTORIES_MAX = 16
 _DOS_HEADER_SIZE = 64
 
@@ -66,6 +68,7 @@ class Image(NamedTuple):
     characteristics: int
     dll_characteristics: int
     subsystem: int
+    image_base: int
     size_of_image: int
     size_of_headers: int
     section_alignment: int
@@ -89,6 +92,7 @@ class Headers(NamedTuple):
     optional_magic: int
     optional_size: int
     directories: int
+    characteristics: int
     subsystem: int
     table_start: int
     table_end: int
@@ -184,7 +188,7 @@ def read_headers(data: Bytes, machines: Container[int] | None = None) -> Headers
     optional = header + COFF.size
     if header < _DOS_HEADER_SIZE or len(view) < optional + _OPTIONAL.size:
         return None
-    signature, machine, count, _, _, _, optional_size, _ = COFF.unpack(bytes(view[header:optional]))
+    signature, machine, count, _, _, _, optional_size, characteristics = COFF.unpack(bytes(view[header:optional]))
     fields = _OPTIONAL.unpack(bytes(view[optional : optional + _OPTIONAL.size]))
     magic = fields[0]
     if signature != b"PE\0\0" or not count or magic not in DIRECTORIES:
@@ -199,6 +203,7 @@ def read_headers(data: Bytes, machines: Container[int] | None = None) -> Headers
         optional_magic=magic,
         optional_size=optional_size,
         directories=_number(view, optional + DIRECTORIES[magic] - 4, 4),
+        characteristics=characteristics,
         subsystem=fields[21],
         table_start=table,
         table_end=table + count * _SECTION.size,
@@ -228,6 +233,7 @@ def build(
     size_of_image: int | None = None,
     section_alignment: int = 4096,
     file_alignment: int = 512,
+    image_base: int = 0,
     certificates: bytes = b"",
 ) -> bytes:
     """A PE32+ image, by default an EFI application, with the sections in the order given; certificates are attached.
@@ -259,9 +265,9 @@ def build(
     coff = _pack(COFF, b"PE\0\0", machine, len(sections), 0, 0, 0, optional_size, characteristics)
     versions = (0, 0, major_image_version, 0, 0, 0, 0)
     sizes = (image_end if size_of_image is None else size_of_image, headers_size, 0)
-    alignments = (section_alignment, file_alignment)
+    alignments, base = (section_alignment, file_alignment), image_base.to_bytes(8, "little")
     optional = _pack(
-        _OPTIONAL, PE32_PLUS, 0, 0, 0, 0, 0, entry_point, 0, bytes(8), *alignments, *versions, *sizes, subsystem,
+        _OPTIONAL, PE32_PLUS, 0, 0, 0, 0, 0, entry_point, 0, base, *alignments, *versions, *sizes, subsystem,
         dll_characteristics,
     )  # fmt: skip
     stacks = bytes(DIRECTORIES[PE32_PLUS] - _OPTIONAL.size - 4) + _DIRECTORIES_MAX.to_bytes(4, "little")
@@ -342,6 +348,7 @@ def _image(data: Extent, path: str) -> Image:
         characteristics=coff.Characteristics,
         dll_characteristics=optional.DllCharacteristics,
         subsystem=optional.Subsystem,
+        image_base=optional.ImageBase,
         size_of_image=optional.SizeOfImage,
         size_of_headers=optional.SizeOfHeaders,
         section_alignment=optional.SectionAlignment,

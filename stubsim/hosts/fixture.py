@@ -6,8 +6,20 @@ from typing import Any
 from uuid import UUID
 
 from stubsim.errors import StubsimError
-from stubsim.formats import smbios
-from stubsim.hosts.host import Capsules, Console, DirectBoot, Firmware, FwCfg, Host, Reading, Variable, VmFwUpdate
+from stubsim.formats import smbios, uefi_status
+from stubsim.hosts.host import (
+    Capsules,
+    Console,
+    DevicetreeFixup,
+    DirectBoot,
+    Firmware,
+    FwCfg,
+    Host,
+    Patch,
+    Reading,
+    Variable,
+    VmFwUpdate,
+)
 from stubsim.hosts.reading import Layout, Object, nearest, parse, read_object, shown
 
 SCHEMA = "stubsim/host/1"
@@ -29,6 +41,8 @@ SLOTS, FEWEST_SLOTS, MOST_SLOTS = 32, 16, 1024
 # EDK II, PcdMaxSizeNonPopulateCapsule, and the reset types of ResetSystem() (UEFI 2.10, 8.5.1).
 CAPSULE_SIZE = 10 << 20
 RESETS = ("cold", "warm", "shutdown")
+# systemd-boot takes no larger file for one (devicetree.c, devicetree_install).
+LARGEST_DEVICETREE = 32 << 20
 
 _STRINGS = (
     "manufacturer",
@@ -51,6 +65,7 @@ KEYS: dict[str, tuple[str, ...]] = {
         "smbios_table",
         "edid",
         "devicetree",
+        "devicetree_fixup",
         "previous_initrd",
         "architecture",
         "memory",
@@ -71,6 +86,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     ),
     "smbios": (*_STRINGS, *_BYTES, "oem_strings"),
     "smbios_table": ("base64", "entry_point"),
+    "devicetree_fixup": ("error", "needs", "first_call_only", "patches", "append", "fill_buffer"),
+    "devicetree_fixup.patches[]": ("offset", "data"),
     "tpm": ("banks",),
     "variables[]": ("name", "guid", "attributes", "data"),
     "console": ("graphics", "virtio", "serial"),
@@ -118,7 +135,7 @@ def _host(value: object) -> Host:
         top.fail("schema", f'"{SCHEMA}"')
     structures = _structures(top)
     read, oem_strings = _smbios(fields, structures)
-    tpm = top.nullable("tpm", {})
+    tpm, fixup = top.nullable("tpm", {}), top.nullable("devicetree_fixup", None)
     return Host(
         name=top.text("name"),
         source=top.text("source"),
@@ -127,6 +144,7 @@ def _host(value: object) -> Host:
         structures=structures,
         edid=top.base64("edid"),
         devicetree=top.base64("devicetree"),
+        devicetree_fixup=None if fixup is None else _devicetree_fixup(fixup),
         previous_initrd=top.base64("previous_initrd"),
         architecture=top.choice("architecture", ARCHITECTURES),
         memory=_memory(top),
@@ -206,6 +224,33 @@ def _oem_string(given: Object, key: str, value: object) -> bytes:
         return value.encode()
     except UnicodeEncodeError:
         given.fail(key, "a string without lone surrogates")
+
+
+def _devicetree_fixup(fixup: Object) -> DevicetreeFixup:
+    if "error" in fixup.value:
+        error = fixup.choice("error", tuple(uefi_status.TEXTS))
+        if error is None or len(fixup.value) > 1:
+            fixup.fail("error", "a UEFI status, and no other key: a call that fails does nothing to the tree")
+        return DevicetreeFixup(error)
+    patches = None
+    if "patches" in fixup.value:
+        patches = tuple(_patch(patch) for patch in fixup.objects("patches"))
+    fill = fixup.get("fill_buffer", None)
+    return DevicetreeFixup(
+        None,
+        fixup.integer("needs", 0, LARGEST_DEVICETREE),
+        fixup.boolean("first_call_only", False),
+        patches,
+        fixup.base64("append"),
+        None if fill is None else fixup.integer("fill_buffer", None, 0xFF),
+    )
+
+
+def _patch(patch: Object) -> Patch:
+    data = patch.base64("data")
+    if data is None:
+        patch.fail("data", "the bytes in base64")
+    return Patch(patch.integer("offset", None, LARGEST_DEVICETREE - len(data)), data)
 
 
 def memory_size(value: object) -> int | None:

@@ -80,6 +80,34 @@ class DirectBoot(NamedTuple):
     load_options: str | None = None
 
 
+class Patch(NamedTuple):
+    """Bytes that are written over a devicetree's own, from an offset in bytes on."""
+
+    offset: int
+    data: bytes
+
+
+class DevicetreeFixup(NamedTuple):
+    """EFI_DT_FIXUP_PROTOCOL: the UEFI status with which it fails, or what it does to the tree in a buffer.
+
+    It asks for a larger buffer where there are fewer than `needs` bytes, or only so in its first call of a boot; puts
+    `append` behind the tree, which grows by it; with `fill_buffer` the tree takes all of the buffer and ends with
+    copies of that byte, as U-Boot's does with zeros; and writes the `patches`. With all three None it is not known.
+    """
+
+    error: str | None = None
+    needs: int = 0
+    first_call_only: bool = False
+    patches: tuple[Patch, ...] | None = None
+    append: bytes | None = None
+    fill_buffer: int | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the bytes are known that it makes of a tree, if it does not fail."""
+        return self.patches is not None or self.append is not None or self.fill_buffer is not None
+
+
 class Host(NamedTuple):
     """One machine. None means absent; what is not known at all is named in `unknown`.
 
@@ -95,6 +123,7 @@ class Host(NamedTuple):
     structures: tuple[smbios.Structure, ...] | None = None
     edid: bytes | None = None
     devicetree: bytes | None = None
+    devicetree_fixup: DevicetreeFixup | None = None
     previous_initrd: bytes | None = None
     architecture: str | None = None
     memory: int = 2 << 30

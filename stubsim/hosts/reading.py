@@ -94,7 +94,7 @@ class Object(NamedTuple):
 
     def objects(self, key: str) -> list[Object]:
         """The objects of an array; their keys stand in the layout under the array's name with []."""
-        keys = self.layout.keys[f"{key}[]"]
+        keys = self.layout.keys[f"{self.at(key)}[]"]
         return [read_object(item, self.layout, name, keys) for name, item in self.items(key)]
 
     def text(self, key: str) -> str | None:

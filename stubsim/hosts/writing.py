@@ -7,7 +7,7 @@ from typing import Any
 
 from stubsim.formats import edid
 from stubsim.hosts.fixture import SCHEMA
-from stubsim.hosts.host import Host
+from stubsim.hosts.host import DevicetreeFixup, Host
 
 # OEM strings that a stub reads; others may be serial numbers, service tags or credentials.
 _READ_BY_STUBS = (b"io.systemd.stub.", b"io.systemd.boot.")
@@ -33,6 +33,7 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
     for key in ("edid", "devicetree", "previous_initrd"):
         content = getattr(host, key)
         value[key] = None if content is None else _base64(content)
+    value["devicetree_fixup"] = None if host.devicetree_fixup is None else _devicetree_fixup(host.devicetree_fixup)
     value |= {
         "architecture": host.architecture,
         "memory": host.memory,
@@ -55,6 +56,16 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
         "unknown": sorted(unknown),
     }
     return {key: item for key, item in value.items() if not _says_nothing(host, key, unknown)}, tuple(dropped)
+
+
+def _devicetree_fixup(fixup: DevicetreeFixup) -> dict[str, Any]:
+    """Only what differs from a fix-up of which nothing is known."""
+    value = {key: item for key, item in fixup._asdict().items() if item != DevicetreeFixup._field_defaults[key]}
+    if fixup.patches is not None:
+        value["patches"] = [{"offset": patch.offset, "data": _base64(patch.data)} for patch in fixup.patches]
+    if fixup.append is not None:
+        value["append"] = _base64(fixup.append)
+    return value
 
 
 def _says_nothing(host: Host, key: str, unknown: set[str]) -> bool:

@@ -94,6 +94,15 @@ class Memory:
             raise NotAllocated(f"nothing was allocated at {gpa:#x}")
         self._mark(gpa, end, FREE)
 
+    def keep(self, gpa: int, start: int, end: int) -> None:
+        """Give back all but the pages from start to end of what one allocate() gave. Raises NotAllocated."""
+        last = self._allocated.pop(gpa, None)
+        if last is None or not gpa <= start <= end <= last:
+            raise NotAllocated(f"nothing from {start:#x} to {end:#x} was allocated at {gpa:#x}")
+        self._mark(gpa, start, FREE)
+        self._mark(end, last, FREE)
+        self._allocated[start] = end
+
     def place(self, gpa: int, parts: Sequence[Bytes]) -> None:
         """Put the parts one behind the other at gpa, by reference: whoever changes a part changes the memory.
 

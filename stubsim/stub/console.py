@@ -25,6 +25,9 @@ def append_console(context: Context, cmdline: str | None) -> str | None:
         arguments.append("console=hvc0")
     if arguments and console.graphics:
         arguments.append("console=tty0")
+    if not arguments:
+        # Recorded on aa64: efifw-match-debug.
+        context.log("debug", "No serial or VirtIO console found, not adding console= to kernel command line.")
     for argument in arguments:
         context.log("debug", f"Appending {argument} to kernel command line.")
         cmdline = append(cmdline, argument)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stubsim.digests import Digests
+from stubsim.formats import uefi_status
 from stubsim.hosts import Host
 from stubsim.machine.esp import Esp
 from stubsim.machine.memory import Memory
@@ -15,17 +16,8 @@ from stubsim.stub.models import StubModel
 from stubsim.trace import Emit, Log, Unknown
 from stubsim.uki import Uki
 
-# Texts of the UEFI status codes as systemd's %m prints them (systemd-stub, efi-log).
-STATUS = {
-    "EFI_LOAD_ERROR": "Load error",
-    "EFI_INVALID_PARAMETER": "Invalid parameter",
-    "EFI_UNSUPPORTED": "Unsupported",
-    "EFI_OUT_OF_RESOURCES": "Out of resources",
-    "EFI_NOT_FOUND": "Not found",
-    "EFI_ACCESS_DENIED": "Access denied",
-    "EFI_SECURITY_VIOLATION": "Security violation",
-    "EFI_ALREADY_STARTED": "Already started",
-}
+# As systemd's %m prints them.
+STATUS = uefi_status.TEXTS
 
 # "crit" stands for all that lets no message of the stub through.
 _LEVELS = ("crit", "error", "warning", "info", "debug")

@@ -8,8 +8,12 @@ from stubsim import extent
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
 from stubsim.formats import fdt
-from stubsim.stub.context import Context
+from stubsim.machine.devicetree_fixup import FixupProtocol
+from stubsim.machine.layout import PAGE
+from stubsim.machine.memory import OutOfResources
+from stubsim.stub.context import STATUS, Context
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, Measured, log_event
+from stubsim.trace import Staged
 
 if TYPE_CHECKING:
     from stubsim.stub.addons import NamedAddon
@@ -19,11 +23,15 @@ DEVICETREE_ADDON_EVENT_TAG = 0x6C46F751
 
 
 class Devicetree(NamedTuple):
-    """What the configuration table points to; the tree's own bytes, None when it does not tell its length."""
+    """What the configuration table points to; the tree's own bytes, None when it does not tell its length.
+
+    With `known` False the firmware has changed the tree in a way that the host file does not tell.
+    """
 
     source: str
     section: int | None
     data: Bytes | None
+    known: bool = True
 
 
 def match_dtb(context: Context, data: Bytes, wanted: bytes | None, address: int = 0) -> str:
@@ -44,25 +52,105 @@ def match_dtb(context: Context, data: Bytes, wanted: bytes | None, address: int 
     return "match" if compatible == wanted else "other"
 
 
-def install_embedded_devicetree(context: Context, sections: Sections) -> Devicetree | None:
-    """The chosen `.dtbauto`, else the `.dtb`, unchecked; else what the firmware installed."""
+def install_devicetrees(
+    context: Context, sections: Sections, addons: list[NamedAddon], parameters: Measured
+) -> Devicetree | None:
+    """The embedded one, then those of addons; what the kernel finds in the end."""
+    described = context.host.devicetree_fixup
+    fixup = None if described is None else FixupProtocol(described)
+    installed = install_embedded_devicetree(context, sections, fixup)
+    installed = install_addon_devicetrees(context, installed, addons, parameters, fixup)
+    if installed is not None and not installed.known:
+        context.unknown(
+            "what EFI_DT_FIXUP_PROTOCOL makes of the devicetree",
+            "the host file tells only that it is there",
+            *("devicetree", "memory", "log"),
+            *(("measurements", "pcrs") if addons else ()),
+        )
+    return installed
+
+
+def firmware_devicetree(context: Context) -> Devicetree | None:
+    """What the firmware installed."""
+    tree = context.host.devicetree
+    return None if tree is None else Devicetree("firmware", None, _tree(tree))
+
+
+def install_embedded_devicetree(
+    context: Context, sections: Sections, fixup: FixupProtocol | None = None
+) -> Devicetree | None:
+    """The chosen `.dtbauto`, else the `.dtb`, unchecked; else what the firmware installed, which is not fixed up."""
     for name in (".dtbauto", ".dtb"):
         section, data = sections.section(name), sections.data(name)
         if section is not None and data is not None:
-            return Devicetree(name, section.index, _tree(data))
-    firmware = context.host.devicetree
-    return None if firmware is None else Devicetree("firmware", None, _tree(firmware))
+            installed = install_from_memory(context, Devicetree(name, section.index, data), fixup)
+            if not isinstance(installed, str):
+                return installed
+            context.log("error", f"Error loading embedded devicetree, ignoring: {STATUS[installed]}")
+            break
+    return firmware_devicetree(context)
 
 
 def install_addon_devicetrees(
-    context: Context, installed: Devicetree | None, addons: list[NamedAddon], parameters: Measured
+    context: Context,
+    installed: Devicetree | None,
+    addons: list[NamedAddon],
+    parameters: Measured,
+    fixup: FixupProtocol | None = None,
 ) -> Devicetree | None:
-    """Each one replaces the one before and is measured under its file name."""
+    """Each one replaces the one before and is measured under its file name, as it is in the addon.
+
+    One that cannot be installed is not measured (recorded on aa64: dtfixup-addon-mode2).
+    """
     for addon in addons:
-        installed = Devicetree(addon.filename, None, _tree(addon.data))
+        tree = install_from_memory(context, Devicetree(addon.filename, None, addon.data), fixup)
+        if isinstance(tree, str):
+            context.log("error", f"Error loading addon devicetree, ignoring: {STATUS[tree]}")
+            continue
+        installed = tree
         digests = context.digests.of(addon.data)
         parameters.combine(log_event(context, PCR_KERNEL_CONFIG, addon.filename, digests, DEVICETREE_ADDON_EVENT_TAG))
     return installed
+
+
+def install_from_memory(context: Context, given: Devicetree, fixup: FixupProtocol | None) -> Devicetree | str:
+    """The tree as it is installed, or the UEFI status with which that fails (devicetree_install_from_memory).
+
+    Its pages stay allocated either way (recorded on aa64: addon-dtb). Where the firmware has a fix-up, it is called
+    with all of the pages as its buffer, and once more, with as many as it asks for, when they are too few.
+    """
+    assert given.data is not None
+    data, memory = given.data, context.memory
+    try:
+        gpa, size = memory.allocate(len(data), _TYPE), _pages(len(data))
+        if fixup is None:
+            return _installed(context, given, data, gpa)
+        status, data, wanted = fixup.fix_up(data, size)
+        if status == "EFI_BUFFER_TOO_SMALL":
+            before, gpa, size = gpa, memory.allocate(wanted, _TYPE), _pages(wanted)
+            memory.free(before)
+            status, data, _ = fixup.fix_up(data, size)
+    except OutOfResources:
+        return "EFI_OUT_OF_RESOURCES"
+    if status is not None:
+        return status
+    if not fixup.described.known:
+        context.emit(Staged("devicetree", gpa, size, _TYPE, False))
+        return given._replace(data=None, known=False)
+    return _installed(context, given, data, gpa)
+
+
+def _installed(context: Context, given: Devicetree, data: Bytes, gpa: int) -> Devicetree:
+    context.memory.place(gpa, [data])
+    context.emit(Staged("devicetree", gpa, len(data), _TYPE, False))
+    return given._replace(data=_tree(data))
+
+
+_TYPE = "EfiACPIReclaimMemory"
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
 
 
 def first_compatible(data: Bytes, address: int = 0) -> bytes | None:

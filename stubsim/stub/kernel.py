@@ -7,6 +7,8 @@ from typing import NamedTuple
 from stubsim.extent import Bytes, Extent, of_bytes
 from stubsim.formats import pe
 from stubsim.formats.efi_string import utf16z
+from stubsim.machine.layout import PAGE
+from stubsim.machine.load_image import AddressTaken, Placed, place_image
 from stubsim.machine.memory import OutOfResources
 from stubsim.stub import refused
 from stubsim.stub.context import STATUS, Context, StubFailed
@@ -52,6 +54,9 @@ def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
             failure.because = refused.before_5_8(context, headers)
             raise
     elif context.model.loads_kernel_itself:
+        if context.model.aligns_kernel and not _is_power_of_2(headers.section_alignment):
+            number = headers.section_alignment
+            context.log("error", f"PE SectionAlignment {number} is not a power of 2, falling back to page alignment.")
         _check_for_own_loader(context, kernel, headers)
     else:
         status = _load_image(kernel, headers)
@@ -197,6 +202,33 @@ def _register_initrd(context: Context, initrd: Combined | None) -> None:
     context.log("debug", f"Installed new initrd of size {initrd.size}.")
 
 
+def _is_power_of_2(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
+
+
+def _allocate(context: Context, headers: pe.Headers) -> Placed:
+    """Pages for the kernel: the stub's own are aligned as it asks for, and what is cut off is free again.
+
+    See xmalloc_aligned_pages() of util.c; recorded on aa64: kernel-align64k, kernel-align-odd. Raises OutOfResources.
+    """
+    memory, size, alignment = context.memory, headers.size_of_image, headers.section_alignment
+    if not context.model.loads_kernel_itself:
+        return place_image(memory, headers)
+    if not context.model.aligns_kernel or alignment <= PAGE or not _is_power_of_2(alignment):
+        return Placed(memory.allocate(size, _CODE), _CODE)
+    gpa = memory.allocate(_pages(size) + alignment, _CODE)
+    aligned = -(-gpa // alignment) * alignment
+    memory.keep(gpa, aligned, aligned + _pages(size))
+    return Placed(aligned, _CODE)
+
+
+_CODE = "EfiLoaderCode"
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
+
+
 def _load(context: Context, kernel: Extent, headers: pe.Headers) -> Staged:
     """SizeOfImage bytes of pages with the sections copied to their places; what lies between them is zero.
 
@@ -208,14 +240,17 @@ def _load(context: Context, kernel: Extent, headers: pe.Headers) -> Staged:
     else:
         content = _loaded_by_firmware(kernel, headers)
     try:
-        gpa = context.memory.allocate(headers.size_of_image, "EfiLoaderCode")
+        gpa, kind = _allocate(context, headers)
+    except AddressTaken:
+        because = refused.no_relocations(headers)
+        raise context.fail(f"Error loading kernel image: {STATUS['EFI_NOT_FOUND']}", "EFI_NOT_FOUND", because) from None
     except OutOfResources:
         because = refused.out_of_memory(context, "the kernel", headers.size_of_image)
         raise context.fail(
             f"Bad kernel image: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES", because
         ) from None
     context.memory.place(gpa, [content])
-    staged = Staged("kernel", gpa, headers.size_of_image, "EfiLoaderCode", False)
+    staged = Staged("kernel", gpa, headers.size_of_image, kind, False)
     context.emit(staged)
     return staged
 

@@ -57,6 +57,8 @@ class StubModel(NamedTuple):
     exports_tpm_banks: bool = True
     exports_keyboard_layout: bool = True
     loads_kernel_itself: bool = True
+    # where it does: on its SectionAlignment
+    aligns_kernel: bool = True
     # Whose steps they are; the flags above are of systemd-stub's.
     name: str = SYSTEMD_STUB
     # proposals
@@ -92,6 +94,7 @@ _258 = _262._replace(
     takes_previous_initrd=False,
     measures_smbios=False,
     exports_keyboard_layout=False,
+    aligns_kernel=False,
     open_questions=(
         (
             "which of 258 to 261 already append console=, derive a boot secret, take over an earlier initrd, measure "

@@ -65,6 +65,14 @@ def by_load_image(headers: pe.Headers, status: str) -> str:
     return f"the firmware's LoadImage() does not accept the {what} of .linux"
 
 
+def no_relocations(headers: pe.Headers) -> str:
+    """Why a kernel with IMAGE_FILE_RELOCS_STRIPPED has no place."""
+    return (
+        f".linux is marked as having no relocations, so the firmware loads it at {headers.image_base:#x} only, and "
+        "there is no free memory"
+    )
+
+
 def signature_missing(context: Context, uki: Uki) -> str:
     """Why Secure Boot keeps an image from starting."""
     if uki.image.certificate_table[1] == 0:

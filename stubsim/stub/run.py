@@ -12,8 +12,8 @@ from stubsim.stub.arguments import process_arguments
 from stubsim.stub.boot_secret import SIZE, prepare_boot_secret, refresh_random_seed
 from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
 from stubsim.stub.console import append_console
-from stubsim.stub.context import STATUS, Context
-from stubsim.stub.devicetree import Devicetree, install_addon_devicetrees, install_embedded_devicetree
+from stubsim.stub.context import STATUS, Context, StubFailed
+from stubsim.stub.devicetree import Devicetree, install_devicetrees
 from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds
 from stubsim.stub.initrd import Combined, Parts, combine_initrds
 from stubsim.stub.measure import Measured, measure_sections
@@ -46,6 +46,7 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     """
     image, parameters, sysext, confext = Measured(), Measured(), Measured(), Measured()
 
+    pool = _first_page_of_the_pool(context)
     profile, given = process_arguments(context)
     sections = find_sections(context, profile)
     found.append(sections)
@@ -66,8 +67,7 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     export_stub_variables(context, profile)
     measure_smbios(context)
 
-    devicetree = install_embedded_devicetree(context, sections)
-    devicetree = install_addon_devicetrees(context, devicetree, addons.devicetrees, parameters)
+    devicetree = install_devicetrees(context, sections, addons.devicetrees, parameters)
 
     initrds: dict[str, Parts] = {}
     previous = acquire_previous_initrd(context)
@@ -85,12 +85,24 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     initrd = combine_initrds(context, initrds, addons, parameters, unknown)
 
     export_pcr_variables(context, image, parameters, sysext, confext)
-    pages = _stage(context, initrd, devicetree)
+    pages = _stage(context, initrd, pool)
     return Prepared(profile, sections, cmdline, devicetree, initrd, pages)
 
 
-def _stage(context: Context, initrd: Combined | None, devicetree: Devicetree | None) -> Staged | None:
-    """Pages for the combined initrd, below 4 GiB on x86, and for a devicetree that the stub installs.
+def _first_page_of_the_pool(context: Context) -> int:
+    try:
+        return context.memory.allocate(PAGE, "EfiLoaderData")
+    except OutOfResources:
+        raise _no_pages(context, "the stub", PAGE) from None
+
+
+def _no_pages(context: Context, what: str, size: int) -> StubFailed:
+    because = refused.out_of_memory(context, what, size)
+    return context.fail(f"Failed to allocate pages: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES", because)
+
+
+def _stage(context: Context, initrd: Combined | None, pool: int) -> Staged | None:
+    """Pages for the combined initrd, below 4 GiB on x86.
 
     A single initrd is not combined: a small one stays in the stub's pool, of which only the first page is known to
     be there. A large one gets pages here that a real stub does without.
@@ -98,9 +110,6 @@ def _stage(context: Context, initrd: Combined | None, devicetree: Devicetree | N
     staged = None
     memory = context.memory
     try:
-        pool = memory.allocate(PAGE, "EfiLoaderData")
-        if devicetree is not None and devicetree.source != "firmware" and devicetree.data is not None:
-            context.emit(memory.stage("devicetree", [devicetree.data], "EfiACPIReclaimMemory"))
         if initrd is not None and initrd.by_stub:
             if len(initrd.initrds) == 1 and initrd.size + POOL_OVERHEAD <= PAGE:
                 memory.place(pool, initrd.parts)
@@ -110,9 +119,5 @@ def _stage(context: Context, initrd: Combined | None, devicetree: Devicetree | N
                 staged = memory.stage("initrd", initrd.parts, "EfiLoaderData", below=below)
             context.emit(staged)
     except OutOfResources:
-        raise context.fail(
-            f"Failed to allocate pages: {STATUS['EFI_OUT_OF_RESOURCES']}",
-            "EFI_OUT_OF_RESOURCES",
-            None if initrd is None else refused.out_of_memory(context, "the initrd", initrd.size),
-        ) from None
+        raise _no_pages(context, "the initrd", 0 if initrd is None else initrd.size) from None
     return staged

@@ -19,6 +19,7 @@ EVENTS = "the SMBIOS events of PCR 1"
 def measure_smbios(context: Context) -> None:
     """Every structure of type 1, 2 and 11 in table order, whole, only the wake-up byte of type 1 set to 0.
 
+    LoaderPcrSMBIOS then says so; it is not set where none was (recorded on aa64: launch-nosmbios-empty).
     Not done twice: LoaderPcrSMBIOS says that the boot loader has (recorded: launch-loaderpcrsmbios, sdboot).
     """
     if not context.model.measures_smbios or not context.tpm.present:
@@ -32,6 +33,7 @@ def measure_smbios(context: Context) -> None:
             "measurements",
             "pcrs",
         )
+    measured = context.host.structures is None
     for structure in context.host.structures or ():
         tag = _TAGS.get(structure.type)
         if tag is not None:
@@ -39,5 +41,6 @@ def measure_smbios(context: Context) -> None:
             if structure.type == 1 and len(structure.formatted) > _WAKE_UP_TYPE:
                 raw[_WAKE_UP_TYPE] = 0
             digests = context.digests.of(bytes(raw))
-            log_event(context, PCR_PLATFORM_CONFIG, f"smbios:type{structure.type}", digests, tag)
-    set_variable(context, "LoaderPcrSMBIOS", utf16z(str(PCR_PLATFORM_CONFIG)), ATTRIBUTES)
+            measured |= log_event(context, PCR_PLATFORM_CONFIG, f"smbios:type{structure.type}", digests, tag)
+    if measured:
+        set_variable(context, "LoaderPcrSMBIOS", utf16z(str(PCR_PLATFORM_CONFIG)), ATTRIBUTES)

@@ -15,7 +15,7 @@ from stubsim.machine.memory import OutOfResources
 from stubsim.stub import refused
 from stubsim.stub.chid_match import Match, chid_match
 from stubsim.stub.context import STATUS, Context
-from stubsim.stub.devicetree import Devicetree, first_compatible, install_embedded_devicetree
+from stubsim.stub.devicetree import first_compatible, install_devicetrees
 from stubsim.stub.initrd import Combined, Initrd
 from stubsim.stub.kernel import Started, accepted_machines
 from stubsim.stub.measure import Measured, log_load_options
@@ -47,8 +47,7 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     found.append(sections)
 
     cmdline = settle_command_line(context, given, sections)
-    devicetree = install_embedded_devicetree(context, sections)
-    stage_devicetree(context, devicetree)
+    devicetree = install_devicetrees(context, sections, [], Measured())
     return Prepared(0, sections, cmdline, devicetree, find_initrd(context, sections), None)
 
 
@@ -136,12 +135,6 @@ def settle_command_line(context: Context, given: str | None, sections: Sections)
         log_load_options(context, given, Measured())
         return given
     return None if own is None else decode_utf8(own)
-
-
-def stage_devicetree(context: Context, tree: Devicetree | None) -> None:
-    """Pages for a tree of the image; it is copied there."""
-    if tree is not None and tree.source != "firmware" and tree.data is not None:
-        context.emit(context.memory.stage("devicetree", [tree.data], "EfiACPIReclaimMemory"))
 
 
 def find_initrd(context: Context, sections: Sections) -> Combined | None:

@@ -235,7 +235,10 @@ def _devicetree(boot: Boot, tree: Devicetree | None) -> Json | None:
         return None
     source = tree.source if tree.section is None else f"{tree.source} (section {tree.section})"
     if tree.data is None:
-        return {"size": None, "sha256": None, "source": source, "note": "the blob does not tell its length"}
+        note = (
+            "the blob does not tell its length" if tree.known else "what the firmware's fix-up makes of it is unknown"
+        )
+        return {"size": None, "sha256": None, "source": source, "note": note}
     return {"size": len(tree.data), "sha256": boot.digests.sha256(tree.data).hex(), "source": source}
 
 

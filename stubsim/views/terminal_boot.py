@@ -206,7 +206,7 @@ def _installed(tree: Devicetree) -> str:
     """The devicetree the kernel finds."""
     source = tree.source if tree.section is None else f"{tree.source} (section {tree.section})"
     if tree.data is None:
-        return f"{source}, does not tell its length"
+        return f"{source}, " + ("does not tell its length" if tree.known else "fixed up by the firmware")
     return f"{source}, {_size(len(tree.data))}, {_compatible(tree.data)}"
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,13 +16,15 @@ import pytest
 
 from stubsim import schemas
 from stubsim.explain.measure import PHASES
-from stubsim.formats import eventlog, hwids, pe
+from stubsim.formats import authenticode, eventlog, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from tests import samples
 from tests.conftest import recordings
 from tests.samples import invoke, written
 
-RECORDINGS = recordings()
+# A program of the lab has started the UKI there.
+LAUNCHED = ("launch-", "dtfixup-", "dtfw-launch-")
+RECORDINGS = [*recordings(), *recordings("golden-aa64")]
 BANKS = ("sha1", "sha256", "sha384", "sha512")
 # Firmware comes in multiples of 64 KiB, or the hypervisor aborts.
 BIOS = b"BIOS" * 0x4000
@@ -52,7 +55,7 @@ def test_recording(folder: Path, monkeypatch: pytest.MonkeyPatch):
     assert [row["hash"] for row in found["sha256"]] == [expected["pcrs"]["11"]]
     pcrs = found["pcrs"]["sha256"]
     assert {pcr: pcrs[pcr] for pcr in ("11", "12", "13")} == {pcr: expected["pcrs"][pcr] for pcr in ("11", "12", "13")}
-    if start["started_by"] == "firmware" and not folder.name.startswith("launch-"):
+    if start["started_by"] == "firmware" and not folder.name.startswith(LAUNCHED):
         assert pcrs["4"] == expected["pcrs"]["4"]
         logged = replayed(expected["eventlog"], 4)
         assert {bank: values["4"] for bank, values in found["pcrs"].items()} == logged
@@ -135,6 +138,25 @@ def test_without_a_machine(firmware_uki: Path):
     text = invoke("measure", firmware_uki).out
     assert f"if the machine has CHID {samples.CHID}" in text
     assert all(row["hash"] in text for row in measured(firmware_uki)["sha256"])
+
+
+def test_a_driver_is_not_measured_into_pcr_4(tmp_path: Path):
+    """It goes into PCR 2 (recorded on aa64: kernel-subsystem-driver@257.13); 257 has the kernel loaded."""
+    host = written(tmp_path, "host.json", {"smbios": samples.MACHINE})
+
+    def boot_manager(subsystem: int) -> str:
+        kernel = pe.build([SectionSpec(".text", bytes(512))], subsystem=subsystem)
+        uki = written(tmp_path, "x.efi", pe.build([SectionSpec(".linux", kernel)]))
+        value: str = measured(uki, "--smbios", host, "--stub", "257")["pcrs"]["sha256"]["4"]
+        return value
+
+    uki = pe.build([SectionSpec(".linux", pe.build([SectionSpec(".text", bytes(512))], subsystem=11))])
+    register = bytes(32)
+    before = [sha256(data).digest() for data in (b"Calling EFI Application from Boot Option", bytes(4))]
+    for digest in (*before, authenticode.digest(uki)):
+        register = sha256(register + digest).digest()
+    assert boot_manager(pe.BOOT_SERVICE_DRIVER) == register.hex()
+    assert boot_manager(pe.APPLICATION) != register.hex()
 
 
 def test_policy(firmware_uki: Path, hosts: list[Path]):

@@ -71,18 +71,22 @@ def test_sections_over_each_other():
 def test_firmware_measured_the_same(shared: Path):
     """PCR 4 of every recording has the UKI's digest; 257.13 starts the kernel by LoadImage(), its is the last."""
     images = kernels = 0
-    for path in sorted((shared / "golden").glob("*/expect.json")):
+    for path in sorted(shared.glob("golden*/*@*/expect.json")):
         recording = json.loads(path.read_text())
         events = recording.get("pcr4_events")
-        if not events:
+        # Where the stub's own code is blanked in the file, its digest is another one.
+        if not events or "not_comparable" in (path.with_name("boot.json")).read_text():
             continue
         image = pe.open_image(str(path.with_name("uki.efi")))
         assert authenticode.digest(image).hex() in events, path
         images += 1
         # With Secure Boot the stub vouches for the kernel itself, and this firmware does not measure it then.
         if path.parent.name.endswith("@257.13") and not path.parent.name.startswith("sb-"):
-            kernel = next(each for each in image.sections if each.name == ".linux" and each.virtual_size)
-            assert authenticode.digest(pe.section_data(image, kernel)).hex() == events[-1], path
+            section = next(each for each in image.sections if each.name == ".linux" and each.virtual_size)
+            kernel = pe.open_bytes(pe.section_data(image, section), ".linux")
+            # A driver goes into PCR 2.
+            is_last = authenticode.digest(kernel).hex() == events[-1]
+            assert is_last == (kernel.subsystem == pe.APPLICATION), path
             kernels += 1
     assert images > 100
     assert kernels > 30

@@ -21,6 +21,7 @@ from stubsim.errors import StubsimError
 from stubsim.formats import smbios
 from stubsim.hosts import Console, DirectBoot, Firmware, FwCfg, Host, Variable, VmFwUpdate
 from stubsim.hosts.fixture import KEYS
+from stubsim.hosts.host import DevicetreeFixup, Patch
 from stubsim.hosts.recognise import MAXIMUM_SIZE
 
 LOADER_GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
@@ -64,6 +65,13 @@ COMPLETE: dict[str, Any] = {
     },
     "edid": "AAE=",
     "devicetree": "",
+    "devicetree_fixup": {
+        "needs": 8192,
+        "first_call_only": True,
+        "patches": [{"offset": 28, "data": "ESIzRA=="}],
+        "append": "AA==",
+        "fill_buffer": 255,
+    },
     "previous_initrd": None,
     "architecture": "aa64",
     "memory": "384M",
@@ -98,6 +106,7 @@ def test_every_key_arrives():
         structures=None,
         edid=b"\0\1",
         devicetree=b"",
+        devicetree_fixup=DevicetreeFixup(None, 8192, True, (Patch(28, b"\x11\x22\x33\x44"),), b"\0", 255),
         previous_initrd=None,
         architecture="aa64",
         memory=384 << 20,
@@ -124,6 +133,22 @@ def test_each_key_alone_changes_only_its_own_field(key: str):
     changed = {name for name, one, other in zip(Host._fields, host, default, strict=True) if one != other}
     fields = {"schema": set(), "previous_initrd": set(), "smbios": {"fields", "oem_strings"}}
     assert changed == fields.get(key, {key})
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        ({}, False),
+        ({"needs": 8192}, False),
+        ({"patches": []}, True),
+        ({"append": ""}, True),
+        ({"fill_buffer": 0}, True),
+    ],
+)
+def test_a_fixup_is_known_by_what_it_does(value: dict[str, Any], known: bool):
+    fixup = hosts.from_json({"devicetree_fixup": value}).devicetree_fixup
+    assert fixup is not None
+    assert fixup.known is known
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,22 @@ import pytest
 
 from stubsim.chid import PRIORITY
 from stubsim.formats import fdt, hwids
+from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
+from stubsim.hosts.host import DevicetreeFixup, Patch
+from stubsim.machine.layout import PAGE
 from stubsim.stub.addons import NamedAddon
-from stubsim.stub.devicetree import install_addon_devicetrees, install_embedded_devicetree, match_dtb
+from stubsim.stub.context import STATUS
+from stubsim.stub.devicetree import (
+    Devicetree,
+    install_addon_devicetrees,
+    install_devicetrees,
+    install_embedded_devicetree,
+    match_dtb,
+)
 from stubsim.stub.measure import Measured
-from tests.stub.harness import CHIDS, FIELDS, devicetree, make_uki, run, table
+from stubsim.trace import Staged, Unknown
+from tests.stub.harness import CHIDS, FIELDS, Run, devicetree, make_uki, run, table
 
 THIS = CHIDS[PRIORITY[3]]
 TREE = (".hwids", table((hwids.DEVICETREE, THIS, "tree")))
@@ -96,6 +107,120 @@ def test_the_installed_size_is_the_trees_own():
     installed = install_embedded_devicetree(one.context, one.sections())
     assert installed is not None
     assert bytes(installed.data or b"") == tree
+
+
+CHANGED = Patch(28, b"\x11\x22\x33\x44")
+
+
+def fixed_up(data: bytes, fixup: DevicetreeFixup) -> Run:
+    return run(make_uki((".dtb", data)), Host(devicetree=devicetree("firmware"), devicetree_fixup=fixup))
+
+
+def installed_by(one: Run, *addons: NamedAddon) -> tuple[Devicetree | None, Measured]:
+    parameters = Measured()
+    return install_devicetrees(one.context, one.sections(), list(addons), parameters), parameters
+
+
+def test_the_firmware_changes_the_tree():
+    """aa64: dtfixup-dtb-mode0, -auto-mode0."""
+    tree = devicetree("tree")
+    installed, _ = installed_by(fixed_up(tree, DevicetreeFixup(patches=(CHANGED,))))
+    assert installed is not None
+    assert installed.source == ".dtb"
+    assert bytes(installed.data or b"") == tree[:28] + CHANGED.data + tree[32:]
+
+
+def test_the_firmwares_own_tree_is_not_changed():
+    host = Host(devicetree=devicetree("firmware"), devicetree_fixup=DevicetreeFixup(patches=(CHANGED,)))
+    installed, _ = installed_by(run(host=host))
+    assert installed is not None
+    assert bytes(installed.data or b"") == devicetree("firmware")
+
+
+def test_a_larger_buffer_is_given_once_when_it_is_asked_for():
+    """The first one is free again, and the tree ends where the second one does."""
+    one = fixed_up(devicetree("tree"), DevicetreeFixup(needs=PAGE + 1, fill_buffer=0))
+    installed, _ = installed_by(one)
+    assert installed is not None
+    assert installed.data is not None
+    assert len(installed.data) == 2 * PAGE == fdt.total_size(installed.data)
+    (staged,) = (event for event in one.trace if isinstance(event, Staged))
+    assert staged.size == 2 * PAGE
+    assert one.context.memory.allocate(PAGE, staged.type) == staged.gpa + 2 * PAGE
+    assert one.log() == []
+
+
+@pytest.mark.parametrize("status", ["EFI_INVALID_PARAMETER", "EFI_BUFFER_TOO_SMALL"])
+def test_a_failing_fixup_leaves_the_firmwares_tree(status: str):
+    """aa64: dtfixup-dtb-mode2. A second EFI_BUFFER_TOO_SMALL is an error like others."""
+    one = fixed_up(devicetree("tree"), DevicetreeFixup(error=status))
+    installed, _ = installed_by(one)
+    assert installed is not None
+    assert installed.source == "firmware"
+    assert one.log() == [f"Error loading embedded devicetree, ignoring: {STATUS[status]}"]
+
+
+def test_an_addons_tree_that_cannot_be_installed_is_not_measured():
+    """aa64: dtfixup-addon-mode2."""
+    addons = [NamedAddon(name, memoryview(devicetree(name))) for name in ("a.addon.efi", "b.addon.efi")]
+    one = run(host=Host(devicetree_fixup=DevicetreeFixup(error="EFI_INVALID_PARAMETER")))
+    installed, parameters = installed_by(one, *addons)
+    assert installed is None
+    assert one.log() == ["Error loading addon devicetree, ignoring: Invalid parameter"] * 2
+    assert one.measured(12) == []
+    assert parameters.all is None
+
+
+def test_an_addons_tree_is_measured_as_it_was():
+    """aa64: dtfixup-addon-mode0."""
+    addon = NamedAddon("a.addon.efi", memoryview(devicetree("tree")))
+    plain, changed = run(), run(host=Host(devicetree_fixup=DevicetreeFixup(patches=(CHANGED,))))
+    for one in (plain, changed):
+        installed_by(one, addon)
+    assert changed.measured(12) == plain.measured(12) != []
+
+
+def test_only_the_first_call_of_a_boot_asks_for_more():
+    one = run(
+        make_uki((".dtb", devicetree("tree"))),
+        Host(devicetree_fixup=DevicetreeFixup(needs=2 * PAGE, first_call_only=True, fill_buffer=0)),
+    )
+    installed, _ = installed_by(one, NamedAddon("a.addon.efi", memoryview(devicetree("addon"))))
+    assert installed is not None
+    assert [event.size for event in one.trace if isinstance(event, Staged)] == [2 * PAGE, PAGE]
+
+
+def test_what_an_unknown_fixup_makes_of_the_tree_is_unknown():
+    one = fixed_up(devicetree("tree"), DevicetreeFixup())
+    installed, _ = installed_by(one)
+    assert installed == Devicetree(".dtb", 2, None, known=False)
+    (unknown,) = (event for event in one.trace if isinstance(event, Unknown))
+    assert {"devicetree", "log"} <= set(unknown.affects)
+    assert "pcrs" not in unknown.affects
+    installed_by(one, NamedAddon("a.addon.efi", memoryview(devicetree("addon"))))
+    assert {"measurements", "pcrs"} <= {
+        key for event in one.trace if isinstance(event, Unknown) for key in event.affects
+    }
+
+
+def test_an_unknown_fixup_is_no_matter_without_a_tree_of_the_stubs():
+    one = run(host=Host(devicetree=devicetree("firmware"), devicetree_fixup=DevicetreeFixup()))
+    installed_by(one)
+    assert one.unknown() == []
+
+
+def test_no_memory_for_a_tree():
+    one = run(make_uki(SectionSpec(".dtb", b"x", virtual_size=128 << 20)), Host(memory=64 << 20))
+    installed, _ = installed_by(one)
+    assert installed is None
+    assert one.log() == ["Error loading embedded devicetree, ignoring: Out of resources"]
+
+
+def test_every_tree_stays_allocated():
+    """aa64: addon-dtb, dtb-garbage."""
+    one = run(make_uki((".dtb", b"garbage")))
+    installed_by(one, *(NamedAddon(name, memoryview(devicetree(name))) for name in ("a", "b")))
+    assert len({event.gpa for event in one.trace if isinstance(event, Staged)}) == 3
 
 
 def test_addons_replace_each_other_and_are_measured():

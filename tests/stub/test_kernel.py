@@ -6,8 +6,9 @@ import struct
 
 import pytest
 
-from stubsim.formats.pe import SectionSpec
+from stubsim.formats.pe import RELOCS_STRIPPED, SectionSpec
 from stubsim.hosts import Host
+from stubsim.machine.layout import FREE
 from stubsim.stub.context import StubFailed
 from stubsim.stub.initrd import Combined
 from stubsim.stub.kernel import Started, linux_exec
@@ -15,6 +16,8 @@ from tests.stub.harness import KERNEL, Row, Run, make_pe, run, setup_header
 
 BOTH = pytest.mark.parametrize("stub", ["257", "262"])
 CODE = bytes(512)
+# Where the field stands in what make_pe() makes.
+SECTION_ALIGNMENT = 64 + 24 + 32
 INITRD = Combined((), [b"initrd"], 6, True)
 
 
@@ -249,6 +252,49 @@ def test_no_memory_for_the_kernel():
     host = Host(memory=64 << 20)
     kernel = make_pe((".text", CODE), size_of_image=1 << 30)
     assert refused(kernel, host=host) == ("Bad kernel image: Out of resources", "EFI_OUT_OF_RESOURCES")
+
+
+@pytest.mark.parametrize(("stub", "alignment"), [("262", 0x10000), ("257", 0x10000), ("262", 0x200000)])
+def test_the_kernel_is_aligned_as_it_asks(stub: str, alignment: int):
+    """aa64: kernel-align64k. 262 gives back what it cuts off, the firmware of 257 does not."""
+    one, plain = run(stub=stub), run(stub=stub)
+    kernel = make_pe((".text", CODE), section_alignment=alignment)
+    staged = start(one, kernel).kernel
+    assert staged.gpa % alignment == 0
+    taken = staged.size if stub == "262" else staged.size + alignment
+    plain.context.memory.allocate(taken, "EfiLoaderCode")
+    assert free_pages(one) == free_pages(plain)
+
+
+def free_pages(one: Run) -> int:
+    return sum(row.pages for row in one.context.memory.map() if row.type == FREE)
+
+
+@pytest.mark.parametrize(("stub", "told"), [("262", True), ("260", False), ("257", False)])
+def test_an_alignment_that_is_no_power_of_two(stub: str, told: bool):
+    """aa64: kernel-align-odd@262.1, the same as pages."""
+    one = run(stub=stub)
+    kernel = bytearray(make_pe((".text", CODE)))
+    struct.pack_into("<I", kernel, SECTION_ALIGNMENT, 98304)
+    start(one, bytes(kernel))
+    message = "PE SectionAlignment 98304 is not a power of 2, falling back to page alignment."
+    assert one.log() == [message] * told
+
+
+def test_a_kernel_without_relocations_has_one_place():
+    """aa64: kernel-relocs-stripped; 262 does not look at that."""
+    kernel = make_pe((".text", CODE), image_base=0x140000000, characteristics=0x22 | RELOCS_STRIPPED)
+    assert refused(kernel, stub="257") == ("Error loading kernel image: Not found", "EFI_NOT_FOUND")
+    assert start(run(), kernel).kernel
+    large = run(host=Host(memory=8 << 30), stub="257")
+    assert start(large, kernel).kernel.gpa == 0x140000000
+
+
+def test_a_driver_as_kernel_on_257():
+    """aa64: kernel-subsystem-driver."""
+    kernel = make_pe((".text", CODE), subsystem=11)
+    assert start(run(stub="257"), kernel).kernel.type == "EfiBootServicesCode"
+    assert start(run(), kernel).kernel.type == "EfiLoaderCode"
 
 
 def test_an_earlier_initrd_stops_257():

@@ -1,0 +1,40 @@
+"""The error codes of UEFI (UEFI 2.10, appendix D), and what systemd-stub prints for them."""
+
+from __future__ import annotations
+
+# In the order of their numbers, with the texts of systemd's %m (systemd-stub 257.13, efi-string.c, status_to_string).
+TEXTS = {
+    "EFI_LOAD_ERROR": "Load error",
+    "EFI_INVALID_PARAMETER": "Invalid parameter",
+    "EFI_UNSUPPORTED": "Unsupported",
+    "EFI_BAD_BUFFER_SIZE": "Bad buffer size",
+    "EFI_BUFFER_TOO_SMALL": "Buffer too small",
+    "EFI_NOT_READY": "Not ready",
+    "EFI_DEVICE_ERROR": "Device error",
+    "EFI_WRITE_PROTECTED": "Write protected",
+    "EFI_OUT_OF_RESOURCES": "Out of resources",
+    "EFI_VOLUME_CORRUPTED": "Volume corrupt",
+    "EFI_VOLUME_FULL": "Volume full",
+    "EFI_NO_MEDIA": "No media",
+    "EFI_MEDIA_CHANGED": "Media changed",
+    "EFI_NOT_FOUND": "Not found",
+    "EFI_ACCESS_DENIED": "Access denied",
+    "EFI_NO_RESPONSE": "No response",
+    "EFI_NO_MAPPING": "No mapping",
+    "EFI_TIMEOUT": "Time out",
+    "EFI_NOT_STARTED": "Not started",
+    "EFI_ALREADY_STARTED": "Already started",
+    "EFI_ABORTED": "Aborted",
+    "EFI_ICMP_ERROR": "ICMP error",
+    "EFI_TFTP_ERROR": "TFTP error",
+    "EFI_PROTOCOL_ERROR": "Protocol error",
+    "EFI_INCOMPATIBLE_VERSION": "Incompatible version",
+    "EFI_SECURITY_VIOLATION": "Security violation",
+    "EFI_CRC_ERROR": "CRC error",
+    "EFI_END_OF_MEDIA": "End of media",
+    "EFI_END_OF_FILE": "End of file",
+    "EFI_INVALID_LANGUAGE": "Invalid language",
+    "EFI_COMPROMISED_DATA": "Compromised data",
+    "EFI_IP_ADDRESS_CONFLICT": "IP address conflict",
+    "EFI_HTTP_ERROR": "HTTP error",
+}
