@@ -47,11 +47,22 @@ def _keys(field: str) -> tuple[str, ...]:
 
 
 def chid_match(context: Context, data: Bytes, wanted: int) -> tuple[Match | None, str | None]:
-    """The first entry of the wanted type by CHID priority, then table order; or the UEFI status of the failure."""
+    """The entry for this machine with the string it names; or the UEFI status of the failure."""
+    found = find_entry(context, data, wanted)
+    if isinstance(found, str):
+        return None, found
+    return found._replace(string=_string(context, data, found.entry)), None
+
+
+def find_entry(context: Context, data: Bytes, wanted: int) -> Match | str:
+    """The first entry of the wanted type by CHID priority, then table order; or the UEFI status of the failure.
+
+    Its string is not read yet.
+    """
     entries = hwids.walk(data)
     refused = refusal(context.model, data, entries)
     if refused is not None:
-        return None, refused[1]
+        return refused[1]
     chids = machine_chids(context.host)
     for kind in context.model.chid_priority:
         if kind not in chids:
@@ -60,8 +71,8 @@ def chid_match(context: Context, data: Bytes, wanted: int) -> tuple[Match | None
         own = chids[kind] or _NULL
         for entry in entries:
             if entry.type == wanted and entry.chid == own:
-                return Match(entry, kind, _string(context, data, entry)), None
-    return None, "EFI_NOT_FOUND"
+                return Match(entry, kind, None)
+    return "EFI_NOT_FOUND"
 
 
 def refusal(model: StubModel, data: Bytes, entries: tuple[hwids.Entry, ...]) -> tuple[hwids.Entry, str] | None:

@@ -13,7 +13,7 @@ from stubsim.formats import hwids, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16, utf16z
 from stubsim.machine.memory import OutOfResources
 from stubsim.stub import refused
-from stubsim.stub.chid_match import Match, chid_match
+from stubsim.stub.chid_match import Match, find_entry
 from stubsim.stub.context import STATUS, Context
 from stubsim.stub.devicetree import first_compatible, install_devicetrees
 from stubsim.stub.initrd import Combined, Initrd
@@ -25,6 +25,8 @@ from stubsim.systemd.strings import mangle
 from stubsim.trace import Staged
 
 _DTB_OVERRIDE = "stubble.dtb_override="
+# More than any compatible; what is longer is taken to have no end.
+_STRING_MAX = 1 << 16
 
 
 class Options(NamedTuple):
@@ -82,7 +84,7 @@ def find_sections(context: Context, options: Options) -> Sections:
         if section.name in context.model.sections and section.name != ".dtbauto":
             found.setdefault(section.name, section)
     sections = Sections(uki, found, {hwids.DEVICETREE: None, hwids.UEFI_FW: None}, None)
-    match, error = _match_hwids(context, sections.data(hwids.SECTION))
+    match, error = _match_hwids(context, sections)
     for number, section in enumerate(uki.image.sections):
         if section.name == ".dtbauto" and _use_this_dtb(context, section, number, match, options):
             found[".dtbauto"] = section
@@ -93,15 +95,35 @@ def find_sections(context: Context, options: Options) -> Sections:
     return sections._replace(matches={hwids.DEVICETREE: match, hwids.UEFI_FW: None}, hwids_error=error)
 
 
-def _match_hwids(context: Context, data: Bytes | None) -> tuple[Match | None, str | None]:
+def _match_hwids(context: Context, sections: Sections) -> tuple[Match | None, str | None]:
     """The entry for this machine, and why the table is refused; it is not looked at beside a tree of the firmware."""
-    if data is None or context.host.devicetree is not None:
+    section = sections.section(hwids.SECTION)
+    if section is None or context.host.devicetree is not None:
         return None, None
-    match, status = chid_match(context, data, hwids.DEVICETREE)
-    if status is None:
-        return match, None
-    context.log("debug", f"HWID matching failed, no DT blob will be selected: {STATUS[status]}")
-    return None, None if status == "EFI_NOT_FOUND" else STATUS[status]
+    found = find_entry(context, context.uki.data(section), hwids.DEVICETREE)
+    if not isinstance(found, str):
+        return found._replace(string=_string(context, section, found.entry)), None
+    context.log("debug", f"HWID matching failed, no DT blob will be selected: {STATUS[found]}")
+    return None, None if found == "EFI_NOT_FOUND" else STATUS[found]
+
+
+def _string(context: Context, table: pe.Section, entry: hwids.Entry) -> bytes | None:
+    """What lies at the offset, be it behind the section; None for offset 0 and where it is not known."""
+    if entry.string_offset == 0:
+        return None
+    uki, start = context.uki, table.virtual_address + entry.string_offset
+    string, nul, _ = bytes(uki.loaded[start:][:_STRING_MAX]).partition(b"\0")
+    end = start + len(string) + 1
+    if not nul or not any(
+        row.virtual_address <= start and end <= row.virtual_address + row.virtual_size for row in uki.image.sections
+    ):
+        # What the firmware leaves between sections and behind the image is not known; taken as zeros and as no match.
+        context.unknown(
+            f"the string of .hwids entry {entry.index} at offset {entry.string_offset:#x}",
+            "stubble checks no offsets and reads what lies in memory between the sections or behind the image",
+            "outcome", "selection", "devicetree", "log",
+        )  # fmt: skip
+    return string if nul else None
 
 
 def _use_this_dtb(context: Context, section: pe.Section, number: int, match: Match | None, options: Options) -> bool:

@@ -118,6 +118,12 @@ def test_offsets_are_not_checked():
     result = booted((".hwids", bytes(entries)), *trees("lab,a"))
     assert chosen(result) is None
     assert any("offset 0x7fff0000" in event.what for event in result.trace if isinstance(event, Unknown))
+    # It is followed into another section, here the .dtbauto one page further on.
+    blob = devicetree("lab,a")
+    struct.pack_into("<I", entries, 24, 0x1000 + blob.index(b"lab,a"))
+    result = booted((".hwids", bytes(entries)), *trees("lab,a"))
+    assert chosen(result) == 3
+    assert not [event for event in result.trace if isinstance(event, Unknown)]
     struct.pack_into("<I", entries, 24, 0)
     assert chosen(booted((".hwids", bytes(entries)), *trees("lab,a"))) is None
 
