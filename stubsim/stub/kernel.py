@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from stubsim.extent import Bytes, Extent, of_bytes
@@ -21,6 +22,9 @@ _MEMORY_ATTRIBUTES_SINCE = 2 << 16 | 100
 # Linux/x86 boot protocol, Documentation/arch/x86/boot.rst: offsets in the setup header.
 _BOOT_FLAG, _HEADER_MAGIC, _VERSION, _RELOCATABLE, _XLOADFLAGS, _CMDLINE_SIZE = 0x1FE, 0x202, 0x206, 0x234, 0x236, 0x238
 _BOOT_PARAMS_SIZE = 4096
+# Linux, arch/x86/boot/header.S, section .compat: type 1, size, machine and entry point of each.
+_COMPAT_ROW = struct.Struct("<BBHI")
+_COMPAT_MAX = 1 << 16
 _XLF_CAN_BE_LOADED_ABOVE_4G, _XLF_EFI_HANDOVER_32, _XLF_EFI_HANDOVER_64 = 1 << 1, 1 << 2, 1 << 3
 
 
@@ -45,7 +49,7 @@ def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
     headers = pe.read_headers(kernel, accepted_machines(context))
     if headers is None or (context.model.loads_kernel_itself and not _has_relocation_directory(headers)):
         raise _bad_image(context, refused.kernel_headers(context, kernel))
-    if headers.major_image_version < 1 or not _runs_here(context, headers):
+    if headers.major_image_version < 1 or not (_is_own(context, headers) or _compat_entry(context, kernel, headers)):
         try:
             if context.machine not in ("x64", "ia32"):
                 raise context.fail(f"Bad kernel image: {STATUS['EFI_UNSUPPORTED']}", "EFI_UNSUPPORTED")
@@ -87,9 +91,27 @@ def _has_relocation_directory(headers: pe.Headers) -> bool:
     return headers.directories >= needed and room >= needed * pe.DIRECTORY_SIZE
 
 
-def _runs_here(context: Context, headers: pe.Headers) -> bool:
-    own = pe.MACHINES.get(headers.machine) == context.machine
-    return own or any(section.name == ".compat" for section in headers.sections)
+def _is_own(context: Context, headers: pe.Headers) -> bool:
+    return pe.MACHINES.get(headers.machine) == context.machine
+
+
+def _compat_entry(context: Context, kernel: Extent, headers: pe.Headers) -> int:
+    """The entry point in `.compat` for the stub's machine, 0 without one (pe.c, get_compatibility_entry_address).
+
+    The first section of the name counts. Its rows are sought at its address in the file as it is.
+    """
+    section = next((section for section in headers.sections if section.name == ".compat"), None)
+    if section is None:
+        return 0
+    rows = bytes(kernel[section.virtual_address :][: min(section.virtual_size, _COMPAT_MAX)])
+    while len(rows) >= _COMPAT_ROW.size:
+        kind, size, machine, entry = _COMPAT_ROW.unpack_from(rows)
+        if kind == 0 or size == 0 or size > len(rows):
+            break
+        if kind == 1 and size >= _COMPAT_ROW.size and pe.MACHINES.get(machine) == context.machine:
+            return int(entry)
+        rows = rows[size:]
+    return 0
 
 
 def _check_efi_handover(context: Context, kernel: Extent) -> None:
@@ -143,7 +165,8 @@ def _check_for_own_loader(context: Context, kernel: Extent, headers: pe.Headers)
         raise _load_error(context, "Inner kernel image contains base relocations, which we do not support.")
     if headers.dll_characteristics & pe.NX_COMPAT:
         _note_memory_attributes(context)
-    if headers.table_end > len(kernel):
+    # One that is started by .compat is none of the stub's own either (systemd-stub 262.1's code in emulation).
+    if headers.table_end > len(kernel) or not _is_own(context, headers):
         raise _load_error(context, f"Cannot read sections: {STATUS['EFI_LOAD_ERROR']}")
     for section in headers.sections:
         if section.relocations_offset:
@@ -270,6 +293,8 @@ def _load_image(kernel: Extent, headers: pe.Headers) -> str | None:
         or end_of_headers >= headers.size_of_image
         or end_of_headers > len(kernel)
         or headers.subsystem not in pe.EFI_SUBSYSTEMS
+        # No firmware has a loader for the number that stands for no machine (257.13's code in emulation).
+        or headers.machine not in pe.MACHINES
     ):
         return "EFI_UNSUPPORTED"
     loaded = [section for section in headers.sections if section.raw_size]

@@ -178,12 +178,35 @@ def test_no_old_handover_outside_x86():
 
 
 def test_compat_entry():
-    """32-bit firmware starts a 64-bit kernel by its `.compat` entry, and tries the old handover without one."""
-    one = run()
-    context = one.context._replace(machine="ia32")
-    assert linux_exec(context, memoryview(make_pe((".text", CODE), (".compat", CODE))), None, None).kernel
+    """A kernel for another machine goes on by an entry in `.compat`, and tries the old handover without one.
+
+    Ran the code of 262.1 and 257.13 with a kernel of machine 0: neither starts it (the section table is read by rules
+    that know of no second machine; the firmware's LoadImage() refuses it). By the same source 262 does not start a
+    64-bit kernel on 32-bit firmware, where LoadImage() takes it.
+    """
+    old_handover = ("Unsupported kernel image.", "EFI_UNSUPPORTED")
+    cannot_read = ("Cannot read sections: Load error", "EFI_LOAD_ERROR")
+
+    def kernel(*rows: tuple[int, int, int], machine: int = 0) -> bytes:
+        entries = b"".join(struct.pack("<BBHI", kind, size, own, 0x1000) for kind, size, own in rows)
+        # In the file as in memory, as Linux has it.
+        return make_pe(SectionSpec(".compat", entries.ljust(6144, b"\0"), virtual_address=512), machine=machine)
+
+    assert refused(kernel((1, 8, 0x8664))) == cannot_read
+    assert refused(kernel((1, 8, 0x14C), (1, 8, 0x8664))) == cannot_read
+    assert refused(kernel((1, 8, 0x8664)), stub="257") == (
+        "Error loading kernel image: Unsupported",
+        "EFI_UNSUPPORTED",
+    )
+    for rows in ((), ((1, 8, 0x14C),), ((0, 8, 0x8664),), ((1, 7, 0x8664),), ((2, 8, 0x8664),), ((1, 0, 0x8664),)):
+        assert refused(kernel(*rows)) == old_handover
+    # Without a page in the file it is not even looked at.
+    assert refused(make_pe((".compat", b"x"), machine=0)) == ("Load error", "EFI_LOAD_ERROR")
+    assert refused(kernel((1, 8, 0x14C), machine=0x8664), machine="ia32") == cannot_read
+    context = run(stub="257").context._replace(machine="ia32")
+    assert linux_exec(context, memoryview(kernel((1, 8, 0x14C), machine=0x8664)), None, None).kernel
     plain = make_pe((".text", bytes(6144)))
-    assert refused(plain, machine="ia32") == ("Unsupported kernel image.", "EFI_UNSUPPORTED")
+    assert refused(plain, machine="ia32") == old_handover
     # The other way round does not work.
     kernel = make_pe((".text", b"x"), (".compat", b"y"), machine=0x14C)
     assert refused(kernel) == ("Bad kernel image: Load error", "EFI_LOAD_ERROR")
