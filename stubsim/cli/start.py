@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from stubsim import stream
 from stubsim.cli.output import warn
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
@@ -94,7 +95,10 @@ def _trusted(paths: list[str], host: Host | None) -> Callable[[Uki], bool]:
 
 
 def read(path: str) -> bytes:
-    """A whole file. Raises StubsimError with the system's reason."""
+    """A whole file, or a stream. Raises StubsimError with the system's reason."""
+    streamed = stream.content(path)
+    if streamed is not None:
+        return streamed
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
+from stubsim.explain import ccel
 from stubsim.explain.diff_log_causes import Case, Item, Pair, cause, is_command_line, is_smbios, smbios_is_measured
 from stubsim.explain.started_images import PCR_BOOT_MANAGER
 from stubsim.formats import authenticode, eventlog
@@ -28,6 +29,7 @@ from stubsim.trace import Measured
 
 _APPLICATION = eventlog.EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"]
 _NO_ACTION = eventlog.EVENT_TYPES["EV_NO_ACTION"]
+_SHOWN = 8
 _STUB_PCRS = (PCR_KERNEL_IMAGE, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
 
 
@@ -68,7 +70,13 @@ def compare(boot: Boot, log: eventlog.Log, start: Start = DEFAULT_START) -> Comp
 
     Raises StubsimError where nothing can be compared: a host without a TPM, or no bank that both have.
     """
-    banks = _common_banks(boot, log.header)
+    is_ccel, hints = log.is_ccel, [*_userspace(log)]
+    if is_ccel:
+        banks = _rtmr_bank(boot)
+        hints += _rtmrs(boot, log)
+        log = ccel.as_pcrs(log)
+    else:
+        banks = _common_banks(boot, log.header)
     measured = [event for event in boot.trace if isinstance(event, Measured)]
     predicted = [Item.predicted(place, event) for place, event in enumerate(measured)]
     real = _split(boot, log, predicted, banks)
@@ -85,17 +93,17 @@ def compare(boot: Boot, log: eventlog.Log, start: Start = DEFAULT_START) -> Comp
         if pair.kind is not None
     ]
     matched = sum(pair.kind is None for pair in pairs)
-    for bank in boot.host.tpm or ():
+    for bank in () if is_ccel else boot.host.tpm or ():
         if bank not in banks:
             text = f"the log has no {bank} bank: the machine's TPM does not use it, or the host file names too many"
             differences.append(Difference("bank", None, None, text))
-    pcrs = {bank: values for bank, values in replay(log.events).items() if bank in banks}
+    pcrs = {} if is_ccel else {bank: values for bank, values in replay(log.events).items() if bank in banks}
     return Comparison(
         banks,
         matched,
         tuple(differences),
         dict(sorted(real.skipped.items())),
-        tuple(real.hints),
+        (*real.hints, *hints),
         {bank: {pcr: value for pcr, value in values.items() if pcr in _STUB_PCRS} for bank, values in pcrs.items()},
     )
 
@@ -115,6 +123,37 @@ def _common_banks(boot: Boot, header: eventlog.Header) -> tuple[str, ...]:
             hint="name the log's banks in the host file's tpm.banks",
         )
     return banks
+
+
+def _rtmr_bank(boot: Boot) -> tuple[str, ...]:
+    if boot.host.confidential != "tdx":
+        raise StubsimError(
+            "the log is one of a TDX guest (CCEL), whose index is a register",
+            expected='a host file with "confidential": "tdx"',
+        )
+    return (ccel.BANK,)
+
+
+def _rtmrs(boot: Boot, log: eventlog.Log) -> Iterator[str]:
+    """RTMR 2 has the events of every stage from the boot loader on, so that two values cannot just be compared."""
+    yield "the log is one of a TDX guest (CCEL): its registers are shown as the PCRs that are mapped to them"
+    value = ccel.rtmrs(log).get(2)
+    if value is not None:
+        yield f"RTMR 2 after all events of the log is {value.hex()}, and after the stub's own {boot.rtmrs[2].hex()}"
+
+
+def _userspace(log: eventlog.Log) -> Iterator[str]:
+    """What systemd has measured once the kernel ran, which a firmware's log never has."""
+    if not log.userspace:
+        return
+    texts = ", ".join(dict.fromkeys(event.text for event in log.userspace[:_SHOWN]))
+    count = len(log.userspace)
+    events = "1 event" if count == 1 else f"{count} events"
+    yield f"{events} of userspace in the log, {texts}: not compared, and not in the values of the log's PCRs below"
+    later = [eventlog.Event(event.pcr, 0, event.digests, b"") for event in log.userspace]
+    for bank, values in replay([*log.events, *later]).items():
+        for pcr in sorted({event.pcr for event in later} & {*_STUB_PCRS}):
+            yield f"with them PCR {pcr} {bank} is {values[pcr].hex()}"
 
 
 def _split(boot: Boot, log: eventlog.Log, predicted: Sequence[Item], banks: Sequence[str]) -> _Log:

@@ -70,6 +70,8 @@ ALGORITHMS: dict[str, tuple[int, int]] = {
 }
 _ALGORITHM_NAMES = {number: name for name, (number, _) in ALGORITHMS.items()}
 
+# How many registers a TPM has.
+_PCRS = 24
 _SIGNATURE = b"Spec ID Event03\0"
 _U16, _U32, _U32_U32 = Struct("<H"), Struct("<I"), Struct("<II")
 _OLD_EVENT = Struct("<II20sI")
@@ -103,11 +105,34 @@ class Header(NamedTuple):
     vendor: bytes = b""
 
 
+class UserspaceEvent(NamedTuple):
+    """What systemd extends a register by when the kernel runs; no log of the firmware has it."""
+
+    pcr: int
+    digests: dict[str, bytes]
+    text: str
+
+
 class Log(NamedTuple):
-    """A whole log; ``events`` are those behind the header."""
+    """A whole log; ``events`` are those behind the header.
+
+    ``sha1_only`` tells of the older format, which has SHA-1 digests whatever banks the TPM uses.
+    """
 
     header: Header
     events: tuple[Event, ...]
+    userspace: tuple[UserspaceEvent, ...] = ()
+    sha1_only: bool = False
+
+    @property
+    def is_ccel(self) -> bool:
+        """Whether this is the log of a TDX guest: its index is a register, 1 to 4 for RTMR 0 to 3 (UEFI 2.10, 38.4.1).
+
+        A TPM's log has separators up to PCR 7.
+        """
+        kinds = EVENT_TYPES["EV_NO_ACTION"]
+        used = {event.pcr for event in self.events if event.type != kinds}
+        return list(self.header.banks) == ["sha384"] and bool(used) and used <= {0, 1, 2, 3, 4}
 
 
 def type_name(number: int) -> str:
@@ -156,6 +181,15 @@ def parse_log(data: bytes | memoryview) -> Log:
     Raises StubsimError with the offset of what is cut off or malformed.
     """
     reader = _Reader(bytes(data))
+    if reader.only_filler():
+        raise StubsimError(
+            "the event log is empty",
+            offset=0,
+            expected="events",
+            hint="a firmware without a TPM, or without TCG2, hands over none",
+        )
+    if _is_sha1_only(reader.data):
+        return _parse_sha1(reader)
     header = _parse_header(reader)
     names = {_number(bank): bank for bank in header.banks}
     events: list[Event] = []
@@ -229,14 +263,34 @@ class _Reader:
         return filler in (bytes(8), b"\xff" * 8) and self.data.count(filler[:1], self.offset) == left
 
 
+def _is_sha1_only(data: bytes) -> bool:
+    """Whether the first event is one of a PCR and of a known type, and no header: the format of TCG 1.2.
+
+    A TPM 2.0's firmware hands it over as well (EFI_TCG2_EVENT_LOG_FORMAT_TCG_1_2).
+    """
+    if len(data) < _OLD_EVENT.size:
+        return False
+    pcr, kind, _, _ = _OLD_EVENT.unpack_from(data)
+    return (
+        pcr < _PCRS and kind in _EVENT_NAMES and data[_OLD_EVENT.size : _OLD_EVENT.size + len(_SIGNATURE)] != _SIGNATURE
+    )
+
+
+def _parse_sha1(reader: _Reader) -> Log:
+    events = []
+    while not reader.only_filler():
+        pcr, kind, digest, size = _OLD_EVENT.unpack(reader.take(_OLD_EVENT.size, "an event"))
+        events.append(Event(pcr, kind, {"sha1": digest}, reader.take(size, "an event's data")))
+    return Log(Header({"sha1": 20}), tuple(events), sha1_only=True)
+
+
 def _parse_header(reader: _Reader) -> Header:
     _, kind, _, size = _OLD_EVENT.unpack(reader.take(_OLD_EVENT.size, "its header"))
     if kind != EVENT_TYPES["EV_NO_ACTION"] or reader.data[reader.offset : reader.offset + 16] != _SIGNATURE:
         raise StubsimError(
-            "not a crypto agile event log",
+            "not an event log",
             offset=0,
-            expected='an EV_NO_ACTION event "Spec ID Event03"',
-            hint="the log of a TPM 1.2 is of another format" if kind in _EVENT_NAMES else None,
+            expected='an EV_NO_ACTION event "Spec ID Event03", or an event with a SHA-1 digest',
         )
     # The event's size counts, as for Linux, also where the fields below end before it.
     start = reader.offset

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
+from stubsim import stream
 from stubsim.errors import StubsimError
 from stubsim.formats import hwids
 
@@ -63,9 +64,11 @@ def files(folder: str) -> list[str]:
 
 def read(path: str) -> Description:
     """The description in a file; StubsimError for one that cannot be read or that ukify refuses."""
+    data = stream.content(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MAXIMUM_SIZE + 1)
+        if data is None:
+            with open(path, "rb") as file:
+                data = file.read(_MAXIMUM_SIZE + 1)
     except (OSError, ValueError) as error:
         raise StubsimError(getattr(error, "strerror", None) or str(error), path=path) from error
     try:

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from struct import Struct
 from typing import NamedTuple
 
-from stubsim import extent
+from stubsim import extent, stream
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, Extent, Piece
 
@@ -125,7 +125,8 @@ def open_image(path: str) -> Image:
     (BasePeCoffLib, PeCoffLoaderGetPeHeader and PeCoffLoaderLoadImage): a section outside the image, or one with data
     inside the headers.
     """
-    data = extent.of_file(path, "a PE file")
+    streamed = stream.content(path)
+    data = extent.of_file(path, "a PE file") if streamed is None else extent.of_bytes(streamed)
     if not data:
         raise StubsimError("the file is empty", path=path, expected="a PE file")
     return _image(data, path)

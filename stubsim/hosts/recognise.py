@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from stubsim import stream
 from stubsim.errors import StubsimError
 from stubsim.hosts.host import Host, Reading
+from stubsim.stream import STANDARD_INPUT
 
 # What a HOST on the command line may be, for --help.
 HOST_HELP = (
@@ -14,7 +15,7 @@ HOST_HELP = (
     "/sys/firmware/dmi/tables), text of dmidecode or fwupdtool hwids, a QEMU command line or its -smbios arguments, "
     "or libvirt domain XML; 'live' is this machine, - is standard input"
 )
-LIVE, STANDARD_INPUT = "live", "-"
+LIVE = "live"
 
 EXPECTED = (
     "a host file in JSON, an SMBIOS table, text of dmidecode or fwupdtool hwids, a QEMU command line or libvirt XML"
@@ -50,12 +51,9 @@ def read(path: str) -> Reading:
 
 
 def _bytes(path: str) -> bytes:
-    if path == STANDARD_INPUT and sys.stdin is None:
-        raise StubsimError("is closed", expected="a host file")
+    data = stream.content(path)
     try:
-        if path == STANDARD_INPUT:
-            data = sys.stdin.buffer.read(MAXIMUM_SIZE + 1)
-        else:
+        if data is None:
             with open(path, "rb") as file:
                 data = file.read(MAXIMUM_SIZE + 1)
     except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from stubsim import uki
+from stubsim import stream, uki
 from stubsim.errors import StubsimError
 from stubsim.explain import contents
 from stubsim.explain.selection import KINDS
@@ -105,7 +105,10 @@ def kind_of(path: str) -> str:
 
 
 def _bytes(path: str, size: int) -> bytes:
-    """The first bytes of a regular file. Raises StubsimError with the system's reason."""
+    """The first bytes of a regular file, or a stream. Raises StubsimError with the system's reason."""
+    streamed = stream.content(path)
+    if streamed is not None:
+        return streamed[:size]
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise StubsimError("not a regular file", path=path)

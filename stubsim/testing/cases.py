@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from stubsim import stream
 from stubsim.errors import StubsimError
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.hosts.reading import Layout, Object, nearest, read_object
@@ -80,9 +81,11 @@ def find(paths: Iterable[str]) -> tuple[str, ...]:
 
 def load(path: str) -> tuple[Case, ...]:
     """The cases of a file; StubsimError for all that it cannot be, and for a pattern that no host file matches."""
+    data = stream.content(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAXIMUM_SIZE + 1)
+        if data is None:
+            with open(path, "rb") as file:
+                data = file.read(MAXIMUM_SIZE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StubsimError(f"cannot be read: {reason}", path=path, expected="a case file") from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +18,7 @@ from stubsim.formats import eventlog
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.eventlog import EVENT_TYPES, Event
 from stubsim.start import Start
+from stubsim.trace import Measured
 from stubsim.views.eventlog import event_log
 from tests.samples import FIRMWARE_UKI, MACHINE, invoke, written
 
@@ -146,9 +150,9 @@ LEGACY = bytes.fromhex("0000000008000000") + bytes(20) + bytes.fromhex("02000000
 @pytest.mark.parametrize(
     ("content", "offset", "words"),
     [
-        (b"", "0x0", "event log ends within its header"),
-        (LEGACY, "0x0", "not a crypto agile event log"),
-        (b"PCR  Event  Type\n" * 20, "0x0", "not a crypto agile event log"),
+        (b"", "0x0", "the event log is empty"),
+        (LEGACY[:-1], "0x20", "event log ends within an event's data"),
+        (b"PCR  Event  Type\n" * 20, "0x0", "not an event log"),
         (None, "0x4f", "event log ends within a digest"),
     ],
     ids=["empty", "sha1 only", "text", "cut off"],
@@ -182,3 +186,74 @@ def test_output_file(files: Files):
 
 def test_it_is_listed():
     assert "diff-log" in invoke("--help").out
+
+
+def test_a_log_of_sha_1_alone(files: Files):
+    """Whatever banks the TPM uses: it is compared in this one."""
+    machine = hosts.load(str(files.host))._replace(tpm=("sha1",))
+    made = eventlog.parse_log(event_log(boot(uki.load(str(files.uki)), machine)))
+    rows = [(row.pcr, row.type, row.digests["sha1"], len(row.data), row.data) for row in made.events]
+    old = b"".join(struct.pack("<II20sI", *row[:4]) + row[4] for row in [(0, 8, bytes(20), 0, b""), *rows])
+    report = files.diff_log("--format", "json", log=written(files.folder, "old", old)).json
+    SCHEMA.validate(report)
+    assert (report["equal"], report["banks"], report["matched"]) == (True, ["sha1"], 12)
+
+
+def test_userspace_is_told_apart(files: Files):
+    log = eventlog.parse_log(files.log.read_bytes())
+    rows = [
+        {
+            "pcr": row.pcr,
+            "digests": [{"hashAlg": bank, "digest": digest.hex()} for bank, digest in row.digests.items()],
+            "content_type": "pcclient_std",
+            "content": {
+                "event_type": eventlog.type_name(row.type),
+                "event_data": base64.b64encode(row.data).decode(),
+            },
+        }
+        for row in log.events
+    ]
+    phase = sha256(b"enter-initrd").hexdigest()
+    rows.append(
+        {
+            "pcr": 11,
+            "digests": [{"hashAlg": "sha256", "digest": phase}],
+            "content_type": "systemd",
+            "content": {"string": "enter-initrd", "eventType": "phase"},
+        }
+    )
+    report = files.diff_log("--format", "json", log=written(files.folder, "cel", json.dumps(rows).encode())).json
+    SCHEMA.validate(report)
+    assert report["equal"]
+    before = report["pcrs"]["predicted"]["sha256"]["11"]
+    assert report["pcrs"]["logged"]["sha256"]["11"] == before
+    after = sha256(bytes.fromhex(before + phase)).hexdigest()
+    assert [text for text in report["hints"] if "phase enter-initrd" in text]
+    assert f"with them PCR 11 sha256 is {after}" in report["hints"]
+
+
+def test_the_log_of_a_tdx_guest(files: Files):
+    """CCEL: the index of an event is a register, 3 for RTMR 2, where all of the stub's events are."""
+    guest = written(files.folder, "tdx.json", {"smbios": MACHINE, "confidential": "tdx", "tpm": None})
+    result = boot(uki.load(str(files.uki)), hosts.load(str(guest)))
+    registers = {4: 2, 1: 1, 11: 3, 12: 3, 13: 3}
+    events = [
+        Event(registers[row.pcr], EVENT_TYPES[row.type], {"sha384": row.digests["sha384"]}, row.data)
+        for row in result.trace
+        if isinstance(row, Measured) and row.pcr in registers
+    ]
+    other = Event(3, EVENT_TYPES["EV_EVENT_TAG"], {"sha384": bytes(48)}, eventlog.tagged(0x8F3B22EC, "Linux initrd"))
+    log = written(files.folder, "ccel", eventlog.build([*events, other], ["sha384"]))
+    files = files._replace(host=guest)
+    report = files.diff_log("--format", "json", log=log).json
+    SCHEMA.validate(report)
+    assert (report["equal"], report["differences"], report["banks"]) == (True, [], ["sha384"])
+    assert report["matched"] >= 12
+    assert any(f"after the stub's own {result.rtmrs[2].hex()}" in text for text in report["hints"])
+    events[-1] = events[-1]._replace(digests={"sha384": bytes(48)})
+    log = written(files.folder, "ccel", eventlog.build(events, ["sha384"]))
+    assert files.diff_log(log=log).status == 1
+    plain = files._replace(host=written(files.folder, "plain.json", {"smbios": MACHINE}))
+    refused = plain.diff_log(log=log)
+    assert refused.status == 2
+    assert '"confidential": "tdx"' in refused.err
