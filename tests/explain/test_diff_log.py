@@ -233,7 +233,8 @@ def test_a_boot_that_is_predicted_to_fail(booted: Write):
     result = booted(image=sample(linux=b"no kernel"))
     found = compare(result, log_of(result))
     assert not found.differences
-    assert found.hints == (f"the boot is predicted to fail: {result.outcome.message}",)
+    message, because = result.outcome.message, result.outcome.because
+    assert found.hints == (f"the boot is predicted to fail: {message}: {because}",)
 
 
 # --- banks ------------------------------------------------------------------------------------------------------------
