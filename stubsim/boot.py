@@ -9,50 +9,33 @@ from stubsim.digests import Digests
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
+from stubsim.hosts.host import DirectBoot, Watched
 from stubsim.machine.load_image import place_image
 from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
-from stubsim.machine.tpm import Tpm
-from stubsim.machine.variables import NON_VOLATILE, Variable, Variables
-from stubsim.start import DEFAULT_START, Start, assumed, loaded_image, refuses_to_start, start_context
+from stubsim.machine.tpm import Tpm, rtmr
+from stubsim.machine.variables import NON_VOLATILE, Variable, Variables, WatchedVariables
+from stubsim.start import DEFAULT_START, Loaded, Start, assumed, loaded_image, refuses_to_start, start_context
 from stubsim.stub import refused
+from stubsim.stub.addons import addon_paths
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, StubFailed
+from stubsim.stub.measure import PCR_KERNEL_IMAGE
 from stubsim.stub.models import StubModel
 from stubsim.stub.programs import Program, program
 from stubsim.stub.recognise import model_for, not_a_uki
 from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
-from stubsim.stub.secure_boot import is_allowed
-from stubsim.trace import Event, Staged
+from stubsim.stub.secure_boot import is_allowed, load_image
+from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
+from stubsim.trace import Access, EspWritten, Event, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uki import Uki
 
 if TYPE_CHECKING:
+    from collections import Counter
+
+    from stubsim.doubt import Doubt
     from stubsim.formats.vmfwupdate import Left
     from stubsim.handover.run import HandedOver
-
-# Key of a host file -> keys of the boot's JSON that depend on it, for what a host file says is not known.
-_AFFECTS = {
-    "smbios": ("chids", "selection", "devicetree", "cmdline", "load_options", "measurements", "pcrs"),
-    "smbios.oem_strings": ("cmdline", "load_options", "measurements", "pcrs"),
-    "smbios_table": ("chids", "selection", "devicetree", "cmdline", "load_options", "measurements", "pcrs"),
-    "edid": ("chids", "selection", "devicetree", "measurements", "pcrs"),
-    "devicetree": ("selection", "devicetree", "measurements", "pcrs"),
-    "devicetree_fixup": ("devicetree", "memory", "log", "measurements", "pcrs"),
-    "previous_initrd": ("initrd",),
-    "secure_boot": ("cmdline", "load_options", "initrd", "measurements", "pcrs"),
-    "confidential": ("cmdline", "load_options", "measurements", "pcrs"),
-    "tpm": ("measurements", "pcrs", "variables"),
-    "rng": ("initrd", "variables", "esp_changes"),
-    "console": ("cmdline", "load_options"),
-    "variables": ("variables", "initrd", "measurements", "pcrs"),
-    "boot_secret": ("initrd",),
-    "keyboard_layout": ("variables",),
-    "esp_partition_uuid": ("variables", "initrd", "esp_changes"),
-    "firmware": ("variables",),
-    "direct_boot": ("cmdline", "load_options", "measurements", "pcrs", "variables"),
-    "memory": ("memory",),
-    "fw_cfg": ("outcome", "fw_cfg"),
-}
 
 # What a stub has a part in, by the keys of the boot's JSON.
 _OF_THE_STUB = (
@@ -79,7 +62,8 @@ class Boot(NamedTuple):
 
     ``memory`` is the guest's, with its content; ``left`` what a hand-over left in it for the boot after the update.
     ``next`` is the boot after a firmware update, where it was to be followed; such a boot has in ``firmware`` the bytes
-    that the BIOS region ends with.
+    that the BIOS region ends with. ``others`` are the boots with other values for what is not known of the host, from
+    which it was found what that affects.
     """
 
     uki: Uki
@@ -104,6 +88,32 @@ class Boot(NamedTuple):
     firmware: Extent | None
     next: Boot | None
     start: Start
+    others: tuple[Other, ...] = ()
+
+    @property
+    def known_pcrs(self) -> dict[str, dict[int, bytes]]:
+        """The values of ``pcrs`` that are the same whatever the host's unknown keys are."""
+        doubted = self._doubted_pcrs()
+        return {
+            bank: {pcr: value for pcr, value in values.items() if pcr not in doubted}
+            for bank, values in self.pcrs.items()
+        }
+
+    @property
+    def known_rtmrs(self) -> dict[int, bytes]:
+        """The values of ``rtmrs`` that are the same whatever the host's unknown keys are."""
+        doubted = {rtmr(pcr) for pcr in self._doubted_pcrs()}
+        return {index: value for index, value in self.rtmrs.items() if index not in doubted}
+
+    def _doubted_pcrs(self) -> set[int]:
+        return {pcr for event in self.trace if isinstance(event, Unknown) for pcr in event.pcrs}
+
+
+class Other(NamedTuple):
+    """The boot with other values for these of the host's unknown keys."""
+
+    keys: frozenset[str]
+    boot: Boot
 
 
 def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
@@ -112,25 +122,49 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
     Raises StubsimError for options that contradict each other and for files of the partition that cannot be read; what
     the stub or the firmware refuses is an outcome.
     """
+    unknown = host.unknown - {"memory"} if start.memory is not None else host.unknown
+    if not unknown:
+        return _boot(uki, host, start)[0]
+    return _with_doubts(uki, host._replace(unknown=unknown), start)._replace(host=host)
+
+
+class _Files(NamedTuple):
+    """What runs of one image with the same start share: the image as it was found, and digests."""
+
+    direct: DirectBoot | None
+    loaded: Loaded
+    digests: Digests
+
+
+def _boot(
+    uki: Uki, host: Host, start: Start, *, watch: Counter[str] | None = None, files: _Files | None = None
+) -> tuple[Boot, Context, _Files]:
+    """One run. ``watch`` counts what it reads of the host; ``files`` are those of a run before."""
     model, reason = model_for(uki, start.stub)
     if start.handover not in (None, "none"):
         from stubsim import handover
 
         handover.dialect(start.handover)
     trace: list[Event] = []
-    tpm = Tpm(host.tpm, host.confidential)
-    digests = Digests(tpm.algorithms or ("sha256",), uki.digests)
-    loaded = loaded_image(uki, host, start)
-    context = start_context(uki, host, start, model, image=loaded.image, tpm=tpm, digests=digests, emit=trace.append)
-    for what in sorted(host.unknown - {"memory"} if start.memory is not None else host.unknown):
-        context.unknown(what, "not known of this machine", *affected(what))
+    machine = host if watch is None else Watched(host, watch)
+    tpm = Tpm(machine.tpm, machine.confidential)
+    direct = machine.direct_boot
+    if files is None:
+        files = _Files(direct, loaded_image(uki, host, start), Digests(tpm.algorithms or ("sha256",), uki.digests))
+    else:
+        loaded = files.loaded if direct == files.direct else loaded_image(uki, host, start)
+        files = _Files(direct, loaded, files.digests.standing_in(tpm.algorithms))
+    loaded, digests = files.loaded, files.digests
+    context = start_context(uki, machine, start, model, image=loaded.image, tpm=tpm, digests=digests, emit=trace.append)
+    if watch is not None:
+        context = context._replace(variables=WatchedVariables(host.variables, watch))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
     run = _Run(context, start, reason)
     outcome = run.outcome()
     told = outcome.status != "not-simulated"
     following = _follow(run, context) if start.follow else None
-    return Boot(
+    result = Boot(
         uki=uki,
         host=host,
         model=model,
@@ -141,8 +175,8 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         prepared=run.prepared,
         load_options=run.load_options,
         variables=tuple(context.variables.items()),
-        pcrs=tpm.pcrs() if told else {},
-        rtmrs=tpm.rtmrs() if told else {},
+        pcrs=_pcrs(tpm) if told else {},
+        rtmrs=_rtmrs(tpm) if told else {},
         dialect=run.dialect,
         proposal=run.proposal,
         assumed=assumed(host, start, loaded),
@@ -154,18 +188,100 @@ def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
         next=following,
         start=start,
     )
+    return result, context, files
 
 
-def affected(key: str) -> tuple[str, ...]:
-    """The keys of the boot's JSON that depend on a key of the host file.
+def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:
+    """The boot on the host as it is taken to be, with what of it hangs on the unknown keys."""
+    from collections import Counter
 
-    The CHIDs with BIOS fields and the enclosure are computed, but no stub looks them up.
+    from stubsim import doubt, supposed
+
+    others: list[Other] = []
+
+    def trial(boot: Boot, reads: Counter[str]) -> doubt.Trial:
+        blob = None if boot.sections is None else boot.sections.efifw()
+        payload = None if blob is None else boot.digests.sha256(blob.payload).hex()
+        profile = None if boot.prepared is None else boot.prepared.profile
+        registers = {(bank, pcr): value for bank, values in boot.pcrs.items() for pcr, value in values.items()}
+        return doubt.Trial(
+            facts=_facts(boot),
+            registers=None if boot.prepared is None else registers,
+            reads=reads,
+            offered=supposed.offers(uki, addons, boot.model, profile, payload),
+            ending=boot.outcome.message or boot.outcome.status,
+        )
+
+    def again(row: supposed.Supposed) -> doubt.Trial:
+        reads: Counter[str] = Counter()
+        result = _boot(uki, row.host, start, watch=reads, files=files)[0]
+        others.append(Other(row.keys, result))
+        return trial(result, reads)
+
+    reads: Counter[str] = Counter()
+    first, context, files = _boot(uki, host, start, watch=reads)
+    unwatched = context._replace(host=host._replace(secure_boot=False), emit=lambda event: None)
+    addons = [image for path in addon_paths(unwatched) if isinstance(image := load_image(unwatched, path), Uki)]
+    seen = trial(first, reads)
+    found = doubt.doubts(host, seen, again)
+    rows = [Unknown(key, _why(row), row.affects, row.pcrs) for key, row in found.items()]
+    return first._replace(trace=(*rows, *first.trace), others=tuple(others))
+
+
+def _why(doubt: Doubt) -> str:
+    why = "not known of this machine"
+    return why if doubt.ending is None else f"{why}, and the boot may end otherwise: {doubt.ending}"
+
+
+def _facts(boot: Boot) -> dict[str, object]:
+    """What has to be alike for a key of the boot's JSON to be known, in the order of the JSON; nothing is hashed.
+
+    What a step of one boot leaves open is not known for the others either.
     """
-    if key.startswith("smbios.bios_") or key == "smbios.enclosure_type":
-        return ("chids",)
-    if key.startswith("smbios.") and key not in _AFFECTS:
-        return ("chids", "selection", "devicetree", "measurements", "pcrs")
-    return _AFFECTS.get(key) or _AFFECTS.get(key.partition(".")[0], ())
+
+    def of(*kinds: type) -> list[Event]:
+        return [event for event in boot.trace if isinstance(event, kinds)]
+
+    prepared, sections = boot.prepared, boot.sections
+    initrd, tree = (None, None) if prepared is None else (prepared.initrd, prepared.devicetree)
+    settled = None if sections is None else {name: sections.section(name) for name in boot.model.sections}
+    facts: dict[str, object] = {
+        "outcome": boot.outcome,
+        "profile": prepared and prepared.profile,
+        "chids": boot.chids,
+        "hwids": sections and (sections.section(".hwids"), sections.matches, sections.hwids_error),
+        # With a digest in each bank.
+        "sections": settled and (settled, Tpm(boot.host.tpm, boot.host.confidential).algorithms),
+        "selection": settled and (settled.get(".efifw"), settled.get(".dtbauto")),
+        "load_options": boot.load_options,
+        "cmdline": prepared and prepared.cmdline,
+        "initrd": initrd and [(*row._replace(parts=()), *row.parts) for row in initrd.initrds],
+        "devicetree": tree,
+        "memory": of(Staged),
+        "fw_cfg": (boot.dialect, boot.proposal, of(FwCfgWritten, Access)),
+        "measurements": of(Measured),
+        "pcrs": boot.pcrs,
+        "rtmrs": boot.rtmrs,
+        "variables": (boot.variables, of(VariableSet)),
+        "esp_changes": of(EspWritten),
+        "log": of(Log),
+        "next": boot.next and _facts(boot.next),
+    }
+    left_open = {key for event in boot.trace if isinstance(event, Unknown) for key in event.affects}
+    return {key: (value, key in left_open) for key, value in facts.items()}
+
+
+def _pcrs(tpm: Tpm) -> dict[str, dict[int, bytes]]:
+    """Without PCR 1, which the firmware extends before the stub does."""
+    return {
+        bank: {pcr: value for pcr, value in values.items() if pcr != PCR_PLATFORM_CONFIG}
+        for bank, values in tpm.pcrs().items()
+    }
+
+
+def _rtmrs(tpm: Tpm) -> dict[int, bytes]:
+    """The one of the stub's PCRs; the firmware extends the others before it."""
+    return {index: value for index, value in tpm.rtmrs().items() if index == rtmr(PCR_KERNEL_IMAGE)}
 
 
 class _Run:
@@ -233,15 +349,15 @@ class _Run:
     def _hand_over(self, prepared: Prepared) -> Outcome | None:
         """Leave the guest with the chosen firmware, where a hand-over is asked for; None: the kernel is started."""
         context, wanted = self.context, self.start.handover
+        if wanted == "none" or (prepared.sections.efifw() is None and context.model.firmware_section is None):
+            return None
         described = context.host.fw_cfg
-        if wanted == "none" or (
+        if (
             wanted is None
             and (described is None or described.vmfwupdate is None)
             and not context.model.applies_capsules
             and context.model.firmware_section is None
         ):
-            return None
-        if prepared.sections.efifw() is None and context.model.firmware_section is None:
             return None
         # The hand-over is loaded only when there is one: it is a third of the start-up.
         from stubsim.handover import run
@@ -296,8 +412,8 @@ def _follow(run: _Run, first: Context) -> Boot | None:
         ),
         load_options=result.load_options,
         variables=tuple(context.variables.items()),
-        pcrs=context.tpm.pcrs(),
-        rtmrs=context.tpm.rtmrs(),
+        pcrs=_pcrs(context.tpm),
+        rtmrs=_rtmrs(context.tpm),
         dialect=run.dialect,
         proposal=run.proposal,
         assumed=_ASSUMED_NEXT,

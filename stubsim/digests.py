@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Below this size (bytes) a thread costs more than it saves.
 _LARGE = 4 << 20
+# Shorter bytes are known by what they are.
+_PAGE = 4096
 
 
 class Shared:
@@ -64,6 +66,13 @@ class Digests:
         self._states: States = {}
         self._joined: dict[object, tuple[tuple[Bytes, ...], bytes]] = {}
         self._shared = shared
+
+    def standing_in(self, banks: Sequence[str]) -> Digests:
+        """Those of a boot that is only compared with this one's: the same, and zeros in further banks.
+
+        So nothing is hashed for it that its like has not hashed.
+        """
+        return _StandIn(self, banks)
 
     def start(self, data: Bytes, banks: Iterable[str] | None = None) -> None:
         """Begin to hash a large range in the background; whoever asks for its digest waits for it."""
@@ -111,8 +120,35 @@ class Digests:
         return states[key]
 
 
+class _StandIn(Digests):
+    def __init__(self, known: Digests, banks: Sequence[str]) -> None:
+        super().__init__(banks, known._shared)
+        self._known = known
+        self._states, self._joined = known._states, known._joined
+
+    def start(self, data: Bytes, banks: Iterable[str] | None = None) -> None:
+        """Nothing is hashed that may not be asked for."""
+
+    def of(self, data: Bytes, banks: Iterable[str] | None = None) -> dict[str, bytes]:
+        wanted = self._banks if banks is None else tuple(banks)
+        return self._filled(self._known.of(data, self._real(wanted)), wanted)
+
+    def of_parts(self, parts: Sequence[Bytes], banks: Iterable[str] | None = None) -> dict[str, bytes]:
+        wanted = self._banks if banks is None else tuple(banks)
+        return self._filled(self._known.of_parts(parts, self._real(wanted)), wanted)
+
+    def _real(self, banks: Iterable[str]) -> list[str]:
+        return [bank for bank in banks if bank in self._known._banks]
+
+    @staticmethod
+    def _filled(digests: dict[str, bytes], banks: Iterable[str]) -> dict[str, bytes]:
+        return {bank: digests.get(bank) or bytes(hashlib.new(bank).digest_size) for bank in banks}
+
+
 def _key(data: Bytes) -> object:
-    return data.key if isinstance(data, Extent) else id(data)
+    if isinstance(data, Extent):
+        return data.key
+    return data if isinstance(data, bytes) and len(data) < _PAGE else id(data)
 
 
 def _hashing(state: Hash, data: Bytes) -> _State:

@@ -75,11 +75,15 @@ class Access(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """Something that was not decided, why, and the top-level JSON keys that depend on it."""
+    """Something that was not decided, why, and the top-level JSON keys that depend on it.
+
+    ``pcrs`` are the registers with another value where it is otherwise, as far as that was found out.
+    """
 
     what: str
     why: str
     affects: tuple[str, ...]
+    pcrs: tuple[int, ...] = ()
 
 
 Event = Log | Measured | VariableSet | EspWritten | Staged | FwCfgWritten | Access | Unknown

@@ -440,37 +440,22 @@ def test_options_that_contradict_each_other(start: Start):
 # What is not known
 
 
-@pytest.mark.parametrize(
-    ("key", "affects"),
-    [
-        ("tpm", {"measurements", "pcrs"}),
-        ("edid", {"selection", "devicetree"}),
-        ("secure_boot", {"cmdline"}),
-        ("fw_cfg", {"outcome"}),
-        ("smbios.family", {"chids", "selection"}),
-    ],
-)
-def test_host_unknown(key: str, affects: set[str]):
-    result = boot(make_uki(), Host(unknown=frozenset((key,))))
-    rows = [event for event in result.trace if isinstance(event, Unknown) and event.what == key]
-    assert len(rows) == 1
-    assert affects <= set(rows[0].affects)
+# What depends on it: test_doubt.
 
 
-@pytest.mark.parametrize(
-    ("key", "untouched"),
-    [
-        ("smbios.family", {"cmdline", "load_options", "initrd"}),
-        ("smbios.enclosure_type", {"selection", "pcrs"}),
-        ("smbios.bios_vendor", {"selection", "pcrs"}),
-        ("smbios.oem_strings", {"chids", "selection", "devicetree"}),
-    ],
-)
-def test_host_unknown_affects_no_more(key: str, untouched: set[str]):
+@pytest.mark.parametrize("key", ["tpm", "edid", "memory", "smbios.enclosure_type"])
+def test_an_unknown_key_is_told_once(key: str):
     result = boot(make_uki(), Host(unknown=frozenset((key,))))
     (row,) = (event for event in result.trace if isinstance(event, Unknown) and event.what == key)
-    assert row.affects
-    assert not untouched & set(row.affects)
+    assert row.why == "not known of this machine"
+
+
+def test_memory_that_the_user_gives_is_known():
+    result = boot(make_uki(), Host(unknown=frozenset(("memory",))), Start(memory=1 << 30))
+    assert result == boot(make_uki(), Host(), Start(memory=1 << 30))._replace(
+        uki=result.uki, host=result.host, digests=result.digests, memory=result.memory, prepared=result.prepared,
+        sections=result.sections,
+    )  # fmt: skip
 
 
 def test_a_second_boot_of_a_uki_is_as_the_first_and_hashes_nothing_of_it_again():

@@ -19,7 +19,7 @@ LAYERS = (
     ("hosts", "machine"),
     ("systemd",),
     ("loader", "stub", "linux", "handover"),
-    ("start", "boot"),
+    ("start", "boot", "doubt", "supposed"),
     ("explain", "lint", "fleet", "testing"),
     ("views",),
     ("cli", "__main__"),

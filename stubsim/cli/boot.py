@@ -12,7 +12,7 @@ from stubsim.cli import formats, output, start
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.hosts.recognise import HOST_HELP
-from stubsim.trace import Log
+from stubsim.trace import Log, Unknown
 
 if TYPE_CHECKING:
     from stubsim.explain.snp import Launch
@@ -74,6 +74,9 @@ def _tell(result: Boot, good: bool, where: str) -> None:
         for text in of_boot(result):
             if good or text != last:
                 output.warn(f"{where}: {text}")
+    for event in result.trace:
+        if isinstance(event, Unknown) and "outcome" in event.affects:
+            output.warn(f"{where}: how it ends is not known: {event.what}: {event.why}")
     if not good:
         because = "" if result.outcome.because is None else f": {result.outcome.because}"
         output.tell("error", f"{where}: {last}{because}")

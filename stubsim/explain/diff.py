@@ -271,7 +271,7 @@ def _registers(a: Boot, b: Boot) -> Iterator[Register]:
         if place == len(first) == len(second):
             continue
         one, other = (events[place] if place < len(events) else None for events in (first, second))
-        values = {bank: (a.pcrs[bank].get(pcr), b.pcrs[bank].get(pcr)) for bank in banks}
+        values = {bank: (a.known_pcrs[bank].get(pcr), b.known_pcrs[bank].get(pcr)) for bank in banks}
         yield Register(pcr, place, _what(one, other), one, other, values)
 
 

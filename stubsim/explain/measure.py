@@ -6,10 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stubsim import chid
 from stubsim.boot import Boot, Outcome, boot
 from stubsim.explain.possible import Possible, possible
-from stubsim.explain.started_images import CONDITION, PCR_BOOT_MANAGER, Addons, boot_manager_pcr, loaded_addons
+from stubsim.explain.started_images import (
+    CONDITION,
+    PCR_BOOT_MANAGER,
+    Addons,
+    boot_manager_pcr,
+    loaded_addons,
+    started_images,
+)
 from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.hosts import Host
@@ -192,7 +198,11 @@ def policy(measurement: Measurement) -> Measurement:
 
 
 def _with_banks(host: Host, banks: Sequence[str] | None) -> Host:
-    return host if banks is None else host._replace(tpm=tuple(bank for bank in BANKS if bank in banks))
+    if banks is None:
+        return host
+    return host._replace(
+        tpm=tuple(bank for bank in BANKS if bank in banks), unknown=host.unknown - {"tpm", "tpm.banks"}
+    )
 
 
 def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) -> Case:
@@ -230,7 +240,7 @@ def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) ->
         for bank, value in started.items():
             pcrs[bank] = {PCR_BOOT_MANAGER: value} | pcrs[bank]
     case = _without(case, PCR_PLATFORM_CONFIG, "the firmware's own events come before the stub's")
-    for pcr, why in _lost(result, addons).items():
+    for pcr, why in _lost(result, start, addons).items():
         case = _without(case, pcr, why)
     return case
 
@@ -245,38 +255,31 @@ def _from_the_boot(result: Boot, *, by_host: bool) -> list[Unknown]:
     ]
 
 
-def lost_pcrs(result: Boot) -> dict[int, str]:
-    """The PCRs that depend on something about the machine which is not known, and what that is."""
-    return _lost(result, loaded_addons(result, result.start)) if result.host.unknown else {}
+def _lost(result: Boot, start: Start, addons: Addons) -> dict[int, str]:
+    """The PCRs that have another value on a machine with other values for what is not known of it.
 
-
-def _lost(result: Boot, addons: Addons) -> dict[int, str]:
-    """The PCRs that depend on something about the machine which is not known, and what that is.
-
-    What the boot took for granted on the way (an .hwids string that ends outside of the section) is in the case's
-    ``unknown``, and its values are given.
+    A boot that the stub does not survive has none. What the boot took for granted on the way (an .hwids string that
+    ends outside of the section) is in the case's ``unknown``, and its values are given.
     """
-    named = {section.name for section in result.uki.image.sections}
-    by_machine = (
-        [PCR_KERNEL_IMAGE]
-        if measures_image(result) and named & {".dtbauto", ".efifw"} & set(result.model.sections)
-        else []
-    )
-    by_machine += [PCR_KERNEL_CONFIG] if addons.choose_devicetrees else []
-    looked_up = {field for kind in result.model.chid_priority for field in chid.PARTS[kind]}
     lost: dict[int, str] = {}
-    for key in sorted(result.host.unknown):
-        top, _, field = key.partition(".")
-        pcrs: list[int] = []
-        if top in ("smbios_table", "edid", "devicetree") or key == "smbios" or field in looked_up:
-            pcrs += by_machine
-        if key in ("smbios", "smbios.oem_strings") or top in ("smbios_table", "confidential"):
-            pcrs.append(PCR_KERNEL_CONFIG)
-        if key == "secure_boot":
-            pcrs += [PCR_BOOT_MANAGER, PCR_KERNEL_CONFIG]
-        for pcr in pcrs:
-            lost.setdefault(pcr, f"{key} of the machine is not known")
+    for event in result.trace:
+        if isinstance(event, Unknown):
+            for pcr in event.pcrs:
+                lost.setdefault(pcr, f"{event.what} of the machine is not known")
+    for other in result.others:
+        if PCR_BOOT_MANAGER not in lost and not _starts_the_same(result, other.boot, start, addons):
+            lost[PCR_BOOT_MANAGER] = f"{' and '.join(sorted(other.keys))} of the machine is not known"
     return lost
+
+
+def _starts_the_same(one: Boot, other: Boot, start: Start, addons: Addons) -> bool:
+    """Whether the firmware loads the same images, as far as the other boot starts the kernel at all."""
+    if "kernel-started" not in (one.outcome.status, other.outcome.status) or one.outcome.status != other.outcome.status:
+        return True
+    others = loaded_addons(other, start)
+    return others.doubt == addons.doubt and [image.path for image in started_images(one, addons)] == [
+        image.path for image in started_images(other, others)
+    ]
 
 
 def _without(case: Case, pcr: int, why: str) -> Case:

@@ -15,8 +15,7 @@ from stubsim.formats import authenticode, pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.machine.tpm import Tpm
 from stubsim.start import Start
-from stubsim.stub.addons import extra_folder, folder_files
-from stubsim.stub.context import Context
+from stubsim.stub.addons import addon_paths
 from stubsim.stub.secure_boot import load_image
 from stubsim.uki import Uki
 
@@ -25,7 +24,6 @@ CONDITION = "PCR 4: the firmware starts the UKI directly from a boot option, and
 
 _BOOT_ATTEMPT = b"Calling EFI Application from Boot Option"
 _SEPARATOR = bytes(4)
-_GLOBAL_ADDONS = "\\loader\\addons"
 
 
 class Addons(NamedTuple):
@@ -47,7 +45,7 @@ def loaded_addons(boot: Boot, start: Start) -> Addons:
     context = quiet_context(boot, start)
     images: list[Uki] = []
     doubt = None
-    for path in _addon_paths(context):
+    for path in addon_paths(context):
         image = load_image(context, path)
         if isinstance(image, Uki):
             images.append(image)
@@ -55,11 +53,6 @@ def loaded_addons(boot: Boot, start: Start) -> Addons:
             # An image without a trusted signature is refused before it is measured (recorded: sb-addons).
             doubt = f"{path}: no image for this machine; whether the firmware measures it was never recorded"
     return Addons(tuple(images), doubt)
-
-
-def _addon_paths(context: Context) -> list[str]:
-    folders = [folder for folder in (_GLOBAL_ADDONS, extra_folder(context)) if folder is not None]
-    return [f"{folder}\\{name}" for folder in folders for name in folder_files(context, folder, ".addon.efi") or ()]
 
 
 def boot_manager_pcr(boot: Boot, start: Start, addons: Addons) -> dict[str, bytes] | str:
@@ -74,7 +67,7 @@ def boot_manager_pcr(boot: Boot, start: Start, addons: Addons) -> dict[str, byte
         return addons.doubt
     tpm = Tpm(boot.host.tpm)
     try:
-        images = [boot.uki.image, *(addon.image for addon in addons.images), *_kernel(boot)]
+        images = started_images(boot, addons)
         for data in (_BOOT_ATTEMPT, _SEPARATOR):
             tpm.extend(PCR_BOOT_MANAGER, boot.digests.of(data))
         for image in images:
@@ -84,6 +77,11 @@ def boot_manager_pcr(boot: Boot, start: Start, addons: Addons) -> dict[str, byte
     except StubsimError as error:
         return f"no Authenticode digest: {error}"
     return {bank: values[PCR_BOOT_MANAGER] for bank, values in tpm.pcrs().items()}
+
+
+def started_images(boot: Boot, addons: Addons) -> list[pe.Image]:
+    """What is given to LoadImage(), in order, where the kernel starts; StubsimError for a kernel that is no image."""
+    return [boot.uki.image, *(addon.image for addon in addons.images), *_kernel(boot)]
 
 
 def _kernel(boot: Boot) -> list[pe.Image]:

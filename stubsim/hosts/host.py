@@ -5,10 +5,13 @@ The defaults are those of a QEMU q35 guest with OVMF.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from stubsim.formats import smbios
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 
 class Capsules(NamedTuple):
@@ -113,7 +116,8 @@ class Host(NamedTuple):
 
     `structures` are there only where the raw SMBIOS table was given, and then `fields` and `oem_strings` are read
     from them. `architecture` None is the UKI's own; `memory` is in bytes; `tpm` holds the active PCR banks;
-    `unknown` holds the keys of the host file, dotted below the top level ("tpm", "smbios.family").
+    `unknown` holds the keys of the host file, dotted below the top level ("tpm", "smbios.family"). `chids` are CHIDs by
+    type that count in place of the computed ones, None for an absent one; they are for supposing, no host file has any.
     """
 
     name: str | None = None
@@ -141,7 +145,30 @@ class Host(NamedTuple):
     fw_cfg: FwCfg | None = FwCfg()
     firmware: Firmware = Firmware()
     unknown: frozenset[str] = frozenset()
+    chids: tuple[tuple[int, UUID | None], ...] = ()
 
+
+class Watched(Host):
+    """A host that counts which of its fields it is asked for, by name."""
+
+    reads: Counter[str]
+
+    def __new__(cls, host: Host, reads: Counter[str]) -> Watched:
+        watched = tuple.__new__(cls, host)
+        watched.reads = reads
+        return watched
+
+    def _replace(self, **changes: Any) -> Host:  # type: ignore[override]
+        """A plain host again."""
+        return Host(*self)._replace(**changes)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _FIELDS:
+            self.reads[name] += 1
+        return super().__getattribute__(name)
+
+
+_FIELDS = frozenset(Host._fields)
 
 # The forms in which a machine can be described.
 KINDS = (

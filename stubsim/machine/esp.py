@@ -12,8 +12,8 @@ from stubsim.extent import Extent
 class Esp:
     """A tree of files under ``\\``-separated, case-insensitive paths; an absent folder is an empty partition.
 
-    Nothing is written to the folder: what the stub creates is kept beside it. Raises StubsimError where `root` is not
-    a folder.
+    Nothing is written to the folder: what the stub creates is kept beside it. A file is read once. Raises
+    StubsimError where `root` is not a folder.
     """
 
     def __init__(self, root: str | None) -> None:
@@ -25,6 +25,7 @@ class Esp:
                 expected="the tree of the partition (--esp)",
             )
         self.root = root
+        self._read: dict[str, extent.Extent] = {}
 
     def folder(self, path: str) -> list[str] | None:
         """The names of the files in a folder, folders left out; None where there is no such folder."""
@@ -39,7 +40,9 @@ class Esp:
         found = self._find(path)
         if found is None or os.path.isdir(found):
             return None
-        return extent.of_file(found)
+        if found not in self._read:
+            self._read[found] = extent.of_file(found)
+        return self._read[found]
 
     def paths(self) -> list[str]:
         """Every file of the partition with its host path, for finding the UKI by content."""

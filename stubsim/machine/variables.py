@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 # The vendor GUID of the Boot Loader Interface (systemd.io/BOOT_LOADER_INTERFACE).
 LOADER = UUID("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
@@ -51,3 +54,15 @@ class Variables:
     def items(self) -> tuple[Variable, ...]:
         """All variables: the initial ones in their order, then the new ones in the order of their first setting."""
         return tuple(self._variables.values())
+
+
+class WatchedVariables(Variables):
+    """EFI variables that count how often one is looked for."""
+
+    def __init__(self, initial: Iterable[tuple[str, UUID, int, bytes]], reads: Counter[str]) -> None:
+        super().__init__(initial)
+        self._reads = reads
+
+    def get(self, name: str, guid: UUID = LOADER) -> Variable | None:
+        self._reads["variables"] += 1
+        return super().get(name, guid)

@@ -46,6 +46,12 @@ def extra_folder(context: Context) -> str | None:
     return f"{_without_counter(context.image.path)}.extra.d"
 
 
+def addon_paths(context: Context) -> list[str]:
+    """Every addon that the stub has the firmware load, in its order."""
+    folders = [folder for folder in (_GLOBAL, extra_folder(context)) if folder is not None]
+    return [f"{folder}\\{name}" for folder in folders for name in folder_files(context, folder, ".addon.efi") or ()]
+
+
 def folder_files(context: Context, folder: str, suffix: str, excluded: str | None = None) -> list[str] | None:
     """The names taken from a folder, sorted by UTF-16 code unit; None where there is no such folder.
 

@@ -13,6 +13,11 @@ from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
 
 _NULL = UUID(int=0)
+# Keys of the boot's JSON that are not known where the stub may not live to see the next step.
+WHOLE_RUN = (
+    "outcome", "profile", "hwids", "sections", "selection", "load_options", "cmdline", "initrd", "devicetree",
+    "memory", "fw_cfg", "measurements", "pcrs", "rtmrs", "variables", "esp_changes", "log",
+)  # fmt: skip
 _EXACT_DESCRIPTOR_SIZE = hwids.ENTRY_SIZE
 
 
@@ -31,12 +36,15 @@ def machine_chids(host: Host) -> dict[int, UUID | None]:
     """
     panel = None if host.edid is None else edid.panel_id(host.edid)
     known = {kind: own for kind, own in chid.chids(host.fields, panel).items() if not unknown_fields(host, kind)}
+    known.update(host.chids)
     return {kind: known[kind] for kind in sorted(known)}
 
 
 def unknown_fields(host: Host, kind: int) -> tuple[str, ...]:
-    """Those parts of a CHID type that the host file calls unknown."""
+    """Those parts of a CHID type that the host file calls unknown; none where it is absent whatever they are."""
     if not host.unknown:
+        return ()
+    if "edid_panel" in chid.PARTS[kind] and "edid" not in host.unknown and edid.panel_id(host.edid or b"") is None:
         return ()
     return tuple(field for field in chid.PARTS[kind] if not host.unknown.isdisjoint(_keys(field)))
 
@@ -95,12 +103,11 @@ def _string(context: Context, data: Bytes, entry: hwids.Entry) -> bytes | None:
         return None
     string = hwids.string_at(data, entry.string_offset)
     if string is None:
+        # Any section may be chosen by what is read there, or none; or the read faults, and nothing comes after it
+        # (257.13's own code in emulation, offset 0xffffffff: killed by signal 11).
         context.unknown(
             f"the string of .hwids entry {entry.index} at offset {entry.string_offset:#x}",
-            "this stub checks no offsets and reads what lies behind the section; taken as no match",
-            "selection",
-            "devicetree",
-            "measurements",
-            "pcrs",
+            "this stub checks no offsets and reads what lies behind the section, if anything does; taken as no match",
+            *WHOLE_RUN,
         )
     return string

@@ -26,15 +26,16 @@ def measure_smbios(context: Context) -> None:
         return
     if context.variables.get("LoaderPcrSMBIOS") is not None:
         return
-    if context.host.structures is None:
+    structures = context.host.structures
+    if structures is None:
         context.unknown(
             EVENTS,
             "the host file has no raw SMBIOS table (smbios_table), and serial numbers and handles are hashed too",
             "measurements",
-            "pcrs",
         )
-    measured = context.host.structures is None
-    for structure in context.host.structures or ():
+    # A table without type 1 does not conform (DSP0134, 6.2), so one that was not given has it.
+    measured = structures is None
+    for structure in structures or ():
         tag = _TAGS.get(structure.type)
         if tag is not None:
             raw = bytearray(structure.raw)

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from stubsim.boot import Boot
-from stubsim.explain.measure import lost_pcrs
 from stubsim.explain.selection import reasons
 from stubsim.formats import fdt, hwids
 from stubsim.formats.efi_string import from_utf16
 from stubsim.stub.chid_match import Match
-from stubsim.stub.smbios import EVENTS
+from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
 from stubsim.testing.expectations import Difference, compared
 from stubsim.trace import Log, Unknown, VariableSet
 
 # What the choice of sections has a part in.
 _CHOSEN = ("selection", "hwids", "devicetree", "pcrs")
+_STUB_PCRS = (PCR_KERNEL_IMAGE, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
 
 
 def differences(boot: Boot, expect: dict[str, Any], accept_unknown: Iterable[str] = ()) -> tuple[Difference, ...]:
@@ -53,28 +53,21 @@ def unknown(boot: Boot, key: str) -> str | None:
 
 def _unknown(boot: Boot, key: str) -> dict[str, str]:
     """The reasons, for PCRs by number, else under ""."""
-    # What was looked up is as unknown as what was chosen by it.
-    affected = "selection" if key == "hwids" else key
-    events = [row for row in boot.trace if isinstance(row, Unknown) and affected in row.affects]
-    if key == "pcrs":
-        # The host's gaps and PCR 1 are known more exactly.
-        general = [row for row in events if row.what != EVENTS and row.what not in boot.host.unknown]
-        lost = {str(pcr): why for pcr, why in lost_pcrs(boot).items()}
-        return {**lost, **({pcr: _text(general) for pcr in ("11", "12", "13")} if general else {})}
-    if key == "selection" and not _offers_choice(boot):
-        return {}
-    return {"": _text(events)} if events else {}
+    events = [row for row in boot.trace if isinstance(row, Unknown) and key in row.affects]
+    if key != "pcrs":
+        return {"": _text(events)} if events else {}
+    # Of a gap in the host file it is known which registers it changes, unless the stub does not come to them.
+    ended = {gap for other in boot.others if other.boot.prepared is None for gap in other.keys}
+    why: dict[str, str] = {}
+    for row in events:
+        by_register = row.what in boot.host.unknown - ended
+        for pcr in row.pcrs if by_register else _STUB_PCRS:
+            why.setdefault(str(pcr), _text([row]))
+    return why
 
 
 def _text(events: Iterable[Unknown]) -> str:
     return "; ".join(dict.fromkeys(f"{row.what}: {row.why}" for row in events))
-
-
-def _offers_choice(boot: Boot) -> bool:
-    if boot.sections is None:
-        return False
-    named = {section.name for section in boot.uki.image.sections}
-    return bool(named & {".dtbauto", ".efifw"} & set(boot.model.sections))
 
 
 def _unknown_pcrs(expected: Any, why: dict[str, str]) -> list[Difference]:

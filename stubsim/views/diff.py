@@ -263,5 +263,5 @@ def _text(data: bytes) -> str:
 def _measured(row: Json) -> Block:
     rows = [("", f"event {row['index']}: {row['what']}")]
     for bank, values in row["values"].items():
-        rows += [(f"{side.upper()} {bank}", values[side] or "no event") for side in "ab"]
+        rows += [(f"{side.upper()} {bank}", values[side]) for side in "ab" if values[side]]
     return Block(f"PCR {row['pcr']}", rows, fixed=(0,))

@@ -39,7 +39,7 @@ def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
         "hints": list(comparison.hints),
         "first": differences[0] if differences else None,
         "differences": differences,
-        "pcrs": {"predicted": _pcrs(boot.pcrs, banks), "logged": _pcrs(comparison.pcrs, banks)},
+        "pcrs": {"predicted": _pcrs(boot.known_pcrs, banks), "logged": _pcrs(comparison.pcrs, banks)},
         "assumed": list(boot.assumed),
         "unknown": [unknown_json(row) for row in unknown],
     }
@@ -178,6 +178,8 @@ def _draw_pcrs(console: Console, report: Json) -> None:
             # A PCR that no event of the log extends is all zero.
             ours, theirs = predicted.get(pcr, ""), logged.get(pcr, "0" * len(predicted.get(pcr, "")))
             verdict = "as predicted" if ours == theirs else f"predicted {ours[:_SHORT]}..., not the log's"
+            if not ours:
+                verdict = "not predicted: it depends on what is unknown"
             console.print(f"PCR {pcr} {bank} {theirs[:_SHORT]}...  {verdict}", overflow="fold")
     console.print()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stubsim.boot import affected
 from stubsim.formats import edid
 from stubsim.hosts import Reading
 from stubsim.views.terminal import Screen, clean, rendered
@@ -42,7 +41,7 @@ def host_json(reading: Reading) -> Json:
         "vmfwupdate": None
         if host.fw_cfg is None or host.fw_cfg.vmfwupdate is None
         else host.fw_cfg.vmfwupdate._asdict(),
-        "unknown": [{"key": key, "affects": list(affected(key))} for key in sorted(host.unknown)],
+        "unknown": [{"key": key} for key in sorted(host.unknown)],
         "notes": list(reading.notes),
     }
 
@@ -62,8 +61,7 @@ def _draw(console: Console, report: Json) -> None:
     unknown = {row["key"] for row in report["unknown"]}
     _block(console, "SMBIOS, as a stub reads it", _smbios(report, unknown))
     _block(console, "Machine", _machine(report, unknown))
-    rows = [(row["key"], f"affects {', '.join(row['affects'])}" if row["affects"] else "") for row in report["unknown"]]
-    _block(console, "Unknown", rows)
+    _block(console, "Unknown; a boot tells what depends on them", [("-", row["key"]) for row in report["unknown"]])
     _block(console, "Notes", [("-", text) for text in report["notes"]])
 
 

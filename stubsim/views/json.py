@@ -52,8 +52,10 @@ def boot_json(boot: Boot, launch: Launch | None = None) -> Json:
             "io": [row._asdict() | {"data": row.data.hex()} for row in of_kind(boot, Access)],
         },
         "measurements": [measurement_json(event) for event in of_kind(boot, Measured)],
-        "pcrs": {bank: {str(pcr): value.hex() for pcr, value in values.items()} for bank, values in boot.pcrs.items()},
-        "rtmrs": {str(register): value.hex() for register, value in boot.rtmrs.items()},
+        "pcrs": {
+            bank: {str(pcr): value.hex() for pcr, value in values.items()} for bank, values in boot.known_pcrs.items()
+        },
+        "rtmrs": {str(register): value.hex() for register, value in boot.known_rtmrs.items()},
         "variables": _variables(boot),
         "esp_changes": [event._asdict() for event in of_kind(boot, EspWritten)],
         "log": [event._asdict() for event in of_kind(boot, Log)],
@@ -131,7 +133,8 @@ def measurement_json(event: Measured) -> Json:
 
 
 def unknown_json(row: Unknown) -> Json:
-    return {"what": row.what, "why": row.why, "affects": list(row.affects)}
+    registers = {"pcrs": list(row.pcrs)} if row.pcrs else {}
+    return {"what": row.what, "why": row.why, "affects": list(row.affects), **registers}
 
 
 def hexed(digests: dict[str, bytes]) -> dict[str, str]:

@@ -328,10 +328,11 @@ def _short(file: str) -> str:
 def _pcrs(boot: Boot) -> Block | None:
     events: list[Measured] = of_kind(boot, Measured)
     touched = {event.pcr for event in events}
+    known = boot.known_pcrs
     rows = [
-        (str(pcr), bank, value.hex())
+        (str(pcr), bank, values[pcr].hex() if pcr in known[bank] else "not known")
         for bank, values in boot.pcrs.items()
-        for pcr, value in values.items()
+        for pcr in values
         if pcr in touched
     ]
     if not events:
@@ -345,10 +346,10 @@ def _pcrs(boot: Boot) -> Block | None:
 def _rtmrs(boot: Boot) -> Block | None:
     """The registers of a TDX guest that a PCR the stub measures into is mapped to."""
     touched = {rtmr(event.pcr) for event in of_kind(boot, Measured)}
-    rows = [(str(index), "sha384", value.hex()) for index, value in boot.rtmrs.items() if index in touched]
+    rows = [(str(index), "sha384", value.hex()) for index, value in boot.known_rtmrs.items() if index in touched]
     if not rows:
         return None
-    title = "RTMR values after the same measurements, from zero" + _doubt(boot, "pcrs")
+    title = "RTMR values after the same measurements, from zero" + _doubt(boot, "rtmrs")
     return Block(title, rows, right=(0,), fixed=(1,))
 
 

@@ -91,7 +91,8 @@ def test_every_command_takes_every_form(source: Path, tmp_path: Path):
 def test_a_boot_says_what_it_does_not_know(tmp_path: Path):
     image = written(tmp_path, "uki.efi", FIRMWARE_UKI)
     text = " ".join(invoke("boot", image, "--smbios", written(tmp_path, "text", DMIDECODE)).out.split())
-    assert "edid: not known of this machine (affects chids, selection" in text
+    assert "edid: not known of this machine" in text
+    assert "secure_boot: not known of this machine, and the boot may end otherwise: The firmware refuses" in text
     assert "the SMBIOS events of PCR 1" in text
     raw = " ".join(invoke("boot", image, "--smbios", written(tmp_path, "table", TABLE)).out.split())
     assert "the SMBIOS events of PCR 1" not in raw
@@ -116,7 +117,7 @@ def test_show_as_text(tmp_path: Path):
     assert 'enclosure_type 151 (0x97) oem_strings "one",' in text
     assert 'bios_version "F.19" bios_major 2' in text
     assert "tpm unknown" in text
-    assert "edid affects chids, selection" in text
+    assert "Unknown; a boot tells what depends on them - console" in text
     assert "dmidecode prints a dot for every byte" in text
     assert "\x1b" not in out
     assert all(len(line) <= 80 for line in out.splitlines())
