@@ -228,14 +228,14 @@ def expectation(seen: Json, image: uki.Uki, host: Json) -> Json:
         "efi_status": _status(seen) if seen["outcome"] in ("returned", "not-loaded") else None,
         "messages": _messages(_unhex(seen.get("console")) or b""),
         "selection": _selection(image, rows) if started and rows else None,
-        "cmdline": None if options is None else _text(bytes.fromhex(options)),
+        "cmdline": None if options is None else text(bytes.fromhex(options)),
         "load_options": options,
         "setup_cmdline": seen.get("setup_cmdline"),
-        "initrd": _sized(_unhex(seen.get("initrd"))),
+        "initrd": sized(_unhex(seen.get("initrd"))),
         "initrd_hex": seen.get("initrd"),
-        "devicetree": {"window": seen["devicetree_window"]} if "devicetree_window" in seen else _sized(tree),
+        "devicetree": {"window": seen["devicetree_window"]} if "devicetree_window" in seen else sized(tree),
         "variables": {
-            _text(bytes.fromhex(row["name"])): {"attributes": row["attributes"], "hex": row["data"]}
+            text(bytes.fromhex(row["name"])): {"attributes": row["attributes"], "hex": row["data"]}
             for row in seen.get("variables", ())
             if bytes.fromhex(row["guid"]) == LOADER.bytes_le
         },
@@ -264,24 +264,24 @@ def _selection(image: uki.Uki, rows: list[Json]) -> Json:
         if name[1:] in chosen and before["event"] == row["event"]:
             data = bytes.fromhex(row["data"])
             sections = (section for section in image.image.sections if section.name == name)
-            chosen[name[1:]] = [next(section.index for section in sections if image.data(section) == data)]
+            chosen[name[1:]] = [next(section.index for section in sections if bytes(image.data(section)) == data)]
     return chosen
 
 
 def _measurement(row: Json, banks: list[str]) -> Json:
-    event, data = bytes.fromhex(row["event"]), bytes.fromhex(row["data"])
-    kind = EVENTS.get(row["type"], f"{row['type']:#x}")
-    tag = None
+    data = bytes.fromhex(row["data"])
+    digests = {bank: hashlib.new(bank, data).hexdigest() for bank in banks}
+    return measured(row["index"], row["type"], bytes.fromhex(row["event"]), digests)
+
+
+def measured(pcr: int, type_: int, event: bytes, digests: dict[str, str]) -> Json:
+    """A row of "measurements": a tagged event's tag apart from its text."""
+    kind, tag = EVENTS.get(type_, f"{type_:#x}"), None
     if kind == "EV_EVENT_TAG" and len(event) >= 8:
         tag, size = struct.unpack_from("<II", event)
         event = event[8 : 8 + size]
-    return {
-        "pcr": row["index"],
-        "type": kind,
-        "tag": None if tag is None else f"{tag:#010x}",
-        "description": _text(event),
-        "digests": {bank: hashlib.new(bank, data).hexdigest() for bank in banks},
-    }
+    written = None if tag is None else f"{tag:#010x}"
+    return {"pcr": pcr, "type": kind, "tag": written, "description": text(event), "digests": digests}
 
 
 def _pcrs(measurements: list[Json], banks: list[str]) -> dict[str, Json]:
@@ -310,7 +310,7 @@ def _messages(console: bytes) -> list[str]:
     return [line for line in console.decode("utf-16-le", "replace").replace("\r", "").split("\n") if line]
 
 
-def _sized(data: bytes | None) -> Json | None:
+def sized(data: bytes | None) -> Json | None:
     return None if data is None else {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -318,7 +318,7 @@ def _unhex(text: str | None) -> bytes | None:
     return None if text is None else bytes.fromhex(text)
 
 
-def _text(data: bytes) -> str:
+def text(data: bytes) -> str:
     return data[: len(data) & ~1].decode("utf-16-le", "surrogatepass").partition("\0")[0]
 
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scripts.lab import efirun
+from scripts.lab import efirun, recipes
 from scripts.lab.compare import Differences, differences
-from scripts.lab.drawing import recipes
-from scripts.lab.drawing.recipes import Recipe
+from scripts.lab.drawing import boots
+from scripts.lab.recipes import Recipe
 from scripts.lab.stubs import ARCHITECTURES, Stub, stub
 from stubsim import uki
 from stubsim.errors import StubsimError
@@ -134,7 +134,7 @@ def fuzz(tested: Stub, count: int, seed: int, out: Path, limit: int) -> Counter[
     counts: Counter[str] = Counter()
     started = time.monotonic()
     for number in range(count):
-        recipe = recipes.draw(Random(f"{seed}/{number}"), tested.machine)
+        recipe = boots.draw(Random(f"{seed}/{number}"), tested.machine)
         try:
             found = laboratory.differs(recipe)
         except StubsimError as error:

@@ -17,6 +17,8 @@ qemu-system-aarch64            qemu-system-arm
 swtpm                          swtpm
 mcopy                          mtools
 mkfs.fat                       dosfstools
+sfdisk                         fdisk
+swtpm_setup                    swtpm-tools
 '
 
 export PATH="$PATH:/usr/sbin:/sbin"

@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from scripts.lab import efirun
+from scripts.lab import efirun, recipes
 from scripts.lab.compare import differences, narrowed
-from scripts.lab.drawing import recipes
+from scripts.lab.drawing import boots
 from scripts.lab.fuzz import boot_secret, smaller_recipes
 from stubsim import uki
 from stubsim.boot import boot
@@ -25,7 +25,7 @@ STUB = pe.build([SectionSpec(".text", b"code"), SectionSpec(".sdmagic", MAGIC)])
 
 
 def drawn(number: int, machine: str = "x64") -> recipes.Recipe:
-    return recipes.draw(Random(f"1/{number}"), machine)
+    return boots.draw(Random(f"1/{number}"), machine)
 
 
 def test_a_seed_gives_the_same_boot_and_another_seed_another():

@@ -8,7 +8,8 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from scripts.lab.drawing.values import MACHINES, Drawing
+from scripts.lab.drawing.values import Drawing
+from scripts.lab.recipes import MACHINES
 from stubsim import chid
 from stubsim.formats import efifw, pe
 from stubsim.formats.pe import SectionSpec
@@ -75,13 +76,13 @@ class Sections(Drawing):
         if kind == 0:
             return self._image([self._text()], machine=self.one(0x8664, 0xAA64, 0x14C, 0x1C0))
         if kind == 1:
-            return self.random.randbytes(self.random.randint(0, 600))
+            return self.random.randbytes(self.random.randint(64, 600))
         if kind == 2:
             return self._image([self._text()], major_image_version=0)
         if kind == 3:
             return self._image([self._text()], subsystem=self.one(1, 10, 11, 12))
         if kind == 4:
-            return self._image([self._text()])[: self.random.randint(40, 1000)]
+            return self._image([self._text()])[: self.random.randint(64, 1000)]
         if kind == 5:
             return self._image([self._text(), SectionSpec(".data", b"d" * 512, self.one(0, 1, 100, 511))])
         if kind == 6:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from random import Random
 
 from scripts.lab.drawing.values import Drawing
+from scripts.lab.recipes import Files
 from stubsim.formats.pe import SectionSpec
-
-Files = dict[str, bytes | tuple[SectionSpec, ...]]
 
 
 class Start(Drawing):

@@ -11,8 +11,6 @@ from stubsim.formats import fdt
 Json = dict[str, Any]
 T = TypeVar("T")
 
-MACHINES = {"x64": 0x8664, "aa64": 0xAA64}
-
 
 class Drawing:
     """Nothing but the random numbers decides what it gives; ``machine`` is x64 or aa64."""

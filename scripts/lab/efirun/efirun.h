@@ -1,7 +1,7 @@
 /* A small UEFI in a Linux process: what its parts know of each other. */
 #pragma once
 
-#include "efi.h"
+#include "../efi.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -6,6 +6,7 @@
 /* Above a static program and its heap, which Linux starts up to 1 GiB above the program. */
 #define START 0x60000000UL
 #define SIZE 0x60000000UL
+#define BEHIND 0x1000000UL
 /* EDK II's debug pattern, so that nothing is zero by chance. */
 #define PATTERN 0xaf
 
@@ -16,7 +17,8 @@ void memory_init(void) {
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (at != (void *) START)
         finish("no-memory", 0);
-    arena_top = (uint8_t *) START + SIZE;
+    /* What a stub reads behind an image is memory as well, and it is zero. */
+    arena_top = (uint8_t *) START + SIZE - BEHIND;
 }
 
 bool in_arena(const void *address) {

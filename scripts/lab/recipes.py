@@ -1,22 +1,21 @@
-"""Random boots for `lab-fuzz`: a UKI, a partition, a machine and a start, drawn from values that stubs treat in
-different ways. A boot is plain data (a `Recipe`), so that a smaller one can be made of it.
-"""
+"""A boot as plain data, and its case folder: what random boots and the cases of the standard set have in common."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scripts.lab import images
-from scripts.lab.drawing.machines import Machine
-from scripts.lab.drawing.sections import Sections
-from scripts.lab.drawing.starts import Files, Start
-from scripts.lab.drawing.values import MACHINES, Json
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
+
+Json = dict[str, Any]
+# By path, "/" between; a name that ends in one is a folder, sections are those of an addon.
+Files = dict[str, bytes | tuple[SectionSpec, ...]]
+
+MACHINES = {"x64": 0x8664, "aa64": 0xAA64}
 
 
 class Recipe(NamedTuple):
@@ -29,26 +28,6 @@ class Recipe(NamedTuple):
     load_options: bytes | None
     shell: str | None
     signed: bool
-
-
-def draw(random: Random, machine: str) -> Recipe:
-    """A boot that nothing but the random numbers decides."""
-    of = Machine(random, machine)
-    sections = Sections(random, machine, of.fields, of.panel)
-    start = Start(random, machine, sections.addon)
-    path = None if start.maybe(0.04) else start.path()
-    host = of.host()
-    shell = start.shell_line() if start.maybe(0.08) else None
-    return Recipe(
-        tuple(sections.uki()),
-        {} if path is None else start.files(path),
-        host,
-        path,
-        None if shell is not None or start.maybe(0.35) else start.load_options(),
-        shell,
-        # Without a certificate table nothing starts at all under Secure Boot.
-        start.maybe(0.95 if host.get("secure_boot") else 0.05),
-    )
 
 
 def write(recipe: Recipe, stub: bytes, machine: str, folder: Path) -> list[str]:
