@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
+from stubsim.formats import fdt
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.machine import image_path
 from stubsim.machine.esp import Esp
+from stubsim.machine.layout import BUILD
 from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import Variables
@@ -65,6 +67,7 @@ def start_context(
             uki.machine,
             confidential=host.confidential is not None,
             devices=_devices(host),
+            build=_build(host),
         ),
         tpm=tpm,
         variables=Variables(host.variables),
@@ -111,8 +114,22 @@ def _devices(host: Host) -> list[str]:
         "sha1": host.tpm is not None and "sha1" in host.tpm,
         "no tpm": host.tpm is None,
         "no graphics": not host.console.graphics,
+        "no acpi": _has_qemus_devicetree(host),
     }
     return [device for device, is_so in has.items() if is_so]
+
+
+def _has_qemus_devicetree(host: Host) -> bool:
+    """AAVMF hands on the tree that QEMU makes of virt where there are no ACPI tables (-machine acpi=off)."""
+    try:
+        return host.devicetree is not None and "linux,dummy-virt" in fdt.root_compatible(host.devicetree)
+    except StubsimError:
+        return False
+
+
+def _build(host: Host) -> str:
+    """The build of the firmware, as far as the system table tells: Debian names itself in newer ones (recorded)."""
+    return "2026.08" if host.firmware.vendor == "Debian distribution of EDK II" else BUILD
 
 
 class Loaded(NamedTuple):

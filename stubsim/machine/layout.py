@@ -3,7 +3,8 @@
 x86 is q35 with OVMF 2022.11, from recorded memory maps. Booted with 384 MiB, 2, 4 and 8 GiB it holds the same pages
 below the end of the low RAM, and RAM above 4 GiB is free. They are those of a machine with VGA, a TPM and no serial
 port, and of a CPU without 1 GiB pages: devices move the lower ones (DEVICES), other builds all.
-Arm is virt with ArmVirtQemu, from its source alone; for others little is known.
+Arm is virt with AAVMF 2022.11 or 2026.08 (Debian's builds, with Secure Boot), from recorded memory maps and from where
+kernels were seen to lie; for others little is known.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ TYPES = (
     "EfiACPIMemoryNVS",
 )
 FREE = "EfiConventionalMemory"
+
+# Of the firmware, as their map differs. The oldest is taken for one that is not known.
+BUILDS = ("2022.11", "2026.08")
+BUILD = BUILDS[0]
 
 # EDK II shows free pages in the bin of such a type as allocated, so that the map stays alike from boot to boot, and
 # gives another type no address in them that it asks for (MdeModulePkg/Core/Dxe/Mem/Page.c, `Special`).
@@ -56,15 +61,16 @@ class Layout(NamedTuple):
     """The RAM in pieces from low to high; all else as ranges.
 
     ``held`` is taken by the firmware, ``bins`` is RAM that it keeps for one type each, and ``outside`` are addresses
-    without RAM that the memory map names. ``granularity`` is the alignment of the types that last into the operating
-    system, in bytes.
+    without RAM that the memory map names. ``granularity`` is the alignment of the ``granular`` types, which last into
+    the operating system, in bytes.
     """
 
     ram: tuple[tuple[int, int], ...]
     held: tuple[Range, ...]
     bins: tuple[Range, ...]
     outside: tuple[Range, ...]
-    granularity: int
+    granularity: int = PAGE
+    granular: frozenset[str] = frozenset()
 
     @property
     def default_end(self) -> int | None:
@@ -73,31 +79,32 @@ class Layout(NamedTuple):
 
     def alignment(self, type: str) -> int:
         """Of the addresses and sizes that are given out for the type, in bytes."""
-        return self.granularity if type in _RUNTIME else PAGE
+        return self.granularity if type in self.granular else PAGE
 
 
 @lru_cache(maxsize=16)
-def layout(size: int, architecture: str, devices: tuple[str, ...] = ()) -> Layout:
+def layout(size: int, architecture: str, devices: tuple[str, ...] = (), build: str = BUILD) -> Layout:
     """The layout of a guest with `size` bytes of RAM; a part of a page at its end does not count.
 
-    ``devices`` are keys of DEVICES, of no effect but on x86. Where there is less RAM than the firmware would need, its
-    ranges are cut to what there is.
+    ``devices`` are keys of DEVICES or of AARCH64_DEVICES, each of no effect elsewhere; ``build`` of the firmware, one
+    of BUILDS, is told apart on aa64 only. Where there is less RAM than the firmware would need, its ranges are cut to
+    what there is.
     """
     size &= -PAGE
     if architecture in ("x64", "ia32"):
-        return _q35(size, sum(DEVICES[device] for device in devices))
+        return _q35(size, sum(DEVICES.get(device, 0) for device in devices))
+    if architecture == "aa64":
+        return (_aavmf_2026 if build == "2026.08" else _aavmf_2022)(size, devices)
     start = _VIRT_START.get(architecture, 1 << 30)
     top = start + size
     held = [_at(start, *_DEVICETREE)]
     bins: list[Range] = []
-    granularity = _GRANULARITY.get(architecture, PAGE)
-    if architecture in ("aa64", "arm"):
+    if architecture == "arm":
         for pages, kind in _ARM_BINS:
-            alignment = granularity if kind in _RUNTIME else PAGE
-            bins.append(_at((top - pages * PAGE) & -alignment, pages, kind))
+            bins.append(_at(top - pages * PAGE, pages, kind))
             top = bins[-1].start
         held += [row for row in bins if row.type in _BOOT_SERVICES]
-    return _clipped(((start, start + size),), held, bins, (), granularity)
+    return _clipped(((start, start + size),), held, bins, ())
 
 
 # QEMU, hw/i386/pc_q35.c: with 2.75 GiB or more only 2 GiB lie below 4 GiB.
@@ -140,6 +147,8 @@ _OVMF_STACK = (0x448B000, 32, "EfiBootServicesData")
 # with a serial port, 6 with an RNG, 2 with SHA-1, 2 without a TPM and 1 without graphics. The 16 for SHA-1 are the log
 # in the format of TPM 1.2 (Tcg2Dxe, PcdTcgLogAreaMinLen); the rest is measured, not derived.
 DEVICES = {"serial port beside graphics": 20, "rng": 3, "sha1": 16, "no tpm": -38, "no graphics": -23}
+# And what counts on aa64, where it takes away ranges of their own.
+AARCH64_DEVICES = ("no tpm", "no graphics", "no acpi")
 
 # QEMU, hw/arm/virt.c and hw/riscv/virt.c; it puts the devicetree at the start of RAM, the size is our own guess.
 _VIRT_START = {"riscv64": 2 << 30, "riscv32": 2 << 30}
@@ -155,8 +164,42 @@ _ARM_BINS = (
 )
 # Drivers, page tables and pools: taken to fill their bins.
 _BOOT_SERVICES = ("EfiBootServicesCode", "EfiBootServicesData")
-# MdePkg/Include/AArch64/ProcessorBind.h, RUNTIME_PAGE_ALLOCATION_GRANULARITY.
-_GRANULARITY = {"aa64": 0x10000}
+# MdePkg/Include/AArch64/ProcessorBind.h, RUNTIME_PAGE_ALLOCATION_GRANULARITY. It is that of all of SPECIAL but the
+# reserved one; newer builds leave out ACPI reclaim memory.
+_AARCH64_GRANULARITY = 0x10000
+
+# The first 128 MiB of virt are memory of the phase before DXE, and free but for these: gpa, pages.
+_VIRT_LOW_END = 0x48000000
+_AAVMF_LOW = ((0x44000000, 32), (0x47710000, 2288))
+# AAVMF 2022.11 from the end of RAM down, alike from 384 MiB to 8 GiB, on EL1 and EL2: distance to the start, pages in
+# the bin, pages in use at its end. What shows as one piece in a map is drawn together where little is free in it.
+_AAVMF_BINS = (
+    (0x270000, 608, 608, "EfiRuntimeServicesData"),
+    (0x400000, 400, 400, "EfiRuntimeServicesCode"),
+    (0x9DC000, 1500, 1044, "EfiBootServicesCode"),
+    (0x38BC000, 12000, 3882, "EfiBootServicesData"),
+    (0x38D0000, 20, 0, "EfiLoaderCode"),
+)
+# Below the bins, from their start down: pages, type, and those of AARCH64_DEVICES with which they are not there.
+_AAVMF_BELOW: tuple[tuple[int, str, set[str]], ...] = (
+    (768, "EfiReservedMemoryType", {"no graphics"}),  # the framebuffer of ramfb
+    (176, "EfiRuntimeServicesCode", set()),
+    (448, "EfiRuntimeServicesData", set()),
+    (128, "EfiRuntimeServicesCode", set()),
+    (16, "EfiACPIMemoryNVS", {"no tpm"}),
+    (16, "EfiACPIReclaimMemory", {"no acpi"}),
+    (16, FREE, {"no acpi"}),
+    (16, "EfiACPIMemoryNVS", {"no tpm", "no acpi"}),
+)
+# AAVMF 2026.08: gpa and pages, whatever the RAM; only the types that last have bins, and below them lie the drivers.
+_AAVMF_2026_BINS = (
+    (0x47FF0000, 4, "EfiACPIReclaimMemory"),
+    (0x47FB0000, 64, "EfiACPIMemoryNVS"),
+    (0x47D50000, 608, "EfiRuntimeServicesData"),
+    (0x47BC0000, 400, "EfiRuntimeServicesCode"),
+)
+_AAVMF_2026_DRIVERS = 0x45726000
+_AAVMF_2026_FRAMEBUFFER = 752 * PAGE
 
 
 def _q35(size: int, device_pages: int) -> Layout:
@@ -177,7 +220,32 @@ def _q35(size: int, device_pages: int) -> Layout:
         top -= pages * PAGE
         held.append(_at(top, pages, kind))
     held[-1] = held[-1]._replace(start=top - device_pages * PAGE)
-    return _clipped(pieces, [row for row in held if row.type != FREE], bins, _Q35_OUTSIDE, PAGE)
+    return _clipped(pieces, [row for row in held if row.type != FREE], bins, _Q35_OUTSIDE)
+
+
+def _aavmf_2022(size: int, devices: tuple[str, ...]) -> Layout:
+    start = 1 << 30
+    top = start + size
+    held = [_at(gpa, pages, "EfiBootServicesData") for gpa, pages in _AAVMF_LOW]
+    held.append(_at(top - PAGE, 1, "EfiBootServicesData"))
+    bins = [_at(top - depth, pages, kind) for depth, pages, _, kind in _AAVMF_BINS]
+    held += [_at(row.end - used * PAGE, used, row.type) for row, (_, _, used, _) in zip(bins, _AAVMF_BINS, strict=True)]
+    below = bins[-1].start
+    for pages, kind, without in _AAVMF_BELOW:
+        if without.isdisjoint(devices):
+            below -= pages * PAGE
+            held.append(_at(below, pages, kind))
+    layout = _clipped(((start, top),), [row for row in held if row.type != FREE], bins, ())
+    return layout._replace(granularity=_AARCH64_GRANULARITY, granular=_RUNTIME)
+
+
+def _aavmf_2026(size: int, devices: tuple[str, ...]) -> Layout:
+    start = 1 << 30
+    bins = [_at(*row) for row in _AAVMF_2026_BINS]
+    below = _AAVMF_2026_DRIVERS + (_AAVMF_2026_FRAMEBUFFER if "no graphics" in devices else 0)
+    held = [Range(below, bins[-1].start, "EfiBootServicesData"), *bins[1:]]
+    layout = _clipped(((start, start + size),), held, bins, ())
+    return layout._replace(granularity=_AARCH64_GRANULARITY, granular=_RUNTIME - {"EfiACPIReclaimMemory"})
 
 
 def _at(start: int, pages: int, kind: str) -> Range:
@@ -185,11 +253,11 @@ def _at(start: int, pages: int, kind: str) -> Range:
 
 
 def _clipped(
-    ram: tuple[tuple[int, int], ...], held: list[Range], bins: list[Range], outside: tuple[Range, ...], granularity: int
+    ram: tuple[tuple[int, int], ...], held: list[Range], bins: list[Range], outside: tuple[Range, ...]
 ) -> Layout:
     def within(rows: list[Range]) -> tuple[Range, ...]:
         cut = [row._replace(start=max(row.start, start), end=min(row.end, end)) for row in rows for start, end in ram]
         return tuple(row for row in cut if row.start < row.end)
 
     pieces = tuple((start, end) for start, end in ram if start < end)
-    return Layout(pieces, within(held), within(bins), outside, granularity)
+    return Layout(pieces, within(held), within(bins), outside)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from stubsim.extent import Bytes, Extent
 from stubsim.machine.content import Content
-from stubsim.machine.layout import FREE, PAGE, SPECIAL, TYPES, Layout, layout
+from stubsim.machine.layout import BUILD, FREE, PAGE, SPECIAL, TYPES, Layout, layout
 from stubsim.trace import Staged
 
 # Bytes around what the firmware's AllocatePool() gives out (EDK II, MdeModulePkg/Core/Dxe/Mem/Pool.c, 64 bit).
@@ -53,9 +53,15 @@ class Memory:
     """
 
     def __init__(
-        self, size: int, architecture: str = "x64", *, devices: Sequence[str] = (), confidential: bool = False
+        self,
+        size: int,
+        architecture: str = "x64",
+        *,
+        devices: Sequence[str] = (),
+        build: str = BUILD,
+        confidential: bool = False,
     ) -> None:
-        self.layout = layout(size, architecture, tuple(devices))
+        self.layout = layout(size, architecture, tuple(devices), build)
         self.ram = self.layout.ram
         self.architecture = architecture
         self.confidential = confidential

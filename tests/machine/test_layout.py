@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stubsim.hosts.fixture import memory_size
 from stubsim.machine.layout import DEVICES, FREE, GIB4, PAGE, SPECIAL, TYPES, Layout, layout
 from stubsim.machine.memory import Memory
 
@@ -61,6 +62,59 @@ def test_the_map_is_the_recorded_one(shared: Path, stub: str):
         kind = "EfiMemoryMappedIO" if number == 11 else TYPES[number]
         rows.append((start, start + pages * PAGE, FREE if "Loader" in kind else kind))
     assert merged(sorted(rows)) == ours(384 * MIB)
+
+
+VIRT = [
+    ("basic@257.13", ()),
+    ("basic@262.1", ()),
+    ("basic-1g@262.1", ()),
+    ("basic-4g@262.1", ()),
+    ("basic-el2@262.1", ()),
+    ("basic-novga@262.1", ("no graphics",)),
+    ("kernel-align64k@262.1", ()),
+]
+
+
+@pytest.mark.parametrize(("name", "devices"), VIRT)
+def test_the_map_of_virt_is_the_recorded_one(shared: Path, name: str, devices: tuple[str, ...]):
+    """Below the bins; in those of the boot services each boot leaves other small gaps."""
+    folder = shared / "golden-aa64" / name
+    rows: Rows = []
+    for line in json.loads((folder / "expect.json").read_text())["memmap"]:
+        number, start, pages, _ = (int(word, 0) for word in line.split())
+        kind = TYPES[number] if number < len(TYPES) else "EfiMemoryMappedIO"
+        rows.append((start, start + pages * PAGE, FREE if "Loader" in kind else kind))
+    memory = Memory(memory_size(json.loads((folder / "host.json").read_text())["memory"]) or 0, "aa64", devices=devices)
+    bottom, top = memory.ram[0][0], memory.layout.default_end
+    assert top is not None
+    found = [(row.start, row.start + row.pages * PAGE, row.type) for row in memory.map()]
+    assert cut(found, bottom, top) == cut(sorted(rows), bottom, top)
+
+
+def cut(rows: Rows, bottom: int, top: int) -> Rows:
+    pieces = [(max(start, bottom), min(end, top), kind) for start, end, kind in rows]
+    return merged([row for row in pieces if row[0] < row[1]])
+
+
+def test_devices_of_virt_have_ranges_of_their_own():
+    """dtfw-*: with acpi=off there are no tables, and one of the two ranges of the TPM.
+
+    Without a TPM the 64 KiB that stay free are the lowest of them.
+    """
+    plain = layout(2 << 30, "aa64")
+    for device, pages in (("no graphics", 768), ("no tpm", 48), ("no acpi", 48)):
+        lowest = min(row.start for row in layout(2 << 30, "aa64", (device,)).held if row.start > plain.ram[0][1] >> 1)
+        assert lowest - 0xBC100000 == pages * PAGE
+
+
+def test_the_newer_build_has_its_bins_at_128_mib_whatever_the_ram():
+    small, large = (Memory(size, "aa64", build="2026.08") for size in (384 * MIB, 8 << 30))
+    assert small.layout.bins == large.layout.bins
+    assert small.layout.bins[0].end <= 0x48000000
+    # All else comes from below, and trees have pages of their own size.
+    assert small.allocate(PAGE, "EfiLoaderData") == large.allocate(PAGE, "EfiLoaderData") < small.layout.bins[-1].start
+    assert small.layout.alignment("EfiACPIReclaimMemory") == PAGE
+    assert small.layout.alignment("EfiRuntimeServicesData") == 0x10000
 
 
 def test_devices_move_what_the_drivers_hold_and_nothing_above_it():
