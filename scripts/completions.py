@@ -9,7 +9,8 @@ import shtab
 
 from stubsim.cli import parsers
 from stubsim.handover import DIALECTS
-from stubsim.stub.models import MODELS
+from stubsim.stub.models import PROPOSALS
+from stubsim.stub.releases import NEWEST_POINT
 
 # Shell -> where its completions are looked for, below a prefix such as /usr/local.
 PLACES = {
@@ -21,7 +22,7 @@ PLACES = {
 _FILES = ("CERT", "FILE", "HOST", "INPUT", "UKI")
 _FOLDERS = ("DIR",)
 _WORDS: dict[object, Callable[[], list[str]]] = {
-    "MODEL": lambda: [*MODELS],
+    "MODEL": lambda: [*map(str, NEWEST_POINT), *PROPOSALS],
     "NAME": lambda: [*DIALECTS, "none"],
 }
 

@@ -488,7 +488,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "choices": {"devicetree": CHOICE, "uefi-fw": CHOICE},
         "other_stubs": [
             {
-                "model": "257",
+                "model": "257.13",
+                "releases": "257",
                 "basis": "recording",
                 "own": False,
                 "failed": None,

@@ -72,7 +72,7 @@ def test_data_has_its_zeros():
     ("sections", "stub"),
     [
         ([(".sdmagic", MAGIC)], StubId("systemd-stub", "262.1-1")),
-        ([(".sbat", SBAT)], StubId("systemd-stub", "262")),
+        ([(".sbat", SBAT)], StubId("systemd-stub", "262", series_only=True)),
         ([(".sbat", SBAT), (".sdmagic", MAGIC)], StubId("systemd-stub", "262.1-1")),
         (
             [(".sbat", SBAT + b"systemd-stub.debian,1,Debian,systemd,262.1-1,https://tracker.debian.org/\n")],
@@ -80,9 +80,19 @@ def test_data_has_its_zeros():
         ),
         (
             [(".sbat", SBAT + b"systemd-stub.odd,1,Odd,systemd,7-3,x\n")],
-            StubId("systemd-stub", "262"),
+            StubId("systemd-stub", "262", series_only=True),
         ),
-        ([(".sbat", b"stubble,1,Canonical,stubble,9,https://github.com/canonical/stubble\n")], StubId("stubble", "9")),
+        (
+            [(".sbat", b"stubble,1,Canonical,stubble,9,https://github.com/canonical/stubble\n")],
+            StubId("stubble", "9"),
+        ),
+        (
+            [
+                (".linux", b"x"),
+                (".sbat", b"systemd,1,The systemd Developers,systemd,249,https://www.freedesktop.org/\n"),
+            ],
+            StubId("systemd-stub", "249", series_only=True),
+        ),
         ([(".sbat", b"grub,1,x,grub,2,https://x\n")], None),
         ([(".sbat", b"systemd-stub,1\n")], None),
         ([(".sdmagic", b"#### LoaderInfo: systemd-stub")], None),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from stubsim.formats import eventlog
 from stubsim.machine.tpm import replay
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE
-from stubsim.stub.models import MODELS
+from stubsim.stub.models import NEWEST
 from stubsim.stub.sidecars import TABLE as SIDECARS
 from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
 
@@ -47,7 +47,7 @@ def _pcr(event: eventlog.Event) -> int:
         return _OTHER
     if tag in _LINUX_TAGS:
         return _PCR_LINUX
-    if text in MODELS["262"].sections:
+    if text in NEWEST.sections:
         return PCR_KERNEL_IMAGE
     if (text or "").startswith(("grub_cmd: ", "kernel_cmdline: ", "module_cmdline: ")):
         return _PCR_BOOT_LOADER

@@ -10,7 +10,7 @@ from stubsim.explain.payload import Content, decode
 from stubsim.extent import Extent
 from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.stub.chid_match import refusal
-from stubsim.stub.models import MODELS, StubModel
+from stubsim.stub.models import PROPOSALS, StubModel, released
 from stubsim.stub.recognise import STUBBLE_14
 from stubsim.uki import Uki
 
@@ -24,7 +24,7 @@ _NEVER_USED = "no stub accepts it: the UKI boots, and this firmware is silently 
 
 
 class Table(NamedTuple):
-    """A `.hwids`; ``error`` is what the newest stub would say, ``refused`` what each stub that refuses it would."""
+    """A `.hwids`; ``error`` is what the newest stub would say, ``refused`` what those say that refuse it, by id."""
 
     section: pe.Section
     entries: tuple[hwids.Entry, ...]
@@ -136,7 +136,7 @@ def _table(section: pe.Section, budget: Budget) -> Table:
         data = budget.data(section)
     except StubsimError as error:
         return Table(section, (), placed(error, section), {})
-    return read_table(section, data, (*MODELS.values(), STUBBLE_14))
+    return read_table(section, data, (*released(), *PROPOSALS.values(), STUBBLE_14))
 
 
 def read_table(section: pe.Section, data: Extent, models: Iterable[StubModel]) -> Table:
@@ -146,8 +146,15 @@ def read_table(section: pe.Section, data: Extent, models: Iterable[StubModel]) -
         hwids.parse(data)
     except StubsimError as error:
         table = table._replace(error=placed(error, section))
+    # Many releases read a table alike.
+    reasons: dict[tuple[bool, bool], StubsimError | None] = {}
     for model in models:
-        reason = _refused(model, table, data) if hwids.SECTION in model.sections else None
+        if hwids.SECTION not in model.sections:
+            continue
+        reading = model.refuses_inexact_descriptors, model.checks_hwids_offsets
+        if reading not in reasons:
+            reasons[reading] = _refused(model, table, data)
+        reason = reasons[reading]
         if reason is not None:
             table.refused[model.id] = reason
     return table

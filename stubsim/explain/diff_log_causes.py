@@ -16,7 +16,7 @@ from stubsim.stub.cmdline import CMDLINE_EXTRA
 from stubsim.stub.devicetree import DEVICETREE_ADDON_EVENT_TAG
 from stubsim.stub.initrd import INITRD_ADDON_EVENT_TAG, UCODE_ADDON_EVENT_TAG
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE
-from stubsim.stub.models import MODELS
+from stubsim.stub.models import NEWEST, released, which
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.stub.sidecars import TABLE as SIDECARS
 from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
@@ -174,15 +174,23 @@ def _smbios(case: Case, pair: Pair) -> str | None:
     if pair.kind == "missing":
         if not case.has_smbios:
             return (
-                "SMBIOS was not measured: the stub that ran is older than 262, or LoaderPcrSMBIOS was set already, "
-                "which a host file can say in its variables"
+                f"SMBIOS was not measured: the stub that ran is none of {_smbios_stubs()}, or LoaderPcrSMBIOS was set "
+                "already, which a host file can say in its variables"
             )
         return f"{what}: the machine has fewer structures of this type than the host file's table"
     if not case.boot.model.measures_smbios:
-        return f"SMBIOS measured by the stub: 262 or later; predicted is stub {case.boot.model.id}"
+        return f"SMBIOS measured by the stub, as {_smbios_stubs()} do; predicted is stub {case.boot.model.id}"
     if smbios_is_measured(case.boot.host):
         return "SMBIOS measured by the stub: LoaderPcrSMBIOS, which the host file has, was not set on the machine"
     return f"{what}: the machine has more structures of this type than the host file's table"
+
+
+def _smbios_stubs() -> str:
+    return which(lambda model: model.measures_smbios)
+
+
+def _packing() -> str:
+    return which(lambda model: model.packs_global_extensions)
 
 
 def _choice(case: Case, pair: Pair) -> str | None:
@@ -193,7 +201,8 @@ def _choice(case: Case, pair: Pair) -> str | None:
     theirs = _section_in_log(case, name)
     ours = boot.sections.section(name) if boot.sections is not None else None
     if pair.kind == "missing":
-        older = "; stubs before 262 never select one" if name == ".efifw" else ""
+        those = which(lambda model: model.matches_firmware_entries)
+        older = f"; only stubs {those} ever select one" if name == ".efifw" else ""
         return f"this host selects {_label(case, ours)}, but no {name} was measured on the machine{older}"
     there = f"it is {_label(case, theirs)}" if theirs is not None else "none of this UKI's"
     if pair.kind == "extra":
@@ -218,7 +227,8 @@ def _section(case: Case, pair: Pair) -> str | None:
         also = ", and may select another .dtbauto or .efifw" if name == ".hwids" else ""
         return f"`{name}` differs: the UKI that was booted has other contents in this section{also}"
     if pair.kind == "missing":
-        stub = "" if name in MODELS["256"].sections else ", or its stub is too old to know it"
+        known = all(name in model.sections for model in released())
+        stub = "" if known else ", or its stub is too old to know it"
         return f"`{name}` was not measured: the UKI that was booted has no such section{stub}"
     if there is not None and name not in boot.model.sections:
         return f"`{name}` was measured, which stub {boot.model.id} does not do: the stub that ran is newer (--stub)"
@@ -236,7 +246,7 @@ def _archive(case: Case, pair: Pair) -> str | None:
     if pair.kind == "missing":
         return f"{item.description!r} is not in the log: the machine had no {where}"
     if row.global_extension and not case.boot.model.packs_global_extensions:
-        return f"{item.description!r} is in the log: the stub that ran is 262 or later ({where})"
+        return f"{item.description!r} is in the log: the stub that ran is one of {_packing()} ({where})"
     return f"{item.description!r} is in the log, but the prediction has no {where}{_no_esp(case)}"
 
 
@@ -286,7 +296,7 @@ _RULES: tuple[tuple[Callable[[Item], bool], Explain], ...] = (
     (lambda item: item.pcr == PCR_KERNEL_CONFIG and item.tag == PROFILE_EVENT_TAG, _profile),
     (is_smbios, _smbios),
     (lambda item: item.pcr == PCR_KERNEL_IMAGE and item.description in (".efifw", ".dtbauto"), _choice),
-    (lambda item: item.pcr == PCR_KERNEL_IMAGE and item.description in MODELS["262"].sections, _section),
+    (lambda item: item.pcr == PCR_KERNEL_IMAGE and item.description in NEWEST.sections, _section),
     (lambda item: item.description in _ARCHIVES and item.pcr == _ARCHIVES[item.description].pcr, _archive),
     (lambda item: item.pcr == PCR_KERNEL_CONFIG and item.tag in _ADDONS, _addon),
     (is_command_line, _command_line),

@@ -16,7 +16,7 @@ from stubsim import chid
 from stubsim.formats import edid, efi_string
 from stubsim.hosts import Host
 from stubsim.stub.chid_match import unknown_fields
-from stubsim.stub.models import MODELS, StubModel
+from stubsim.stub.models import StubModel, which
 
 # What dmidecode prints for string number 0.
 _NOT_SPECIFIED = "Not Specified"
@@ -80,9 +80,9 @@ def _own(host: Host, model: StubModel) -> Iterator[_Id]:
 def _not_looked_up(type_: int, model: StubModel) -> str:
     if type_ in model.chid_priority:
         return ""
-    others = [each.id for each in MODELS.values() if type_ in each.chid_priority and each.basis != "proposal"]
+    others = which(lambda each: type_ in each.chid_priority and each.matches_devicetree_entries)
     if others:
-        return f", which stub {model.id} does not look up (those that do: {', '.join(others)})"
+        return f", which stub {model.id} does not look up (those that do: {others})"
     return ", which no stub looks up"
 
 

@@ -13,12 +13,9 @@ from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.start import Start
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.context import StubFailed
-from stubsim.stub.models import MODELS, StubModel
+from stubsim.stub.models import PROPOSALS, StubModel, behaviour, released
 from stubsim.stub.programs import is_simulated, program
 from stubsim.stub.sections import Sections
-
-# Every stub but the prototype that has a section of its own and nothing to choose by.
-MODEL_IDS = tuple(model.id for model in MODELS.values() if model.firmware_section is None)
 
 
 class Chosen(NamedTuple):
@@ -29,12 +26,14 @@ class Chosen(NamedTuple):
 
 
 class OtherStub(NamedTuple):
-    """What a stub would choose by kind; ``reasons`` where that is something else than this boot's stub does.
+    """What some stubs would choose by kind; ``reasons`` where that is something else than this boot's stub does.
 
-    ``failed`` is the stub's message where it would not get that far.
+    ``failed`` is the stub's message where it would not get that far. ``model`` is the boot's own, or else the newest
+    of those that answer alike; ``ids`` are all of them.
     """
 
     model: StubModel
+    ids: tuple[str, ...]
     failed: str | None
     chosen: dict[int, Chosen | None]
     same: bool
@@ -42,16 +41,31 @@ class OtherStub(NamedTuple):
 
 
 def other_stubs(boot: Boot, start: Start) -> tuple[OtherStub, ...]:
-    """One for each known stub, the boot's own included, oldest first; none where no stub that is known starts."""
+    """One for all known stubs with the same answer, oldest first; none where no stub that is known starts."""
     if not is_simulated(boot.model):
         return ()
     own = boot.sections or _run(boot, start, boot.model)
     if boot.sections is None and not isinstance(own, str):
         return ()
-    stubs = [MODELS[id_] for id_ in MODEL_IDS]
+    # The prototype has a section of its own and nothing to choose by.
+    stubs = (*released(), *(model for model in PROPOSALS.values() if model.firmware_section is None))
     if boot.model.name != SYSTEMD_STUB:
-        stubs.insert(0, boot.model)
-    return tuple(_other(boot, start, model, own) for model in stubs)
+        stubs = (boot.model, *stubs)
+    alike: dict[object, list[StubModel]] = {}
+    answers: dict[object, object] = {}
+    for model in stubs:
+        does = model.name, behaviour(model)
+        if does not in answers:
+            # Reasons name the stub, which is no reason to tell two apart.
+            answer = _other(boot, start, model._replace(id=""), own)
+            answers[does] = repr(answer._replace(model=None))  # type: ignore[arg-type]
+        alike.setdefault(answers[does], []).append(model)
+    return tuple(_representative(boot, start, models, own) for models in alike.values())
+
+
+def _representative(boot: Boot, start: Start, models: list[StubModel], own: Sections | str) -> OtherStub:
+    model = next((model for model in models if model.id == boot.model.id), models[-1])
+    return _other(boot, start, model, own)._replace(ids=tuple(model.id for model in models))
 
 
 def profile_of(boot: Boot, start: Start) -> int | None:
@@ -75,12 +89,12 @@ def chosen(sections: Sections | None, kind: int) -> Chosen | None:
 def _other(boot: Boot, start: Start, model: StubModel, own: Sections | str) -> OtherStub:
     found = _run(boot, start, model)
     if isinstance(found, str):
-        return OtherStub(model, found, dict.fromkeys(KINDS), found == own, {})
+        return OtherStub(model, (), found, dict.fromkeys(KINDS), found == own, {})
     results = {kind: chosen(found, kind) for kind in KINDS}
     ours = {kind: None if isinstance(own, str) else chosen(own, kind) for kind in KINDS}
     as_if = boot._replace(model=model, sections=found)
     reasons = {kind: _reason(as_if, kind) for kind in KINDS if results[kind] != ours[kind]}
-    return OtherStub(model, None, results, not reasons and not isinstance(own, str), reasons)
+    return OtherStub(model, (), None, results, not reasons and not isinstance(own, str), reasons)
 
 
 def _reason(boot: Boot, kind: int) -> str:

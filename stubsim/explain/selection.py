@@ -7,6 +7,7 @@ from typing import NamedTuple
 from stubsim.boot import Boot
 from stubsim.formats import hwids
 from stubsim.stub.chid_match import Match
+from stubsim.stub.models import StubModel, which
 
 
 class Kind(NamedTuple):
@@ -54,7 +55,7 @@ def _why_none(boot: Boot, kind: int, match: Match | None) -> str:
     if name not in model.sections:
         return f"stub {model.id} does not know the section"
     if kind == hwids.UEFI_FW and not model.matches_firmware_entries:
-        return f"stub {model.id} never matches firmware entries (fixed in 262 by systemd pull request 42570)"
+        return never_matches_firmware(model)
     if boot.sections.section(".hwids") is None:
         return "there is no .hwids to match with"
     if boot.sections.hwids_error is not None:
@@ -64,6 +65,11 @@ def _why_none(boot: Boot, kind: int, match: Match | None) -> str:
     if match.string is None:
         return f".hwids entry {match.entry.index} matches by CHID type {match.chid_type}, but names nothing"
     return f"no usable section for {_matched(match, word)}"
+
+
+def never_matches_firmware(model: StubModel) -> str:
+    those = which(lambda other: other.matches_firmware_entries)
+    return f"stub {model.id} never looks for firmware entries (those that do: {those})"
 
 
 def _matched(match: Match, word: str) -> str:

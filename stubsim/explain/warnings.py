@@ -23,13 +23,12 @@ from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
 from stubsim.formats import efi_program, firmware_volume, hwids, pe
 from stubsim.hosts import Host
-from stubsim.stub.models import MODELS, StubModel
+from stubsim.stub.models import NEWEST, StubModel, in_words, which
 from stubsim.stub.programs import is_simulated
 from stubsim.stub.recognise import not_a_uki
 from stubsim.trace import Log
 from stubsim.uki import Uki
 
-_NEWEST = MODELS["262"]
 _MANY = (".dtbauto", ".efifw", ".profile")
 # They tell others what the image is; that a stub has no use for them changes nothing.
 _DESCRIBING = (".osrel", ".uname", ".sbat")
@@ -95,7 +94,7 @@ def _refused(subject: Subject) -> Iterator[str]:
 
 
 def _ignored(subject: Subject) -> Iterator[str]:
-    for name in _NEWEST.sections if subject.model.sections else ():
+    for name in NEWEST.sections if subject.model.sections else ():
         there = any(section.name == name for section in subject.uki.image.sections)
         if there and name not in subject.model.sections and name not in _DESCRIBING:
             yield f"{name}: stub {subject.model.id} does not know the section and ignores it"
@@ -103,7 +102,7 @@ def _ignored(subject: Subject) -> Iterator[str]:
 
 def _hidden(subject: Subject) -> Iterator[str]:
     for part in subject.parts:
-        for name in _NEWEST.sections:
+        for name in NEWEST.sections:
             same = [section for section in part.sections if section.name == name]
             if not same or name in _MANY:
                 continue
@@ -137,7 +136,7 @@ def _tables(subject: Subject) -> Iterator[str]:
         if refused is not None:
             yield f"{refused}: stub {model.id} refuses the whole table and selects nothing by it"
         elif table.error is not None:
-            others = ", ".join(table.refused) or "none"
+            others = in_words(table.refused) or "none"
             yield f"{table.error}: stub {model.id} does not notice; refused as a whole by: {others}"
         if not table.entries and table.error is None:
             yield f"{label(table.section)} has no entries: nothing is selected by it"
@@ -145,7 +144,7 @@ def _tables(subject: Subject) -> Iterator[str]:
         if firmware and not refused and not model.matches_firmware_entries:
             yield (
                 f"{_entries(table, firmware)}: stub {model.id} never matches firmware entries "
-                "(fixed in 262 by systemd pull request 42570)"
+                f"(those that do: {which(lambda other: other.matches_firmware_entries)})"
             )
         zero = [entry for entry in table.entries if not entry.chid.int]
         if zero and not refused and any(kind in model.chid_priority for kind in _PANEL_TYPES):

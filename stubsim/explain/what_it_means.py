@@ -8,6 +8,7 @@ from stubsim.boot import Boot
 from stubsim.explain.selection import KINDS
 from stubsim.formats import hwids
 from stubsim.stub.context import STATUS
+from stubsim.stub.models import which
 from stubsim.trace import Log
 
 MISS = "HWID matching failed, no DT blob will be selected"
@@ -69,7 +70,9 @@ def _message(boot: Boot, start: str) -> Iterator[str]:
     for text in dict.fromkeys(texts):
         yield f'the stub prints "{text}": {_worth(boot, start, text)}'
     if not texts and start == MISS and _missed(boot):
-        yield f'stub {boot.model.id} is silent about that at its usual log level; up to 261 it was the error "{start}."'
+        louder = which(lambda model: model.matches_devicetree_entries and model.reports_no_match_as_error)
+        silent = f"stub {boot.model.id} is silent about that at its usual log level"
+        yield f'{silent}; for {louder} it is the error "{start}."'
 
 
 def _missed(boot: Boot) -> bool:

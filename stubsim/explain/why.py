@@ -12,7 +12,7 @@ from stubsim.explain.contents import Budget, Part, Table, read
 from stubsim.explain.lookup import Lookup, OwnChid, look_up, own_chids
 from stubsim.explain.near_misses import near_misses
 from stubsim.explain.other_stubs import OtherStub, other_stubs, profile_of
-from stubsim.explain.selection import KINDS, reason
+from stubsim.explain.selection import KINDS, never_matches_firmware, reason
 from stubsim.explain.what_it_means import what_it_means
 from stubsim.formats import fdt, hwids, pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
@@ -140,7 +140,7 @@ def _prevented(case: _Case, table: Table) -> str | None:
     if KINDS[case.kind].section not in model.sections:
         return f"stub {model.id} knows no entries of this kind"
     if case.kind == hwids.UEFI_FW and not model.matches_firmware_entries:
-        return f"stub {model.id} never looks for firmware entries (fixed in 262 by systemd pull request 42570)"
+        return never_matches_firmware(model)
     if case.firmware_tree is not None:
         return "the firmware brings a devicetree, so the stub looks for no devicetree entries"
     refused = table.refused.get(model.id)

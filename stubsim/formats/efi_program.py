@@ -28,10 +28,14 @@ _THIN = (".linuxh", ".kernelh")
 
 
 class StubId(NamedTuple):
-    """The stub's own name and version, e.g. "systemd-stub" and "262.1-1"; the version is "" where nothing tells it."""
+    """The stub's own name and version, e.g. "systemd-stub" and "262.1-1"; the version is "" where nothing tells it.
+
+    ``series_only``: it is that of upstream's row in .sbat, which is 262 for 262.1 as well.
+    """
 
     name: str
     version: str
+    series_only: bool = False
 
 
 def stub(image: pe.Image, loaded: Extent) -> StubId | None:
@@ -42,12 +46,12 @@ def stub(image: pe.Image, loaded: Extent) -> StubId | None:
     components = sbat(image, loaded)
     for name in (SYSTEMD_STUB, STUBBLE):
         if name in components:
-            return StubId(name, _of_vendor(components, name))
+            return _by_sbat(name, components, name)
     if not has_kernel(image) and not _is_thin(image):
         return None
     # Up to 255 boot loader and stub have the same row.
     if "systemd" in components:
-        return StubId(SYSTEMD_STUB, _of_vendor(components, "systemd"))
+        return _by_sbat(SYSTEMD_STUB, components, "systemd")
     return _by_code(image, loaded) or next((StubId(name, version) for name, version in programs(components)), None)
 
 
@@ -90,6 +94,11 @@ def programs(components: dict[str, str]) -> list[tuple[str, str]]:
     """The components that name a program, in the order of the table, with their versions; rows of vendors left out."""
     named = ((name, _of_vendor(components, name)) for name in reversed(components) if "." not in name)
     return [(name, version) for name, version in named if name and not name.startswith(_NO_PROGRAM)]
+
+
+def _by_sbat(name: str, components: dict[str, str], component: str) -> StubId:
+    version = _of_vendor(components, component)
+    return StubId(name, version, series_only=name == SYSTEMD_STUB and version == components[component])
 
 
 def _by_code(image: pe.Image, loaded: Extent) -> StubId | None:

@@ -14,9 +14,8 @@ from stubsim.hosts import Host
 from stubsim.lint.findings import Hit, Place
 from stubsim.lint.identities import WORDS, Identity, Machine, generic_ids, ids_by_name
 from stubsim.lint.subjects import Row, Subject, count, place_of, places
-from stubsim.stub.models import MODELS
+from stubsim.stub.models import NEWEST, StubModel, which
 
-_NEWEST = MODELS["262"]
 _NULL = UUID(int=0)
 # Types without the product's name, so that another product may have the same; how often, `stubsim.lint.from_host` says.
 AMBIGUOUS = tuple(kind for kind in chid.PRIORITY if "product_name" not in chid.PARTS[kind])
@@ -92,10 +91,14 @@ def zero(subject: Subject) -> Iterator[Hit]:
     for row in subject.rows:
         if row.entry.type in KINDS and row.entry.chid == _NULL:
             yield Hit(
-                f"the id of {row.entry.string!r} is all zeros: stub 258 and later takes it before all "
+                f"the id of {row.entry.string!r} is all zeros: stub {which(_looks_up_panels)} takes it before all "
                 "others on every machine without an EDID",
                 row.place,
             )
+
+
+def _looks_up_panels(model: StubModel) -> bool:
+    return any("edid_panel" in chid.PARTS[kind] for kind in model.chid_priority)
 
 
 def never_looked_up(subject: Subject) -> Iterator[Hit]:
@@ -217,7 +220,7 @@ def weak_match(subject: Subject) -> Iterator[Hit]:
     devices = subject.devices()
     for machine in subject.machines:
         # As the stub: the types in its order, an absent id as zeros.
-        own = {n: machine.chids[n] or _NULL for n in _NEWEST.chid_priority if n in machine.chids}
+        own = {n: machine.chids[n] or _NULL for n in NEWEST.chid_priority if n in machine.chids}
         exact = {value for n, value in own.items() if n not in AMBIGUOUS}
         for kind in KINDS:
             best = next((n for n, value in own.items() if (kind, value) in first), None)

@@ -8,6 +8,16 @@ from __future__ import annotations
 
 from stubsim.lint import id_rules, section_rules, table_rules
 from stubsim.lint.findings import Rule
+from stubsim.stub.models import StubModel, which
+
+
+def _refuses(model: StubModel) -> bool:
+    return model.matches_devicetree_entries and model.refuses_inexact_descriptors
+
+
+def _is_deaf(model: StubModel) -> bool:
+    return model.matches_devicetree_entries and not (_refuses(model) or model.matches_firmware_entries)
+
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -37,16 +47,17 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "HW101", "refused-table", "error", "a table that current stubs refuse as a whole",
         "A device type other than 1 and 2, an offset outside the section or a string without NUL, be it in an "
-        "entry for another machine, makes systemd-stub 262 select nothing by this table. Older stubs check no offsets "
+        "entry for another machine, makes current stubs select nothing by this table. Older ones check no offsets "
         "and read what lies behind the section.",
         "build the section anew (stubsim hwids build).",
         table_rules.refused_table,
     ),
     Rule(
         "HW102", "older-stubs", "note", "entries that older stubs do not take",
-        "systemd-stub 257 refuses a table with any descriptor but 0x1000001c, so that its devicetrees are lost too. "
-        "258 to 261 look for devicetree entries only (fixed in 262 by systemd pull request 42570).",
-        "use a stub of 262 or later for UKIs with firmware; build a section without firmware for 257.",
+        f"systemd-stub {which(_refuses)} refuses a table with any descriptor but 0x1000001c, so that its devicetrees "
+        f"are lost too. {which(_is_deaf)} looks for devicetree entries only (systemd pull request 42570).",
+        f"use one of {which(lambda model: model.matches_firmware_entries)} for UKIs with firmware; build a section "
+        f"without firmware for {which(_refuses)}.",
         table_rules.older_stubs,
     ),
     Rule(
@@ -91,7 +102,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "HW203", "zero-id", "error", "an id of zeros",
         "The ids of the panel (types 15 to 17) are all zeros on a machine without a valid EDID, and they are looked "
-        "for first: the entry is a wildcard before all others, observed with systemd-stub 262.",
+        "for first: the entry is a wildcard before all others, recorded with systemd-stub 258.0 to 262.1.",
         "remove the id.",
         id_rules.zero,
     ),

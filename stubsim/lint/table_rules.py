@@ -11,10 +11,8 @@ from stubsim.formats import hwids
 from stubsim.lint.findings import Hit, Place
 from stubsim.lint.subjects import Subject, count, places, section_place
 from stubsim.stub.chid_match import refusal
-from stubsim.stub.models import MODELS
+from stubsim.stub.models import NEWEST, StubModel, in_words, released
 
-_NEWEST = MODELS["262"]
-_READING = tuple(model for model in MODELS.values() if model.basis != "proposal" and hwids.SECTION in model.sections)
 # How the complaints about a place in a description begin.
 _LINE = re.compile("line ([0-9]+)[,:]")
 
@@ -46,13 +44,13 @@ def no_ids(subject: Subject) -> Iterator[Hit]:
 
 def refused_table(subject: Subject) -> Iterator[Hit]:
     """By the newest stub; what only older ones refuse is another rule's."""
-    if subject.data is None or refusal(_NEWEST, memoryview(subject.data), _entries(subject)) is None:
+    if subject.data is None or refusal(NEWEST, memoryview(subject.data), _entries(subject)) is None:
         return
     try:
         hwids.parse(subject.data)
     except StubsimError as error:
         row = subject.rows[(error.offset or 0) // hwids.ENTRY_SIZE]
-        models = ", ".join(refused_by(subject))
+        models = in_words(refused_by(subject))
         yield Hit(f"{error.message} (expected {error.expected}): refused by stub {models}", row.place)
 
 
@@ -60,14 +58,15 @@ def older_stubs(subject: Subject) -> Iterator[Hit]:
     """By the stub in the UKI, or else by any; where the newest refuses the table that is said already."""
     firmware = [row for row in subject.rows if row.entry.type == hwids.UEFI_FW]
     inexact = [row for row in subject.rows if row.entry.type in KINDS and row.entry.size != hwids.ENTRY_SIZE]
-    models = _READING if subject.model is None else tuple(one for one in _READING if one.id == subject.model.id)
-    refusing = [model.id for model in models if model.id in refused_by(subject)]
+    models = _reading() if subject.model is None else [one for one in _reading() if one.id == subject.model.id]
+    refused = refused_by(subject)
+    refusing = [model.id for model in models if model.id in refused]
     deaf = [model.id for model in models if not model.matches_firmware_entries and model.id not in refusing]
     rows = firmware or inexact
-    if _NEWEST.id in refused_by(subject) or not rows:
+    if NEWEST.id in refused or not rows:
         return
-    said = [f"stub {', '.join(refusing)} refuses the whole table, devicetrees included"] * bool(refusing)
-    said += [f"stub {', '.join(deaf)} never matches them"] * bool(firmware and deaf)
+    said = [f"stub {in_words(refusing)} refuses the whole table, devicetrees included"] * bool(refusing)
+    said += [f"stub {in_words(deaf)} never matches them"] * bool(firmware and deaf)
     if said:
         what = "for firmware" if firmware else f"with another size than {hwids.ENTRY_SIZE} in the descriptor"
         severity = None if subject.model is None else "error" if refusing else "warning"
@@ -128,11 +127,25 @@ def empty_table(subject: Subject) -> Iterator[Hit]:
 
 
 def refused_by(subject: Subject) -> list[str]:
-    """The released stubs that refuse the whole table."""
+    """The released stubs that refuse the whole table, by id."""
     if subject.data is None:
         return []
     data, entries = memoryview(subject.data), _entries(subject)
-    return [model.id for model in _READING if refusal(model, data, entries) is not None]
+    # Many releases read a table alike.
+    refused: dict[tuple[bool, bool], bool] = {}
+    ids = []
+    for model in _reading():
+        reading = model.refuses_inexact_descriptors, model.checks_hwids_offsets
+        if reading not in refused:
+            refused[reading] = refusal(model, data, entries) is not None
+        if refused[reading]:
+            ids.append(model.id)
+    return ids
+
+
+def _reading() -> list[StubModel]:
+    """The released stubs that know the section."""
+    return [model for model in released() if hwids.SECTION in model.sections]
 
 
 def _entries(subject: Subject) -> tuple[hwids.Entry, ...]:

@@ -1,157 +1,127 @@
-"""What differs between the stubs, as one table; no step compares versions.
+"""Which stub is simulated: a point release of systemd-stub, by the table of what changed, or a proposal.
 
-How sure: 257 and 262 were recorded booting in QEMU on x86-64 (257.13, 262 and 262.1). Everything else is from
-public sources: the releases' own source and news, systemd pull request 42570 (firmware entries in .hwids) and
-43235 (capsules in .efifw), and the prototype branch "fuki" of September 2024.
+No step compares versions: what differs is a named field here, and stubsim.stub.releases says since when.
+Proposals are from public sources: systemd pull request 43235 (capsules in .efifw) and the prototype branch "fuki" of
+September 2024.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
-from stubsim import chid
 from stubsim.errors import StubsimError
-from stubsim.formats.efi_program import SYSTEMD_STUB
-
-# Order of the canonical list is the order of PCR 11 (UAPI specification of the Unified Kernel Image).
-_SECTIONS_256 = (
-    ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrsig", ".pcrpkey",
-)  # fmt: skip
-_SECTIONS_257 = (*_SECTIONS_256, ".profile", ".dtbauto", ".hwids")
-_SECTIONS_258 = (*_SECTIONS_257, ".efifw")
-
-# Areas proven by recordings, on x86-64 outside of confidential guests.
-_RECORDED = (
-    "arguments", "sections", "profiles", "measurements", "hwids", "devicetree", "command line", "addons", "sidecars",
-    "initrd", "kernel", "variables", "secure boot", "messages",
-)  # fmt: skip
+from stubsim.formats.efi_program import SYSTEMD_STUB, StubId
+from stubsim.stub import releases
+from stubsim.stub.recorded import RECORDED
+from stubsim.stub.releases import Release, Version
 
 
 class StubModel(NamedTuple):
-    """One stub's behaviour; each flag is one observed or published difference."""
+    """One stub's behaviour; each flag is one observed or published difference.
+
+    ``recorded`` names the release whose recordings prove it, None where there are none or it is only assumed.
+    """
 
     id: str
     basis: str  # "recording", "source" or "proposal"
-    verified: tuple[str, ...]
+    recorded: str | None
     sections: tuple[str, ...]
     stub_features: int | None
     chid_priority: tuple[int, ...]
     # .hwids
-    matches_devicetree_entries: bool = True
-    matches_firmware_entries: bool = True
-    refuses_inexact_descriptors: bool = False
-    checks_hwids_offsets: bool = True
+    matches_devicetree_entries: bool
+    matches_firmware_entries: bool
+    refuses_inexact_descriptors: bool
+    checks_hwids_offsets: bool
     # also an addon with nothing to apply
-    reports_no_match_as_error: bool = False
+    reports_no_match_as_error: bool
     # arguments and command line
-    takes_profiles: bool = True
-    drops_control_characters: bool = True
-    appends_console: bool = True
-    takes_log_level: bool = True
+    takes_profiles: bool
+    drops_control_characters: bool
+    appends_console: bool
+    takes_log_level: bool
     # what it leaves and finds
-    makes_boot_secret: bool = True
-    creates_random_seed: bool = True
-    takes_previous_initrd: bool = True
-    measures_smbios: bool = True
-    packs_global_extensions: bool = True
-    exports_tpm_banks: bool = True
-    exports_keyboard_layout: bool = True
-    loads_kernel_itself: bool = True
+    makes_boot_secret: bool
+    creates_random_seed: bool
+    takes_previous_initrd: bool
+    measures_smbios: bool
+    packs_global_extensions: bool
+    exports_tpm_banks: bool
+    exports_keyboard_layout: bool
+    loads_kernel_itself: bool
     # where it does: on its SectionAlignment
-    aligns_kernel: bool = True
-    # Whose steps they are; the flags above are of systemd-stub's.
-    name: str = SYSTEMD_STUB
+    aligns_kernel: bool
     # proposals
     applies_capsules: bool = False
     firmware_section: str | None = None
+    # Whose steps they are; what the flags above say is of systemd-stub's.
+    name: str = SYSTEMD_STUB
     # What the public description leaves open: (what, keys of the boot's JSON that depend on it).
     open_questions: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
+    def verified(self, machine: str) -> tuple[str, ...]:
+        """The areas proven by recorded boots on machines of this architecture."""
+        return () if self.recorded is None else tuple(RECORDED.get((self.name, self.recorded, machine), {}))
 
-_262 = StubModel(
-    id="262",
-    basis="recording",
-    verified=(*_RECORDED, "firmware selection", "boot secret", "console"),
-    sections=_SECTIONS_258,
-    stub_features=0x1FFF,
-    chid_priority=chid.PRIORITY,
-)
 
-_258 = _262._replace(
-    id="258-261",
-    basis="source",
-    verified=(),
-    stub_features=None,
-    # The section is known, but .hwids is matched for devicetree entries only (fixed by systemd pull request 42570).
-    matches_firmware_entries=False,
-    checks_hwids_offsets=False,
-    reports_no_match_as_error=True,
-    drops_control_characters=False,
-    appends_console=False,
-    takes_log_level=False,
-    makes_boot_secret=False,
-    creates_random_seed=False,
-    takes_previous_initrd=False,
-    measures_smbios=False,
-    exports_keyboard_layout=False,
-    aligns_kernel=False,
-    open_questions=(
-        (
-            "which of 258 to 261 already append console=, derive a boot secret, take over an earlier initrd, measure "
-            "SMBIOS into PCR 1, drop load options with control characters",
-            ("cmdline", "load_options", "initrd", "measurements", "pcrs", "variables", "esp_changes"),
-        ),
-    ),
-)
+# Fields that say which model it is and how it is known, not what it does.
+DESCRIPTIVE = ("id", "name", "basis", "recorded", "open_questions")
 
-_257 = _258._replace(
-    id="257",
-    basis="recording",
-    verified=_RECORDED,
-    sections=_SECTIONS_257,
-    stub_features=0x07FF,
-    chid_priority=tuple(kind for kind in chid.PRIORITY if kind <= 11),
-    refuses_inexact_descriptors=True,
-    packs_global_extensions=False,
-    exports_tpm_banks=False,
-    loads_kernel_itself=False,
-    open_questions=(),
-)
 
-_256 = _257._replace(
-    id="256",
-    basis="source",
-    verified=(),
-    sections=_SECTIONS_256,
-    stub_features=None,
-    matches_devicetree_entries=False,
-    takes_profiles=False,
-    open_questions=(
-        (
-            "what releases up to 256 do beyond having no .hwids, .dtbauto, .efifw and .profile; the rest is taken "
-            "from 257",
-            ("cmdline", "initrd", "measurements", "pcrs", "variables"),
-        ),
-    ),
-)
+@cache
+def model_of(release: Release) -> StubModel:
+    """The stub of a point release."""
+    id_ = str(release)
+    recorded = any(name == SYSTEMD_STUB and known == id_ for name, known, _ in RECORDED)
+    return StubModel(
+        id=id_,
+        basis="recording" if recorded else "source",
+        recorded=id_ if recorded else None,
+        **releases.fields(releases.changes(release)),
+    )
 
-_NEXT = _262._replace(id="next", basis="proposal", verified=(), applies_capsules=True)
 
-_FUKI = _256._replace(
+NEWEST = model_of(releases.NEWEST)
+
+_NEXT = NEWEST._replace(id="next", basis="proposal", recorded=None, applies_capsules=True)
+
+_FUKI = model_of(Release(256, 0))._replace(
     id="fuki",
     basis="proposal",
-    sections=(*_SECTIONS_256, ".fmwimg"),
+    recorded=None,
+    stub_features=None,
+    sections=(*model_of(Release(256, 0)).sections, ".fmwimg"),
     firmware_section=".fmwimg",
     open_questions=(
         ("what the prototype of September 2024 measures and exports", ("measurements", "pcrs", "variables")),
     ),
 )
 
-MODELS = {model.id: model for model in (_256, _257, _258, _262, _NEXT, _FUKI)}
+PROPOSALS = {model.id: model for model in (_NEXT, _FUKI)}
 
-_NEWEST_KNOWN = 262
-# For a stub nobody has recorded: the newest rules, none of them proven for it.
-_ASSUMED = _262._replace(verified=())
+
+def released() -> Iterator[StubModel]:
+    """The stub of every known release, oldest first."""
+    return map(model_of, releases.KNOWN)
+
+
+def which(does: Callable[[StubModel], object]) -> str:
+    """The known releases whose stub does something, in words such as ``260.3 to 260.4, 261.1 to 262``."""
+    return releases.in_words(release for release in releases.KNOWN if does(model_of(release)))
+
+
+def in_words(ids: Iterable[str]) -> str:
+    """Models by their id: runs of known releases, then proposals."""
+    names = set(ids)
+    known = [release for release in releases.KNOWN if str(release) in names]
+    return ", ".join([*([releases.in_words(known)] if known else []), *(name for name in PROPOSALS if name in names)])
+
+
+def behaviour(model: StubModel) -> tuple[object, ...]:
+    """All that a model does, without what it is called and how it is known."""
+    return tuple(value for field, value in model._asdict().items() if field not in DESCRIPTIVE)
 
 
 class Choice(NamedTuple):
@@ -159,49 +129,84 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(stub: tuple[str, str] | None, override: str | None = None) -> Choice:
-    """The model for a UKI's (stub name, version), or the one asked for by ``--stub``.
+def choose(stub: StubId | None, override: str | None = None) -> Choice:
+    """The model for a UKI's stub, or the one asked for by ``--stub``.
 
     Raises StubsimError for an unknown name given by the user; an unknown stub in the UKI is not an error: the newest
     known model is assumed and the reason says so.
     """
     if override is not None:
-        return Choice(_named(override), f"--stub {override}")
+        return _named(override)
     if stub is None:
-        return Choice(_ASSUMED, f"the file names no stub (.sdmagic, .sbat): {_NEWEST_KNOWN} is assumed")
-    name, version = stub
-    release = release_of(version)
-    if name != "systemd-stub":
-        return Choice(_ASSUMED, f"foreign stub {name} {version}: systemd-stub {_NEWEST_KNOWN} is assumed")
-    if release is None:
-        return Choice(_ASSUMED, f"{name} {version} names no release: {_NEWEST_KNOWN} is assumed")
-    if release > _NEWEST_KNOWN:
-        return Choice(_ASSUMED, f"{name} {version} is newer than the newest known, {_NEWEST_KNOWN}, which is assumed")
-    return Choice(_for_release(release), f"{name} {version} in the UKI")
+        return _assumed("the file names no stub (.sdmagic, .sbat)")
+    if stub.name != SYSTEMD_STUB:
+        return _assumed(f"foreign stub {stub.name} {stub.version}")
+    return _of_version(stub)
 
 
-def release_of(version: str) -> int | None:
-    """The major release in a version such as ``262.1-1``, ``257~rc1`` or ``258.3-1.fc43``."""
-    digits = ""
-    for character in version.lstrip("v"):
-        if character not in "0123456789":
-            break
-        digits += character
-    return int(digits) if digits and len(digits) < 6 else None
+def _of_version(stub: StubId) -> Choice:
+    version = releases.parse(stub.version)
+    named = f"{stub.name} {stub.version}"
+    if version is None:
+        return _assumed(f"{named} names no release")
+    if (version.release or Release(version.major, 0)) > releases.NEWEST:
+        return _assumed(f"{named} is newer than the newest known")
+    model, but = _known(version, series_only=stub.series_only)
+    return Choice(model, f"{named} in the UKI{but}")
 
 
-def _for_release(release: int) -> StubModel:
-    if release <= 256:
-        return _256
-    if release == 257:
-        return _257
-    return _262 if release >= 262 else _258
+def _known(version: Version, *, series_only: bool = False) -> tuple[StubModel, str]:
+    """The model for a version that is not newer than the newest, and in which respect it is not that stub's own."""
+    release = version.release or Release(version.major, 0)
+    if release < releases.OLDEST:
+        return _before_the_oldest(release), f" is older than the oldest known: {releases.OLDEST} is assumed"
+    newest = Release(release.major, releases.NEWEST_POINT[release.major])
+    if version.release is None and series_only:
+        return model_of(newest)._replace(recorded=None), f", which names no point release: {newest} is assumed"
+    if version.before is not None:
+        return _before(release, version.before), f", from before {release}, which is assumed"
+    if release > newest:
+        return model_of(newest)._replace(recorded=None), f" is newer than the newest of its series: {newest} is assumed"
+    return model_of(release), ""
 
 
-def _named(name: str) -> StubModel:
-    if name in MODELS:
-        return MODELS[name]
-    release = release_of(name)
-    if release is not None and release <= _NEWEST_KNOWN:
-        return _for_release(release)
-    raise StubsimError(f"unknown stub {name!r}", expected=", ".join(MODELS) + ", or a release such as 260")
+def _assumed(why: str) -> Choice:
+    """For a stub nobody has recorded: the newest rules, none of them proven for it."""
+    return Choice(NEWEST._replace(recorded=None), f"{why}: {NEWEST.id} is assumed")
+
+
+def _before(release: Release, version: str) -> StubModel:
+    """A release candidate or development version: which changes of its release it has is not known."""
+    new = [change for change in releases.changes(release) if str(release.major) in change.since and not release.point]
+    question = (f"which changes of {release} {release.major}~{version} has: {', '.join(c.name for c in new)}", _ALL)
+    model = model_of(release)._replace(recorded=None)
+    return model._replace(open_questions=(question,)) if new else model
+
+
+def _before_the_oldest(release: Release) -> StubModel:
+    question = (f"what systemd-stub {release} does otherwise than {releases.OLDEST}, the oldest known", _ALL)
+    return model_of(releases.OLDEST)._replace(recorded=None, open_questions=(question,))
+
+
+# Keys of the boot's JSON that a stub decides.
+_ALL = (
+    "outcome", "selection", "cmdline", "load_options", "initrd", "devicetree", "measurements", "pcrs", "variables",
+    "esp_changes",
+)  # fmt: skip
+
+
+def _named(name: str) -> Choice:
+    reason = f"--stub {name}"
+    if name in PROPOSALS:
+        return Choice(PROPOSALS[name], reason)
+    version = releases.parse(name)
+    if version is not None and name.lstrip("v") == str(version.major) and version.major in releases.NEWEST_POINT:
+        # A bare series is its newest known point release; 257.0 is the first.
+        version = version._replace(release=Release(version.major, releases.NEWEST_POINT[version.major]))
+    if version is None or (version.release or Release(version.major, 0)) > releases.NEWEST:
+        raise StubsimError(
+            f"unknown stub {name!r}",
+            expected=f"a release such as {releases.NEWEST} or 257, or {', '.join(PROPOSALS)}",
+        )
+    model, but = _known(version)
+    return Choice(model, reason + but)

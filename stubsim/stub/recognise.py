@@ -8,18 +8,16 @@ from stubsim import chid
 from stubsim.formats import efi_program
 from stubsim.formats.efi_program import LANZABOOTE, STUBBLE, SYSTEMD_STUB
 from stubsim.linux.identify import identify
-from stubsim.stub.models import Choice, StubModel, choose, release_of
+from stubsim.stub.models import NEWEST, Choice, StubModel, choose
+from stubsim.stub.releases import parse
 from stubsim.uki import Uki
 
-_NEWEST_STUBBLE = 14
+_NEWEST_STUBBLE = "14"
 # Recorded with Debian's 14-1, on x86-64 and arm64; its steps are in stubble.py.
-STUBBLE_14 = choose(None, "262").model._replace(
+STUBBLE_14 = NEWEST._replace(
     id="stubble-14",
     name=STUBBLE,
-    verified=(
-        "arguments", "sections", "measurements", "hwids", "devicetree", "command line", "initrd", "kernel", "variables",
-        "secure boot", "messages",
-    ),
+    recorded=_NEWEST_STUBBLE,
     sections=(".linux", ".cmdline", ".initrd", ".dtb", ".dtbauto", ".hwids"),
     stub_features=None,
     # Without type 11, which systemd-stub has at the end (recorded: chid-type11-none).
@@ -30,7 +28,7 @@ STUBBLE_14 = choose(None, "262").model._replace(
     takes_log_level=False,
 )  # fmt: skip
 # For versions that nobody has recorded.
-_STUBBLE_ASSUMED = STUBBLE_14._replace(verified=())
+_STUBBLE_ASSUMED = STUBBLE_14._replace(recorded=None)
 
 _PAYLOADS = (".cmdline", ".dtb", ".dtbauto", ".initrd", ".ucode", ".efifw", ".hwids")
 _KINDS = {
@@ -59,7 +57,7 @@ def not_a_uki(uki: Uki) -> Program | None:
     if linux is not None:
         return Program("linux", f"a Linux kernel ({linux.format}), not a UKI", _KERNEL)
     named, components = efi_program.sdmagic(image, uki.loaded), efi_program.sbat(image, uki.loaded)
-    name, version = named or next(iter(efi_program.programs(components)), ("", ""))
+    name, version = named[:2] if named else next(iter(efi_program.programs(components)), ("", ""))
     if name in (SYSTEMD_STUB, STUBBLE):
         return None
     if name == "systemd-addon" or "uki-addon" in components:
@@ -89,7 +87,7 @@ def model_for(uki: Uki, override: str | None = None) -> Choice:
         return Choice(_unsimulated(program.name), f"the file is {program.what}")
     if uki.stub is None or uki.stub.name == SYSTEMD_STUB:
         return choose(uki.stub)
-    name, version = uki.stub
+    name, version, _ = uki.stub
     if name == STUBBLE:
         return _stubble(version)
     return Choice(_unsimulated(name), f"the image has another stub, {name} {version}".rstrip())
@@ -98,11 +96,12 @@ def model_for(uki: Uki, override: str | None = None) -> Choice:
 def _stubble(version: str) -> Choice:
     if not version:
         return Choice(_STUBBLE_ASSUMED, f"{STUBBLE} of a version that nothing tells: {_NEWEST_STUBBLE} is assumed")
-    if release_of(version) == _NEWEST_STUBBLE:
+    number = parse(version)
+    if number is not None and str(number.major) == _NEWEST_STUBBLE:
         return Choice(STUBBLE_14, f"{STUBBLE} {version} in the UKI")
     return Choice(_STUBBLE_ASSUMED, f"{STUBBLE} {version} was never recorded: {_NEWEST_STUBBLE} is assumed")
 
 
 def _unsimulated(name: str) -> StubModel:
     """A place-holder for a program whose behaviour is not known: it has no steps, and settles on no section."""
-    return STUBBLE_14._replace(id=name, basis="none", verified=(), sections=(), chid_priority=(), name=name)
+    return STUBBLE_14._replace(id=name, basis="none", recorded=None, sections=(), chid_priority=(), name=name)

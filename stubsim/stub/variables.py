@@ -52,7 +52,9 @@ def export_common_variables(context: Context) -> None:
 def export_stub_variables(context: Context, profile: int) -> None:
     """The Stub* ones, written whatever was there."""
     stub = context.uki.stub
-    if stub is not None:
+    if stub is not None and stub.series_only:
+        context.unknown("StubInfo", "the file names the stub's series only, not its version", "variables")
+    elif stub is not None:
         set_variable(context, "StubInfo", utf16z(f"{stub.name} {stub.version}"), ATTRIBUTES)
     if context.model.stub_features is not None:
         set_variable(context, "StubFeatures", struct.pack("<Q", context.model.stub_features), ATTRIBUTES)

@@ -10,13 +10,13 @@ from stubsim.formats import edid, fdt, hwids, pe
 from stubsim.hosts import Host
 from stubsim.start import Start
 from stubsim.stub.chid_match import Match
-from stubsim.stub.models import MODELS, StubModel
+from stubsim.stub.models import StubModel, choose
 from stubsim.testing.vector_recipes import Recipe, image, recipes
 from stubsim.trace import Unknown
 from stubsim.uki import Uki
 
-# Released stubs that know .hwids.
-STUBS = ("257", "258-261", "262")
+# Released stubs that know .hwids, one for each way of reading it.
+STUBS = ("257.13", "259.8", "262.1")
 
 
 class Expected(NamedTuple):
@@ -43,7 +43,7 @@ class Vector(NamedTuple):
 
 
 def models() -> tuple[StubModel, ...]:
-    return tuple(MODELS[name] for name in STUBS)
+    return tuple(choose(None, name).model for name in STUBS)
 
 
 def vectors() -> tuple[Vector, ...]:

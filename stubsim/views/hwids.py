@@ -10,6 +10,7 @@ from stubsim.formats import hwids
 from stubsim.lint.identities import WORDS, Identity
 from stubsim.lint.subjects import Row, Subject
 from stubsim.lint.table_rules import refused_by
+from stubsim.stub.models import in_words
 from stubsim.views.inspect import entry_json
 from stubsim.views.terminal import Screen, clean, rendered
 
@@ -30,6 +31,7 @@ def hwids_json(path: str, subjects: tuple[Subject, ...]) -> Json:
 
 def _table(subject: Subject) -> Json:
     error = None
+    refused = in_words(refused_by(subject))
     try:
         hwids.parse(subject.data or b"")
     except StubsimError as found:
@@ -38,7 +40,7 @@ def _table(subject: Subject) -> Json:
         "section": subject.place.section,
         "profile": subject.place.profile,
         "error": error,
-        "refused_by": refused_by(subject),
+        "refused_by": refused.split(", ") if refused else [],
         "entries": [_entry(subject, row) for row in subject.rows],
     }
 

@@ -12,9 +12,11 @@ from stubsim.explain.selection import KINDS
 from stubsim.explain.warnings import Subject, warnings
 from stubsim.extent import Extent
 from stubsim.formats import authenticode, hwids, pe
+from stubsim.stub.models import in_words
 from stubsim.stub.recognise import model_for
 from stubsim.uki import Uki
 from stubsim.views import payload
+from stubsim.views.json import stub_json
 from stubsim.views.terminal import Screen, clean, rendered
 
 if TYPE_CHECKING:
@@ -42,13 +44,12 @@ def inspect_json(uki: Uki) -> Json:
             "sha256": _sha256(uki.image.data),
             "authenticode": digest,
             "machine": uki.machine,
-            "stub": None if uki.stub is None else uki.stub._asdict(),
+            "stub": stub_json(uki),
         },
         "model": {
             "id": model.id,
             "reason": reason,
-            # Recorded on x86-64 only.
-            "verified": list(model.verified) if uki.machine == "x64" else [],
+            "verified": list(model.verified(uki.machine)),
         },
         "sections": [_section(uki, section, part, hashes) for part in parts for section in part.sections],
         "profiles": [
@@ -103,7 +104,7 @@ def _table(table: Table, part: Part) -> Json:
         "profile": part.profile,
         "entries": [entry_json(entry) for entry in table.entries],
         "error": _message(table.error),
-        "refused_by": list(table.refused),
+        "refused_by": in_words(table.refused).split(", ") if table.refused else [],
     }
 
 

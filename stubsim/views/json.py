@@ -16,6 +16,7 @@ from stubsim.stub.chid_match import Match
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined
 from stubsim.trace import Access, EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+from stubsim.uki import Uki
 
 if TYPE_CHECKING:
     from stubsim.explain.snp import Launch
@@ -93,9 +94,9 @@ def follows_update(boot: Boot) -> bool:
 
 
 def verified(boot: Boot) -> tuple[str, ...]:
-    """The areas proven by recordings: none on another architecture, in a confidential guest or after an update."""
-    recorded = boot.host.confidential is None and boot.uki.machine == "x64" and not follows_update(boot)
-    return boot.model.verified if recorded else ()
+    """The areas proven by recordings on this architecture: none in a confidential guest or after an update."""
+    recorded = boot.host.confidential is None and not follows_update(boot)
+    return boot.model.verified(boot.uki.machine) if recorded else ()
 
 
 def uki_json(boot: Boot) -> Json:
@@ -105,8 +106,12 @@ def uki_json(boot: Boot) -> Json:
         "size": uki.size,
         "sha256": boot.digests.sha256(uki.image.data).hex(),
         "machine": uki.machine,
-        "stub": None if uki.stub is None else uki.stub._asdict(),
+        "stub": stub_json(uki),
     }
+
+
+def stub_json(uki: Uki) -> Json | None:
+    return None if uki.stub is None else {"name": uki.stub.name, "version": uki.stub.version}
 
 
 def model_json(boot: Boot) -> Json:

@@ -129,7 +129,7 @@ def _how_sure(boot: Boot) -> str:
     """Whether recordings stand behind the model, on this kind of machine."""
     if verified(boot):
         return f"stub {boot.model.id} is verified by recorded boots"
-    if not boot.model.verified:
+    if boot.model.recorded is None:
         return f"unverified: from {_BASIS.get(boot.model.basis, boot.model.basis)}, not recorded"
     if follows_update(boot):
         return "unverified: no such boot was recorded"

@@ -11,6 +11,7 @@ from stubsim.explain.other_stubs import Chosen, OtherStub
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Blob, Choice, Why
 from stubsim.formats import hwids
+from stubsim.stub.models import in_words
 from stubsim.trace import Unknown
 from stubsim.views.chids import chids_json
 from stubsim.views.json import Json, model_json, of_kind, profile_json, uki_json, unknown_json
@@ -123,6 +124,7 @@ def _blob(blob: Blob, kind: int) -> Json:
 def _other(row: OtherStub, own: str) -> Json:
     return {
         "model": row.model.id,
+        "releases": in_words(row.ids),
         "basis": row.model.basis,
         "own": row.model.id == own,
         "failed": row.failed,
@@ -347,14 +349,7 @@ def _device(name: str | None, string: str | None, key: str) -> str:
 
 
 def _others(report: Json) -> Block:
-    """Stubs that give the same answer are in one row."""
-    rows: list[tuple[str, str]] = []
-    for row in report["other_stubs"]:
-        text = _answer(report, row)
-        if rows and rows[-1][1] == text:
-            rows[-1] = (f"{rows[-1][0]}, {row['model']}", text)
-        else:
-            rows.append((row["model"], text))
+    rows = [(row["releases"], _answer(report, row)) for row in report["other_stubs"]]
     return Block("What each stub would choose", rows, fixed=(0,))
 
 

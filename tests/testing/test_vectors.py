@@ -24,7 +24,7 @@ from tests.conftest import SHARED, recordings
 
 REPORT = vectors_json(vectors())
 ROWS: dict[str, dict[str, Any]] = {row["name"]: row for row in REPORT["vectors"]}
-# Name, then what 257, 258-261 and 262 settle on, once where it is the same: sections but .linux and .hwids by index,
+# Name, then what 257.13, 259.8 and 262.1 settle on, once where it is the same: sections but .linux and .hwids by index,
 # with sizes where VirtualSize is the subject, a refused table in brackets, a match as entry/CHID type.
 LISTED = dict(
     line.split(maxsplit=1) if " " in line.strip() else (line.strip(), "")

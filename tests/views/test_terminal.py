@@ -335,8 +335,8 @@ def test_models_say_what_they_rest_on():
             next(line for line in text.splitlines() if line.startswith("stub model")).removeprefix("stub model").strip()
         )
 
-    assert model(Start()) == "262: systemd-stub 262.1-1 in the UKI; stub 262 is verified by recorded boots"
-    assert model(Start(stub="259")) == "258-261: --stub 259; unverified: from public source, not recorded"
+    assert model(Start()) == "262.1: systemd-stub 262.1-1 in the UKI; stub 262.1 is verified by recorded boots"
+    assert model(Start(stub="259.3")) == "259.3: --stub 259.3; unverified: from public source, not recorded"
     assert model(Start(stub="next")) == "next: --stub next; unverified: from a proposal, not recorded"
     assert model(Start(), make_host(confidential="sev-snp")).endswith(
         "unverified: not recorded in a confidential guest"
