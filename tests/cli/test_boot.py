@@ -80,7 +80,7 @@ def addon(cmdline: bytes) -> bytes:
 
 def test_the_choice(image: Path, host: Path):
     boot = booted(image, "--smbios", host)
-    assert boot["model"]["id"] == "262"
+    assert boot["model"]["id"] == "262.1"
     assert boot["selection"]["efifw"]["section"] == 8
     assert boot["selection"]["dtbauto"] == {"section": 6, "compatible": COMPATIBLE}
     assert boot["cmdline"] == "quiet"

@@ -191,7 +191,7 @@ def test_what_to_bear_in_mind_is_on_top(tmp_path: Path, host: Path):
         return [] if header is None else [shown(mark) for mark in header.iterfind("p/*[@class='badge warn']")]
 
     assert cautions() == ["proposed protocol", "2 assumed", "1 unknown"]
-    assert cautions("--stub", "260")[0] == "unverified: no recorded boots behind this"
+    assert cautions("--stub", "260.2")[0] == "unverified: no recorded boots behind this"
 
 
 def test_a_boot_that_fails(tmp_path: Path, host: Path):
@@ -220,7 +220,7 @@ def test_why_none_is_chosen(tmp_path: Path, host: Path):
     assert "section 6: other differs" in tree(entry, firmware("other"))
     assert "section 6: bad .efifw (section 6): offset 0x0: bad magic" in tree(entry, SectionSpec(".efifw", bytes(32)))
     assert "section 7: fw fits too" in tree(entry, firmware(), firmware())
-    assert tree(entry, firmware(), stub="260") == ""
+    assert tree(entry, firmware(), stub="260.2") == ""
     both = hwids_table((hwids.DEVICETREE, COMPATIBLE), (hwids.UEFI_FW, "fw"))
     refused = tree(both, devicetree(), firmware(), stub="257", name="dtbauto")
     assert refused.startswith("refused as a whole .hwids (section 5): offset 0x1c: entry 1 has descriptor")

@@ -99,7 +99,7 @@ def test_diff(calls: dict[str, list[str | Path]]):
     assert "only B measures profile 1" in shown(found["pcr-12"])
     equal = made(calls["diff-equal"])
     assert shown(equal.find(".//h1")).startswith("The two boots are equal")
-    assert shown(equal.find("head/title")) == "Diff: uki.efi on a machine, stub 262"
+    assert shown(equal.find("head/title")) == "Diff: uki.efi on a machine, stub 262.1"
 
 
 def test_hostile_texts_stay_texts(tmp_path: Path):
