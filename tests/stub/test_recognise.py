@@ -51,7 +51,10 @@ def magic(name: str) -> Row:
         ([LINUX, magic("systemd-stub 9"), (".rodata", utf16("stubble.dtb_override="))], StubId("systemd-stub", "9")),
         ([LINUX, (".text2", utf16("stubble.dtb_override="))], None),
         # Up to 255: one component for all of systemd.
-        ([LINUX, (".sbat", b"systemd,1,The systemd Developers,systemd,249,x\n")], StubId("systemd-stub", "249", series_only=True)),
+        (
+            [LINUX, (".sbat", b"systemd,1,The systemd Developers,systemd,249,x\n")],
+            StubId("systemd-stub", "249", series_only=True),
+        ),
         (
             [LINUX, (".sbat", b"systemd,1,x,systemd,252,x\nsystemd.debian,1,Debian,systemd,252.39-1,x\n")],
             StubId("systemd-stub", "252.39-1"),
