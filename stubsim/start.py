@@ -91,6 +91,10 @@ def assumed(host: Host, start: Start, loaded: Loaded) -> tuple[str, ...]:
         )
     if host.secure_boot and start.trusted is None:
         assumed.append("no --db: an image counts as signed when it has a certificate table; signatures are not checked")
+    if host.damage is not None:
+        assumed.append(
+            f"the SMBIOS table is damaged ({host.damage}): what lies behind is taken to be nothing to the stub"
+        )
     return tuple(assumed)
 
 

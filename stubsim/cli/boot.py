@@ -11,6 +11,7 @@ from stubsim.boot import Boot, boot
 from stubsim.cli import formats, output, start
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
+from stubsim.hosts import raw
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.trace import Log, Unknown
 
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         request = snp.parse(arguments.snp)
     host = hosts.load(arguments.smbios)
+    for text in raw.notes(host):
+        output.warn(f"{arguments.smbios}: {text}")
     result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
     launch = None if request is None else snp.measure(result, request)
     good = _is_good(result)

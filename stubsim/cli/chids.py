@@ -6,6 +6,7 @@ import argparse
 
 from stubsim import chid, hosts
 from stubsim.cli import formats, output
+from stubsim.hosts import raw
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.chids import chids_json, render_chids
 
@@ -17,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    report = chids_json(hosts.load(arguments.smbios), arguments.view)
+    host = hosts.load(arguments.smbios)
+    for text in raw.notes(host):
+        output.warn(f"{arguments.smbios}: {text}")
+    report = chids_json(host, arguments.view)
     output.write_report(arguments, report, render_chids)
     return 0

@@ -23,7 +23,10 @@ _ENTRY_POINT_2 = struct.Struct("<4sBBBBHB5s5sBHIHB")
 
 
 class Structure(NamedTuple):
-    """One structure; ``formatted`` includes the 4-byte header, ``raw`` everything to the closing NULs."""
+    """One structure; ``formatted`` includes the 4-byte header, ``raw`` everything to the closing NULs.
+
+    ``behind`` is how many bytes of the table come after it: a stub looks no further for OEM strings.
+    """
 
     type: int
     handle: int
@@ -31,6 +34,7 @@ class Structure(NamedTuple):
     strings: tuple[bytes, ...]
     raw: bytes
     offset: int
+    behind: int = 0
 
     def string(self, number: int) -> bytes | None:
         """The string with that number, counted from 1; None for 0 and for numbers past the last one."""
@@ -53,47 +57,73 @@ class Fields(NamedTuple):
     enclosure_type: int | None = None
 
 
+class Walk(NamedTuple):
+    """The structures of a table, and what ends it before its end, if anything does."""
+
+    structures: tuple[Structure, ...]
+    damage: StubsimError | None
+
+
 def parse(table: bytes | memoryview) -> tuple[Structure, ...]:
     """All structures up to and including type 127, or to the end of a table that has none.
 
     What lies behind type 127 is not looked at. Raises StubsimError for a structure or strings that are cut off.
+    """
+    structures, damage = walk(table)
+    if damage is not None:
+        raise damage
+    return structures
+
+
+def walk(table: bytes | memoryview, size: int = 0) -> Walk:
+    """The structures as far as they go, as dmidecode and the stubs come to them; never raises.
+
+    One whose strings are cut off is there, with the strings that have an end (systemd-stub 262, smbios.c,
+    get_smbios_table). ``size`` is the table's by its entry point, where that is larger.
     """
     data = bytes(table)
     structures: list[Structure] = []
     offset = 0
     while offset < len(data):
         if offset + _HEADER.size > len(data):
-            raise StubsimError("SMBIOS structure is cut off", offset=offset, expected="a 4-byte header")
+            damage = StubsimError("SMBIOS structure is cut off", offset=offset, expected="a 4-byte header")
+            return Walk(tuple(structures), damage)
         type_, length, handle = _HEADER.unpack_from(data, offset)
         tail = offset + length
         if length < _HEADER.size or tail > len(data):
-            raise StubsimError(
+            damage = StubsimError(
                 f"SMBIOS structure of type {type_} has length {length}",
                 offset=offset + 1,
                 expected=f"{_HEADER.size} to {len(data) - offset}",
             )
-        strings, end = _strings(data, tail, type_)
-        structures.append(Structure(type_, handle, data[offset:tail], strings, data[offset:end], offset))
-        if type_ == END_OF_TABLE:
-            break
+            return Walk(tuple(structures), damage)
+        strings, end, cut_off = _strings(data, tail, type_)
+        behind = max(len(data), size) - end
+        structures.append(Structure(type_, handle, data[offset:tail], strings, data[offset:end], offset, behind))
+        if cut_off is not None or type_ == END_OF_TABLE:
+            return Walk(tuple(structures), cut_off)
         offset = end
-    return tuple(structures)
+    return Walk(tuple(structures), None)
 
 
-def _strings(data: bytes, start: int, type_: int) -> tuple[tuple[bytes, ...], int]:
-    """The strings behind a formatted area, and where the next structure starts."""
+def _strings(data: bytes, start: int, type_: int) -> tuple[tuple[bytes, ...], int, StubsimError | None]:
+    """The strings behind a formatted area, and where the next structure starts, or how they are cut off."""
     if data[start : start + 2] == b"\0\0":
-        return (), start + 2
+        return (), start + 2, None
     # An empty first string does not end the set when it is walked over, only when a string is looked up: such a
     # structure has strings nobody can reach (systemd 262, smbios.c).
     end = data.find(b"\0\0", start + 1)
     if end < 0:
         if type_ == END_OF_TABLE:
-            return (), min(start + 2, len(data))
-        raise StubsimError(
-            f"strings of the SMBIOS structure of type {type_} are cut off", offset=start, expected="two NUL bytes"
-        )
-    return _until_empty(data[start:end]), end + 2
+            return (), min(start + 2, len(data)), None
+        message = f"strings of the SMBIOS structure of type {type_} are cut off"
+        return _ended(data[start:]), len(data), StubsimError(message, offset=start, expected="two NUL bytes")
+    return _until_empty(data[start:end]), end + 2, None
+
+
+def _ended(strings: bytes) -> tuple[bytes, ...]:
+    """Those with a NUL behind them, up to an empty one."""
+    return _until_empty(strings[: strings.rfind(b"\0") + 1])
 
 
 def _until_empty(strings: bytes) -> tuple[bytes, ...]:
@@ -135,9 +165,16 @@ def fields(structures: Sequence[Structure]) -> Fields:
 
 
 def oem_strings(structures: Iterable[Structure]) -> tuple[bytes, ...]:
-    """The strings of the first type 11, from byte 5 to the double NUL whatever its length and count byte say."""
+    """The strings of the first type 11, from byte 5 to the double NUL whatever its length and count byte say.
+
+    The search ends as many bytes before the end of the table as the structure is longer than 5 (systemd-stub 262.1,
+    smbios.c, smbios_find_oem_string): of a long one at the end of a table without type 127 the last one is not seen.
+    """
     found = first(structures, 11, MINIMUM_LENGTHS[11])
-    return _until_empty(found.raw[5:]) if found else ()
+    if found is None:
+        return ()
+    end = len(found.raw) + found.behind - (len(found.formatted) - MINIMUM_LENGTHS[11])
+    return _ended(found.raw[5:end])
 
 
 def build(structures: Iterable[bytes]) -> bytes:

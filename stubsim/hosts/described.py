@@ -56,7 +56,7 @@ def machine(
 
 
 def of_table(structures: tuple[smbios.Structure, ...], *, source: str) -> Host:
-    """The host of a whole SMBIOS table."""
+    """The host of an SMBIOS table."""
     bios, processor = (smbios.first(structures, kind, 20) for kind in (0, 4))
     return machine(
         smbios.fields(structures),

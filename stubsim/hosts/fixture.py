@@ -7,6 +7,7 @@ from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios, uefi_status
+from stubsim.hosts import raw
 from stubsim.hosts.host import (
     Capsules,
     Console,
@@ -112,7 +113,7 @@ _LAYOUT = Layout(KEYS, _NAMES)
 def read(data: bytes) -> Reading:
     """The host in a file in JSON; StubsimError for all that is none."""
     host = from_json(parse(data))
-    return Reading(host, "json", f"host file in JSON ({SCHEMA})")
+    return Reading(host, "json", f"host file in JSON ({SCHEMA})", raw.notes(host))
 
 
 def from_json(value: object, path: str | None = None) -> Host:
@@ -133,7 +134,8 @@ def _host(value: object) -> Host:
         fields = top.child("smbios")
     if top.string("schema", SCHEMA) != SCHEMA:
         top.fail("schema", f'"{SCHEMA}"')
-    structures = _structures(top)
+    walk = _walk(top)
+    structures = None if walk is None else walk.structures
     read, oem_strings = _smbios(fields, structures)
     tpm, fixup = top.nullable("tpm", {}), top.nullable("devicetree_fixup", None)
     return Host(
@@ -142,6 +144,7 @@ def _host(value: object) -> Host:
         fields=read,
         oem_strings=oem_strings,
         structures=structures,
+        damage=None if walk is None or walk.damage is None else str(walk.damage),
         edid=top.base64("edid"),
         devicetree=top.base64("devicetree"),
         devicetree_fixup=None if fixup is None else _devicetree_fixup(fixup),
@@ -172,23 +175,25 @@ def _is_flat(value: dict[Any, object]) -> bool:
     )
 
 
-def _structures(top: Object) -> tuple[smbios.Structure, ...] | None:
+def _walk(top: Object) -> smbios.Walk | None:
     table = top.nullable("smbios_table", None)
     if table is None:
         return None
     data, entry_point = table.base64("base64"), table.base64("entry_point")
     if data is None:
         table.fail("base64", "the raw SMBIOS table in base64")
-    key = "base64"
+    size = 0
     try:
-        structures = smbios.parse(data)
-        key = "entry_point"
         if entry_point is not None:
-            smbios.parse_entry_point(entry_point)
+            _, _, size = smbios.parse_entry_point(entry_point)
     except StubsimError as error:
-        error.message = f"{table.at(key)}: {error.message}"
+        error.message = f"{table.at('entry_point')}: {error.message}"
         raise
-    return structures
+    walk = smbios.walk(data, size)
+    if not walk.structures and walk.damage is not None:
+        walk.damage.message = f"{table.at('base64')}: {walk.damage.message}"
+        raise walk.damage
+    return walk
 
 
 def _smbios(given: Object, structures: tuple[smbios.Structure, ...] | None) -> tuple[smbios.Fields, tuple[bytes, ...]]:

@@ -115,9 +115,10 @@ class Host(NamedTuple):
     """One machine. None means absent; what is not known at all is named in `unknown`.
 
     `structures` are there only where the raw SMBIOS table was given, and then `fields` and `oem_strings` are read
-    from them. `architecture` None is the UKI's own; `memory` is in bytes; `tpm` holds the active PCR banks;
-    `unknown` holds the keys of the host file, dotted below the top level ("tpm", "smbios.family"). `chids` are CHIDs by
-    type that count in place of the computed ones, None for an absent one; they are for supposing, no host file has any.
+    from them; `damage` tells what ends such a table before its end. `architecture` None is the UKI's own; `memory` is
+    in bytes; `tpm` holds the active PCR banks; `unknown` holds the keys of the host file, dotted below the top level
+    ("tpm", "smbios.family"). `chids` are CHIDs by type that count in place of the computed ones, None for an absent
+    one; they are for supposing, no host file has any.
     """
 
     name: str | None = None
@@ -125,6 +126,7 @@ class Host(NamedTuple):
     fields: smbios.Fields = smbios.Fields()
     oem_strings: tuple[bytes, ...] = ()
     structures: tuple[smbios.Structure, ...] | None = None
+    damage: str | None = None
     edid: bytes | None = None
     devicetree: bytes | None = None
     devicetree_fixup: DevicetreeFixup | None = None

@@ -43,17 +43,23 @@ def read_dump(data: bytes) -> Reading:
         )
     # A version 3 entry point has the largest size that the table may have, an older one the size.
     table = data[address : address + length]
-    if data.startswith(b"_SM_") and len(table) < length:
-        raise StubsimError(
-            f"the SMBIOS table is cut off: {len(table)} bytes of {length}", offset=len(data), expected="all of it"
-        )
-    host = _host(table, f"dmidecode --dump-bin, SMBIOS {major}.{minor}", address)
-    return Reading(host, "dmidecode-bin", host.source or "")
+    host = _host(table, f"dmidecode --dump-bin, SMBIOS {major}.{minor}", address, size=length)
+    if data.startswith(b"_SM_") and len(table) < length and host.damage is None:
+        host = host._replace(damage=f"offset {len(data):#x}: only {len(table)} bytes of {length} are there")
+    return Reading(host, "dmidecode-bin", host.source or "", notes(host))
 
 
 def read_table(data: bytes, description: str = "raw SMBIOS table") -> Reading:
     """A table and nothing else, as in /sys/firmware/dmi/tables/DMI or QEMU's etc/smbios/smbios-tables."""
-    return Reading(_host(data, description), "smbios-table", description)
+    host = _host(data, description)
+    return Reading(host, "smbios-table", description, notes(host))
+
+
+def notes(host: Host) -> tuple[str, ...]:
+    """What is to be said of the table that a host was read from."""
+    if host.damage is None:
+        return ()
+    return (f"the SMBIOS table is damaged: {host.damage}; what stands before that is read, and nothing behind it",)
 
 
 def read_folder(path: str, source: str | None = None) -> Reading:
@@ -71,23 +77,23 @@ def read_folder(path: str, source: str | None = None) -> Reading:
         host = _host(table, source or description)
     except StubsimError as error:
         raise error.within(path=os.path.join(path, TABLE)) from error
-    return Reading(host, "smbios-folder", description)
+    return Reading(host, "smbios-folder", description, notes(host))
 
 
-def _host(table: bytes, source: str, offset: int = 0) -> Host:
-    try:
-        structures = smbios.parse(table)
-    except StubsimError as error:
-        error.offset = None if error.offset is None else error.offset + offset
-        raise
+def _host(table: bytes, source: str, offset: int = 0, size: int = 0) -> Host:
+    structures, damage = smbios.walk(table, size)
+    if damage is not None:
+        damage.offset = None if damage.offset is None else damage.offset + offset
     if not any(structure.type in (0, 1) for structure in structures):
+        if damage is not None:
+            raise damage
         found = ", ".join(sorted({str(structure.type) for structure in structures}, key=int)[:5]) or "none"
         raise StubsimError(
             "no SMBIOS table of a machine: neither a BIOS nor a system structure is in it",
             offset=offset,
             expected=f"structures of type 0 or 1 (found {found})",
         )
-    return of_table(structures, source=source)
+    return of_table(structures, source=source)._replace(damage=None if damage is None else str(damage))
 
 
 def _read(path: str) -> bytes:

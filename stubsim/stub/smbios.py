@@ -33,6 +33,8 @@ def measure_smbios(context: Context) -> None:
             "the host file has no raw SMBIOS table (smbios_table), and serial numbers and handles are hashed too",
             "measurements",
         )
+    elif context.host.damage is not None:
+        context.unknown(EVENTS, f"the SMBIOS table is damaged: {context.host.damage}", "measurements")
     # A table without type 1 does not conform (DSP0134, 6.2), so one that was not given has it.
     measured = structures is None
     for structure in structures or ():

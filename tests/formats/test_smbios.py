@@ -132,7 +132,7 @@ def test_structure() -> None:
     raw = smbios.build_structure(2, b"\x01\x02\x00\x09", [b"a", b"bc"], 0x1234)
     assert raw == bytes.fromhex("02083412 01020009") + b"a\0bc\0\0"
     (found,) = smbios.parse(raw)
-    assert found == smbios.Structure(2, 0x1234, raw[:8], (b"a", b"bc"), raw, 0)
+    assert found == smbios.Structure(2, 0x1234, raw[:8], (b"a", b"bc"), raw, 0, 0)
     assert [found.string(number) for number in (0, 1, 2, 3, 255)] == [None, b"a", b"bc", None, None]
 
 
@@ -213,6 +213,31 @@ def test_oem_strings(raw: bytes, strings: tuple[bytes, ...]) -> None:
     """Recording smbios11-binfile: only the first type 11 is searched."""
     second = smbios.build_structure(11, b"\x01", [b"second"])
     assert smbios.oem_strings(smbios.parse(raw + second)) == strings
+
+
+@pytest.mark.parametrize(
+    ("tail", "behind", "strings"),
+    [
+        (b"\x01", b"", (b"one", b"two")),
+        (b"\x01abc", b"", (b"abcone",)),
+        (b"\x01abc", b"\x7f\4\0\0\0\0", (b"abcone", b"two")),
+    ],
+)
+def test_the_search_for_oem_strings_ends_early(tail: bytes, behind: bytes, strings: tuple[bytes, ...]) -> None:
+    """Only where the table ends with the structure (systemd-stub 262.1 in emulation)."""
+    table = smbios.build_structure(11, tail, [b"one", b"two"]) + behind
+    assert smbios.oem_strings(smbios.parse(table)) == strings
+    # The size in the entry point is what the stub goes by.
+    assert smbios.oem_strings(smbios.walk(table, len(table) + 3).structures)[-1] == b"two"
+
+
+def test_strings_that_are_cut_off() -> None:
+    table = smbios.build_structure(1, TYPE1, [b"Maker", b"Product"])
+    for end in range(len(TYPE1) + 4, len(table)):
+        (found,), damage = smbios.walk(table[:end])
+        assert found.strings == tuple(text for text in (b"Maker", b"Product") if text + b"\0" in table[:end])
+        assert damage is not None
+        assert damage.offset == len(TYPE1) + 4
 
 
 @pytest.mark.parametrize("string", [b"", b"a\0b"])
