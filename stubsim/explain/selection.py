@@ -74,7 +74,10 @@ def never_matches_firmware(model: StubModel) -> str:
 
 def _matched(match: Match, word: str) -> str:
     text = (match.string or b"").decode("utf-8", "replace")
-    return (
-        f"{text!r}, the {word} entry {match.entry.index} of .hwids, which matches by CHID type {match.chid_type} "
-        f"({match.entry.chid})"
-    )
+    how = f"matches by CHID type {match.chid_type} ({match.entry.chid})"
+    if not match.entry.chid.int:
+        how = (
+            f"is a wildcard: its CHID is all zeros, and so is this machine's of type {match.chid_type} to the stub, since "
+            "it has none"
+        )
+    return f"{text!r}, the {word} entry {match.entry.index} of .hwids, which {how}"

@@ -128,21 +128,24 @@ def table(
     right: Sequence[int] = (),
     key: int | None = 0,
     hidden: bool = False,
+    kept: Sequence[int] = (),
 ) -> Element:
     """A table; ``right`` are columns of numbers, ``key`` the column that names a row.
 
-    A caption that says the same as the heading is ``hidden`` from those who see both.
+    A caption that says the same as the heading is ``hidden`` from those who see both. A long table is cut, but for the
+    rows that are to be ``kept``.
     """
     listed = list(rows)
+    shown = [*listed[:_MOST_ROWS], *(listed[index] for index in kept if index >= _MOST_ROWS)]
     body = [
         element(
             "tr",
             *(_cell(cell, columns[index], right=index in right, key=index == key) for index, cell in enumerate(row)),
         )
-        for row in listed[:_MOST_ROWS]
+        for row in shown
     ]
-    if len(listed) > _MOST_ROWS:
-        rest = f"and {len(listed) - _MOST_ROWS} more, all of them with --format json"
+    if len(listed) > len(shown):
+        rest = f"and {len(listed) - len(shown)} more, all of them with --format json"
         body.append(element("tr", element("td", rest, colspan=len(listed[0]))))
     heads = (element("th", name, scope="col", class_=_right(index in right)) for index, name in enumerate(columns))
     return element(

@@ -131,9 +131,9 @@ def _candidates(word: str, rows: list[Json]) -> Element:
         lines.append((f"{row['section']}{owner(row)}", verdict, code(", ".join(texts)) if texts else "", row["why"]))
     heading = f"The {name} sections"
     columns = ("section", "verdict", key, "why")
-    return section(
-        heading, table(columns, lines, f"{heading} in file order", hidden=True), level=3, id=f"sections-{word}"
-    )
+    kept = [index for index, row in enumerate(rows) if row["verdict"] == "chosen"]
+    listed = table(columns, lines, f"{heading} in file order", hidden=True, kept=kept)
+    return section(heading, listed, level=3, id=f"sections-{word}")
 
 
 def _hardware_ids(report: Json) -> Element:

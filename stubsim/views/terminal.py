@@ -163,12 +163,14 @@ def _table(block: Block) -> RenderableType:
         table.add_column(justify="right" if right else "left", overflow="fold", no_wrap=right or index in block.fixed)
     if block.columns:
         table.add_row(*(Text(name, style="dim") for name in block.columns))
-    for row in block.rows[:_MOST_ROWS]:
+    # What was chosen is what a long table is read for.
+    shown = [row for index, row in enumerate(block.rows) if index < _MOST_ROWS or row[0] == "chosen"]
+    for row in shown:
         first, *others = row
         style = _STYLES.get(first, "cyan" if block.columns is None else "")
         table.add_row(Text(clean(first), style=style), *(Text(clean(cell)) for cell in others))
-    if len(block.rows) > _MOST_ROWS:
-        rest = f"and {len(block.rows) - _MOST_ROWS} more, all of them with --format json"
+    if len(block.rows) > len(shown):
+        rest = f"and {len(block.rows) - len(shown)} more, all of them with --format json"
         table.add_row(*[Text()] * (len(block.rows[0]) - 1), Text(rest))
     return _indented(table) if block.title else table
 

@@ -155,7 +155,8 @@ def _choices(boot: Boot) -> Iterator[tuple[str, str]]:
         yield "", f"because {why}"
     if chosen[".efifw"][0] is not None and boot.outcome.status not in ("firmware-update", "hypervisor-abort"):
         yield "", _why_not_handed_over(boot)
-    types = {match.chid_type for match in matches.values() if match is not None}
+    # An all-zero CHID is the hash of nothing.
+    types = {match.chid_type for match in matches.values() if match is not None and match.entry.chid.int}
     panel = None if boot.host.edid is None or not types else edid.panel_id(boot.host.edid)
     for own in chid.compute(boot.host.fields, panel) if types else ():
         if own.type in types:

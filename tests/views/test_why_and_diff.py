@@ -16,11 +16,13 @@ from stubsim import hosts, uki
 from stubsim.boot import boot
 from stubsim.explain.diff import diff
 from stubsim.explain.why import why
-from stubsim.formats import efifw, hwids, pe
+from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.start import Start
 from stubsim.views.diff import diff_json, render_diff
-from stubsim.views.terminal import Screen
+from stubsim.views.html_why import why_page
+from stubsim.views.json import boot_json
+from stubsim.views.terminal import Screen, render_boot
 from stubsim.views.why import render_why, why_json
 from tests.conftest import ROOT
 from tests.samples import MACHINE
@@ -172,3 +174,28 @@ def test_many_entries_are_cut_in_the_text_only():
     text = render_why(report, Screen(80))
     assert "and 236 more, all of them with --format json" in re.sub(r"\s+", " ", text)
     assert len(text) < 40_000
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(70, 69), (70, 3), (600, 599)])
+def test_the_chosen_row_is_never_cut(count: int, chosen: int):
+    trees = [SectionSpec(".dtbauto", fdt.build([f"example,board{number}"])) for number in range(count)]
+    table = hwids.build([(hwids.DEVICETREE, own_chid(9), "n", f"example,board{chosen}")])
+    data = pe.build(
+        [SectionSpec(".sdmagic", STUB), SectionSpec(".hwids", table), *trees, SectionSpec(".linux", KERNEL)]
+    )
+    start, host = Start(), hosts.from_json(make_host(), "host.json")
+    report = why_json(why(boot(uki.Uki(pe.open_bytes(data, "uki.efi")), host, start), start))
+    for text in (render_why(report, Screen(80)), why_page(report)):
+        section = next(row for row in report["choices"]["devicetree"]["sections"] if row["verdict"] == "chosen")
+        assert re.search(rf"(chosen +{section['section']} |{section['section']}</th>.*\n?.*>chosen<)", text)
+
+
+def test_a_wildcard_is_no_hash_of_strings():
+    table = hwids.build([(hwids.DEVICETREE, UUID(int=0), "n", "example,board")])
+    sections = [(".sdmagic", STUB), (".hwids", table), (".dtbauto", fdt.build(["example,board"])), (".linux", KERNEL)]
+    data = pe.build([SectionSpec(name, content) for name, content in sections])
+    result = boot(uki.Uki(pe.open_bytes(data, "uki.efi")), hosts.from_json(make_host(), "host.json"), Start())
+    text = " ".join(render_boot(result, Screen(80)).split())
+    assert "which is a wildcard: its CHID is all zeros" in text
+    assert "CHID type 17 manufacturer" not in text
+    assert "wildcard" in boot_json(result)["selection"]["reasons"][0]
