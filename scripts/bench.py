@@ -26,6 +26,7 @@ SMALL, BIG = 200 * KB, 100 * MB
 DATA_ALLOWANCE = 40 * MB
 DATA_STEP = 256 * 1024
 CASES = 1000
+MACHINES = 300
 
 MAP_AND_HASH = """
 import hashlib, mmap, sys
@@ -115,6 +116,18 @@ pcrs.sha256.11 = "{found["pcrs"]["sha256"]["11"]}"
     return path
 
 
+def machines(folder: str, host: str) -> str:
+    """A folder of MACHINES host files, each a machine of its own."""
+    machine = json.loads(Path(host).read_bytes())
+    machine.pop("smbios_table", None)
+    path = Path(folder, "machines")
+    path.mkdir()
+    for number in range(MACHINES):
+        machine["name"] = machine["smbios"]["product_name"] = f"Machine {number}"
+        Path(path, f"{number}.json").write_text(json.dumps(machine), "utf-8")
+    return str(path)
+
+
 def runs_within(command: list[str], limit: int, expected: bytes) -> bool:
     """Whether the command gives the same answer when its data (heap and private writable maps) may not exceed limit."""
 
@@ -179,6 +192,14 @@ def measure(uki: str, host: str, updating: str, rounds: int) -> list[Row]:
         check = best_of(checks, max(rounds // 3, 1))
         for name, seen in check.items():
             print(f"  {name:<8} wall {seen.wall * 1000:8.1f} ms   cpu {seen.cpu * 1000:8.1f} ms   ({CASES} cases)")
+        fleet = machines(folder, host)
+        measured = {
+            "one": [stubsim, "measure", big, "--smbios", os.path.join(fleet, "0.json")],
+            "many": [stubsim, "measure", big, "--hosts", fleet],
+        }
+        many = best_of(measured, max(rounds // 3, 1))
+        for name, seen in many.items():
+            print(f"  {name:<8} wall {seen.wall * 1000:8.1f} ms   cpu {seen.cpu * 1000:8.1f} ms   (measure)")
         data = {name: least_data(boots[name]) for name in (small, big)}
         print(f"  least data limit: small {data[small] / MB:.1f} MB, big {data[big] / MB:.1f} MB")
     nothing, bare = "python3 -c pass", "python3 mmap + sha256"
@@ -188,6 +209,7 @@ def measure(uki: str, host: str, updating: str, rounds: int) -> list[Row]:
         Row("big boot beyond the small, wall", bare, (cost["big"].wall - cost["small"].wall) / cost["hash"].wall, 2),
         Row("big boot, CPU", bare, cost["big"].cpu / cost["hash"].cpu, 3.2),
         Row(f"check of {CASES} cases, wall", "boot of the small UKI", check["check"].wall / check["small"].wall, 20),
+        Row(f"measure on {MACHINES} machines, wall", "measure on one", many["many"].wall / many["one"].wall, 3),
         Row("big boot beyond the small, data", "40 MB", (data[big] - data[small]) / DATA_ALLOWANCE, 1),
         Row("big boot --follow, wall", "the same without", cost["follow"].wall / cost["update"].wall, 2),
     ]

@@ -38,6 +38,8 @@ class Uki:
         # As in host files; a number where there is no name for it.
         self.machine = pe.MACHINES.get(image.machine, f"{image.machine:#06x}")
         self._firmwares: dict[int, efifw.Efifw] = {}
+        self._inner: dict[int, pe.Image] = {}
+        self._authenticode: dict[tuple[int | None, str], bytes] = {}
         # Every .profile counts, whatever its size (systemd-stub, pe_section_table_find_profile_start).
         starts = [section.index for section in image.sections if section.name == ".profile"]
         ends = [*starts[1:], len(image.sections)]
@@ -47,6 +49,27 @@ class Uki:
             for index, (start, end) in enumerate(zip(starts, ends, strict=False))
         )
         self.stub = efi_program.stub(image, self.loaded)
+
+    def inner(self, section: pe.Section) -> pe.Image:
+        """The image in a section, such as the kernel; StubsimError where there is none."""
+        if section.index not in self._inner:
+            self._inner[section.index] = pe.open_bytes(self.data(section), f"{self.path}: {section.name}")
+        return self._inner[section.index]
+
+    def authenticode(self, algorithm: str, image: pe.Image | None = None) -> bytes:
+        """The Authenticode digest of an image, the file's own by default; of that and of inner ones it is made once.
+
+        Raises StubsimError as `formats.authenticode.digest` does.
+        """
+        from stubsim.formats import authenticode
+
+        image = image or self.image
+        number = next((index for index, own in self._inner.items() if own is image), None)
+        if number is None and image is not self.image:
+            return authenticode.digest(image, algorithm)
+        if (number, algorithm) not in self._authenticode:
+            self._authenticode[number, algorithm] = authenticode.digest(image, algorithm)
+        return self._authenticode[number, algorithm]
 
     @cached_property
     def loaded(self) -> Extent:

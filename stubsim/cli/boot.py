@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stubsim import hosts, uki
 from stubsim.boot import Boot, boot
-from stubsim.cli import formats, output, start
+from stubsim.cli import formats, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.hosts import raw
@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     host = hosts.load(arguments.smbios)
     for text in raw.notes(host):
         output.warn(f"{arguments.smbios}: {text}")
-    result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
+    with progress.shown(f"booting {arguments.uki}"):
+        result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
     launch = None if request is None else snp.measure(result, request)
     good = _is_good(result)
     _tell(result, good, result.uki.path)

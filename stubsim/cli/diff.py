@@ -6,7 +6,7 @@ import argparse
 
 from stubsim import hosts, uki
 from stubsim.boot import boot
-from stubsim.cli import formats, output, start
+from stubsim.cli import formats, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff import diff
 from stubsim.hosts.recognise import HOST_HELP
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     machines = [hosts.load(path) for path in arguments.smbios]
     secure = next((machine for machine in machines if machine.secure_boot), machines[0])
     starts = [start.start(side, secure) for side in _starts(arguments)]
-    a, b = (boot(images[place], machines[place], starts[place]) for place in (0, -1))
+    with progress.shown("booting twice"):
+        a, b = (boot(images[place], machines[place], starts[place]) for place in (0, -1))
     report = diff_json(diff((a, b), (starts[0], starts[-1])), varies)
     output.write_report(arguments, report, render_diff, _page)
     return 0 if report["equal"] else 1

@@ -6,7 +6,7 @@ import argparse
 
 from stubsim import hosts, uki
 from stubsim.boot import boot
-from stubsim.cli import formats, output, start
+from stubsim.cli import formats, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
 from stubsim.formats import eventlog, eventlog_text
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     if log.sha1_only and host.tpm is not None:
         # It has digests of this bank alone, whatever banks the TPM uses.
         host = host._replace(tpm=("sha1",))
-    result = boot(image, host, started)
+    with progress.shown(f"booting {arguments.uki}"):
+        result = boot(image, host, started)
     try:
         comparison = compare(result, log, started)
     except StubsimError as error:

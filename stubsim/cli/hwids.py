@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from stubsim.cli import formats, output, parsers
+from stubsim.cli.machines import host_files, named_hosts
 from stubsim.errors import StubsimError
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    return _write_tables(arguments, arguments.input, _hosts(arguments.smbios))
+    return _write_tables(arguments, arguments.input, named_hosts(arguments.smbios))
 
 
 def _write_tables(arguments: argparse.Namespace, path: str, hosts: Iterable[tuple[str, Host]] = ()) -> int:
@@ -89,31 +88,6 @@ def _write_tables(arguments: argparse.Namespace, path: str, hosts: Iterable[tupl
 
     output.write_report(arguments, hwids_json(path, read([path], tuple(hosts))), render_hwids)
     return 0
-
-
-def _hosts(paths: list[str]) -> list[tuple[str, Host]]:
-    """Each machine by its name, or by its file where the name is missing or not its own."""
-    from stubsim import hosts
-
-    loaded = [(path, hosts.load(path)) for path in dict.fromkeys(paths)]
-    names = Counter(host.name for _, host in loaded)
-    return [(host.name if host.name and names[host.name] == 1 else path, host) for path, host in loaded]
-
-
-def _files(folder: str | None) -> list[str]:
-    """The files right in a folder, in the order of their names."""
-    if folder is None:
-        return []
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
-    except OSError as error:
-        raise StubsimError(
-            error.strerror or str(error), path=folder, expected="a folder of machines (--hosts)"
-        ) from error
-    if not found:
-        raise StubsimError("no files", path=folder, expected="a folder of machines (--hosts)")
-    return found
 
 
 def _from_host(arguments: argparse.Namespace) -> int:
@@ -139,7 +113,7 @@ def _from_host(arguments: argparse.Namespace) -> int:
 def _lint(arguments: argparse.Namespace) -> int:
     from stubsim.lint import SEVERITIES, lint
 
-    hosts = _hosts([*arguments.smbios, *_files(arguments.hosts)])
+    hosts = named_hosts([*arguments.smbios, *host_files(arguments.hosts)])
     findings = lint(arguments.input, hosts)
     if arguments.format == "sarif":
         from stubsim.views.json import dumps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from stubsim import uki
-from stubsim.cli import formats, output
+from stubsim.cli import formats, output, progress
 from stubsim.views.inspect import inspect_json, render_inspect
 
 
@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    report = inspect_json(uki.load(arguments.uki))
+    with progress.shown(f"reading {arguments.uki}"):
+        report = inspect_json(uki.load(arguments.uki))
     for text in report["warnings"]:
         output.warn(f"{arguments.uki}: {text}")
     output.write_report(arguments, report, render_inspect)

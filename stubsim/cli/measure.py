@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 
-from stubsim import hosts, uki
-from stubsim.cli import formats, output, start
+from stubsim import uki
+from stubsim.cli import formats, output, progress, start
+from stubsim.cli.machines import host_files, named_hosts
 from stubsim.errors import StubsimError
 from stubsim.explain.measure import PHASES, Measurement, measure_any, measure_hosts, phase_path, policy
-from stubsim.hosts import Host
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.machine.tpm import BANKS
 
@@ -21,8 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host",
         metavar="HOST",
         action="append",
+        default=[],
         help=f"{HOST_HELP}; may be repeated (default: every value that any machine can get)",
     )
+    parser.add_argument("--hosts", metavar="DIR", help="a folder of machines, every file in it")
     parser.add_argument(
         "--bank",
         metavar="BANK",
@@ -51,25 +52,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     image, how = uki.load(arguments.uki), start.start(arguments)
-    if arguments.smbios:
-        result = measure_hosts(image, _hosts(arguments.smbios), how, arguments.bank)
+    if arguments.smbios or arguments.hosts is not None:
+        machines = named_hosts([*arguments.smbios, *host_files(arguments.hosts)])
+
+        def tick(done: int) -> None:
+            progress.say(f"{arguments.uki}: {done} of {len(machines)} machines")
+
+        with progress.shown(f"hashing {arguments.uki}"):
+            result = measure_hosts(image, machines, how, arguments.bank, tick)
     else:
         try:
-            result = measure_any(image, how, arguments.bank)
+            with progress.shown(f"hashing {arguments.uki}"):
+                result = measure_any(image, how, arguments.bank)
         except StubsimError as error:
             raise error.within(path=arguments.uki) from error
     _warn(arguments.uki, result)
     if arguments.policy:
         result = policy(result)
     output.write(arguments.output, _rendered(result, arguments))
-    return _status(result, bool(arguments.smbios))
-
-
-def _hosts(paths: list[str]) -> list[tuple[str, Host]]:
-    """Each machine by its name, or by its file where the name is missing or not its own."""
-    loaded = [(path, hosts.load(path)) for path in dict.fromkeys(paths)]
-    names = Counter(host.name for _, host in loaded)
-    return [(host.name if host.name and names[host.name] == 1 else path, host) for path, host in loaded]
+    return _status(result, bool(arguments.smbios) or arguments.hosts is not None)
 
 
 def _warn(path: str, result: Measurement) -> None:

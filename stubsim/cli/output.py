@@ -7,6 +7,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from stubsim.cli import progress
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, blocks
 
@@ -46,6 +47,7 @@ def screen(arguments: argparse.Namespace) -> Screen:
 def write(path: str, content: str | bytes) -> None:
     """Write text or bytes to a file, or to standard output for ``-``; binary data is kept from a terminal."""
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    progress.finish()
     if path != "-":
         write_file(path, [data])
         return
@@ -70,6 +72,7 @@ def tell(level: str, text: str) -> None:
     """One line on standard error; the result does not depend on somebody reading it."""
     from stubsim.views.terminal import clean
 
+    progress.finish()
     try:
         print(f"stubsim: {level}: {clean(text)}", file=sys.stderr, flush=True)
     except OSError:

@@ -6,7 +6,7 @@ import argparse
 
 from stubsim import hosts, uki
 from stubsim.boot import boot
-from stubsim.cli import formats, output, start
+from stubsim.cli import formats, output, progress, start
 from stubsim.explain.why import why
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.json import Json
@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     host = hosts.load(arguments.smbios)
     started = start.start(arguments, host)
-    result = boot(uki.load(arguments.uki), host, started)
+    with progress.shown(f"booting {arguments.uki}"):
+        result = boot(uki.load(arguments.uki), host, started)
     output.write_report(arguments, why_json(why(result, started)), render_why, _page)
     return 0
 

@@ -19,7 +19,7 @@ from stubsim.errors import StubsimError
 from stubsim.explain import ccel
 from stubsim.explain.diff_log_causes import Case, Item, Pair, cause, is_command_line, is_smbios, smbios_is_measured
 from stubsim.explain.started_images import PCR_BOOT_MANAGER
-from stubsim.formats import authenticode, eventlog
+from stubsim.formats import eventlog
 from stubsim.machine.tpm import replay
 from stubsim.start import DEFAULT_START, Start
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
@@ -208,7 +208,7 @@ def _started(boot: Boot, log: eventlog.Log, banks: Sequence[str]) -> tuple[int, 
         return -1, ["the log does not say which images were started (no boot application in PCR 4)"]
     bank = "sha256" if "sha256" in banks else banks[0]
     try:
-        digest = authenticode.digest(boot.uki.image, bank)
+        digest = boot.uki.authenticode(bank)
     except StubsimError as error:
         return -1, [f"whether this UKI was started is not known, it has no Authenticode digest: {error.message}"]
     places = [place for place, event in applications if event.digests.get(bank) == digest]

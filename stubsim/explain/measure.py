@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stubsim.boot import Boot, Outcome, boot
@@ -100,9 +100,15 @@ def at_phase(bank: str, value: bytes, phase: str) -> bytes:
 
 
 def measure_hosts(
-    uki: Uki, hosts: Sequence[tuple[str, Host]], start: Start, banks: Sequence[str] | None = None
+    uki: Uki,
+    hosts: Sequence[tuple[str, Host]],
+    start: Start,
+    banks: Sequence[str] | None = None,
+    tick: Callable[[int], None] = lambda done: None,
 ) -> Measurement:
     """A case for each machine, by its label; ``banks`` stand in for those of the machine's own TPM.
+
+    ``tick`` is told how many machines are done.
 
     Raises StubsimError as `stubsim.boot.boot` does.
     """
@@ -118,6 +124,7 @@ def measure_hosts(
         assumed += result.assumed
         if banks is not None and not own.tpm:
             assumed.append(f"{label}: has no TPM; the values are those of a TPM with these banks")
+        tick(len(cases))
     assert shown is not None
     used = {bank for _, host, _ in boots for bank in host.tpm or ()}
     return Measurement(

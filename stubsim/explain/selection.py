@@ -77,7 +77,7 @@ def _matched(match: Match, word: str) -> str:
     how = f"matches by CHID type {match.chid_type} ({match.entry.chid})"
     if not match.entry.chid.int:
         how = (
-            f"is a wildcard: its CHID is all zeros, and so is this machine's of type {match.chid_type} to the stub, since "
+            f"is a wildcard: its CHID is all zeros, and to the stub so is this machine's of type {match.chid_type}, as "
             "it has none"
         )
     return f"{text!r}, the {word} entry {match.entry.index} of .hwids, which {how}"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.quiet import quiet_context
-from stubsim.formats import authenticode, pe
+from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.machine.tpm import Tpm
 from stubsim.start import Start
@@ -73,7 +73,7 @@ def boot_manager_pcr(boot: Boot, start: Start, addons: Addons) -> dict[str, byte
         for image in images:
             if image.subsystem != pe.APPLICATION:
                 continue
-            tpm.extend(PCR_BOOT_MANAGER, {bank: authenticode.digest(image, bank) for bank in tpm.banks})
+            tpm.extend(PCR_BOOT_MANAGER, {bank: boot.uki.authenticode(bank, image) for bank in tpm.banks})
     except StubsimError as error:
         return f"no Authenticode digest: {error}"
     return {bank: values[PCR_BOOT_MANAGER] for bank, values in tpm.pcrs().items()}
@@ -91,8 +91,8 @@ def _kernel(boot: Boot) -> list[pe.Image]:
     sb-loadopt, sb-addons on 257.13); the EFI handover of kernels before 5.8 loads no image.
     """
     assert boot.prepared is not None
-    data = boot.prepared.sections.data(".linux")
-    if boot.model.loads_kernel_itself or boot.host.secure_boot or data is None:
+    section = boot.prepared.sections.section(".linux")
+    if boot.model.loads_kernel_itself or boot.host.secure_boot or section is None:
         return []
-    kernel = pe.open_bytes(data, f"{boot.uki.path}: .linux")
+    kernel = boot.uki.inner(section)
     return [kernel] if kernel.major_image_version >= 1 else []

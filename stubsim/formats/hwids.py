@@ -109,6 +109,16 @@ def walk(data: Bytes) -> tuple[Entry, ...]:
     return _walk(*_held(data))
 
 
+def first_by_chid(data: Bytes) -> dict[tuple[int, UUID], Entry]:
+    """Of the entries of `walk`, the first with each device type and CHID."""
+    return _first_by_chid(*_held(data))
+
+
+@lru_cache(maxsize=4)
+def _first_by_chid(raw: bytes, size: int) -> dict[tuple[int, UUID], Entry]:
+    return {(entry.type, entry.chid): entry for entry in reversed(_walk(raw, size))}
+
+
 # A stub looks into the same table once for each kind of entry, and whoever compares stubs or machines once for each.
 @lru_cache(maxsize=4)
 def _walk(raw: bytes, size: int) -> tuple[Entry, ...]:

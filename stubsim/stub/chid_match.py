@@ -71,15 +71,15 @@ def find_entry(context: Context, data: Bytes, wanted: int) -> Match | str:
     refused = refusal(context.model, data, entries)
     if refused is not None:
         return refused[1]
-    chids = machine_chids(context.host)
+    chids, first = machine_chids(context.host), hwids.first_by_chid(data)
     for kind in context.model.chid_priority:
         if kind not in chids:
             continue
         # An absent CHID is all zeros, and so equals an all-zero entry (recorded: chid-nullguid on 262.1).
         own = chids[kind] or _NULL
-        for entry in entries:
-            if entry.type == wanted and entry.chid == own:
-                return Match(entry, kind, None)
+        entry = first.get((wanted, own))
+        if entry is not None:
+            return Match(entry, kind, None)
     return "EFI_NOT_FOUND"
 
 

@@ -77,7 +77,7 @@ def trusted_by(db: Sequence[Certificate]) -> Callable[[Uki], bool]:
     """
 
     def trusted(uki: Uki) -> bool:
-        from stubsim.formats import authenticode, signature
+        from stubsim.formats import signature
 
         try:
             blobs = signature.entries(uki.image)
@@ -88,7 +88,7 @@ def trusted_by(db: Sequence[Certificate]) -> Callable[[Uki], bool]:
             try:
                 found = signature.parse(blob)
                 if found.algorithm not in digests:
-                    digests[found.algorithm] = authenticode.digest(uki.image, found.algorithm)
+                    digests[found.algorithm] = uki.authenticode(found.algorithm)
                 if digests[found.algorithm] == found.digest and _vouched_for(found, db):
                     return True
             except StubsimError:

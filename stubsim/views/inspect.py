@@ -11,7 +11,7 @@ from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
 from stubsim.explain.warnings import Subject, warnings
 from stubsim.extent import Extent
-from stubsim.formats import authenticode, hwids, pe
+from stubsim.formats import hwids, pe
 from stubsim.stub.models import in_words
 from stubsim.stub.recognise import model_for
 from stubsim.uki import Uki
@@ -76,7 +76,7 @@ def _sha256(data: Extent) -> str:
 def _authenticode(uki: Uki) -> tuple[str | None, list[str]]:
     """The digest, or None and why."""
     try:
-        return authenticode.digest(uki.image).hex(), []
+        return uki.authenticode("sha256").hex(), []
     except StubsimError as error:
         return None, [f"no Authenticode digest: {error.message}"]
 

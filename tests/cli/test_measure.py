@@ -251,3 +251,28 @@ def test_text_keeps_to_the_screen(firmware_uki: Path, monkeypatch: pytest.Monkey
     # However narrow, a digest stands whole on one line.
     digests = measured(firmware_uki)["sha256"]
     assert all(any(row["hash"] in line for line in lines) for row in digests)
+
+
+def test_a_folder_of_machines(firmware_uki: Path, tmp_path: Path):
+    folder = tmp_path / "machines"
+    folder.mkdir()
+    for name in ("b", "a"):
+        written(folder, f"{name}.json", {**samples.MACHINE, "name": name})
+    one = written(tmp_path, "c.json", {**samples.MACHINE, "name": "c"})
+    report = invoke("measure", firmware_uki, "--hosts", folder, "--smbios", one, "--format", "json").json
+    assert [case["hosts"] for case in report["cases"]] == [["c"], ["a"], ["b"]]
+    missing = invoke("measure", firmware_uki, "--hosts", tmp_path / "missing")
+    assert (missing.status, "a folder of machines" in missing.err) == (2, True)
+
+
+def test_what_no_machine_changes_is_done_once(firmware_uki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The bytes hashed for five machines are those for one, but for what is small."""
+    made: list[object] = []
+    digest = authenticode.digest
+    monkeypatch.setattr(authenticode, "digest", lambda *given: made.append(given) or digest(*given))
+    for number in range(5):
+        written(tmp_path, f"m{number}.json", {**samples.MACHINE, "name": f"m{number}"})
+    arguments = [word for number in range(5) for word in ("--smbios", tmp_path / f"m{number}.json")]
+    assert invoke("measure", firmware_uki, *arguments, "--stub", "257").status == 0
+    # The image, and the kernel that 257 has the firmware load.
+    assert len(made) == 2

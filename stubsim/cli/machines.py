@@ -1,0 +1,34 @@
+"""Several machines at once, as --smbios and --hosts name them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from stubsim import hosts
+from stubsim.errors import StubsimError
+from stubsim.hosts import Host
+
+
+def named_hosts(paths: Sequence[str]) -> list[tuple[str, Host]]:
+    """Each machine by its name, or by its file where the name is missing or not its own."""
+    loaded = [(path, hosts.load(path)) for path in dict.fromkeys(paths)]
+    names = Counter(host.name for _, host in loaded)
+    return [(host.name if host.name and names[host.name] == 1 else path, host) for path, host in loaded]
+
+
+def host_files(folder: str | None) -> list[str]:
+    """The files right in a folder, in the order of their names; none without a folder."""
+    if folder is None:
+        return []
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
+    except OSError as error:
+        raise StubsimError(
+            error.strerror or str(error), path=folder, expected="a folder of machines (--hosts)"
+        ) from error
+    if not found:
+        raise StubsimError("no files", path=folder, expected="a folder of machines (--hosts)")
+    return found
