@@ -1,5 +1,7 @@
 """Start-up, speed and memory of the installed ``stubsim``, as ratios to commands timed in the same run.
 
+With --growth: how the time of each parser and pipeline grows with its input (scripts/growth.py).
+
 Machines differ and drift, so nothing is compared with a number of seconds: the commands take turns, each counts with
 its best round, and what is bounded is the ratio. Exit status: 0 within the bounds, 1 over one, 2 not measurable.
 """
@@ -225,7 +227,20 @@ def main() -> int:
         help="a host that takes a firmware of the UKI",
     )
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--growth",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="measure instead how the time of each parser and pipeline grows (of those with NAME in their name)",
+    )
     options = parser.parse_args()
+    if options.growth is not None:
+        # Run as a file, this one has no package beside it.
+        sys.path.insert(0, str(ROOT))
+        from scripts.growth import report
+
+        return report(options.growth)
     # An installed package has its byte code; a checkout must be let write it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not os.path.exists(options.uki):

@@ -6,11 +6,12 @@ and CHID by which something was chosen, as long as it is the same that was chose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 from stubsim.boot import Boot
+from stubsim.explain import words
 from stubsim.explain.diff_selection import Selection, selections
 from stubsim.explain.why import Why, why
 from stubsim.machine.variables import LOADER
@@ -22,9 +23,6 @@ from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unkno
 # What there is to compare of a thing: numbers, texts, digests as hex.
 Facts = Mapping[str, object]
 Rows = Iterable[tuple[str, Facts]]
-
-# Above this many pairs words are not laid beside each other: command lines of thousands of words are no real ones.
-_PAIRS_MAX = 1 << 20
 
 
 class Change(NamedTuple):
@@ -231,20 +229,9 @@ def _cmdline(a: Boot, b: Boot) -> Cmdline | None:
 
 def _words(a: list[str], b: list[str]) -> Iterator[Words]:
     """Words with the blanks between them, so that the equal and removed runs together are the first line."""
-    start = _common(a, b)
-    end = _common(a[start:][::-1], b[start:][::-1])
-    middle = a[start : len(a) - end], b[start : len(b) - end]
-    runs = [("equal", a[:start], a[:start])]
-    if len(middle[0]) * len(middle[1]) > _PAIRS_MAX:
-        runs.append(("replace", *middle))
-    else:
-        matcher = SequenceMatcher(None, *middle, autojunk=False)
-        runs += [(op, middle[0][i:j], middle[1][k:m]) for op, i, j, k, m in matcher.get_opcodes()]
-    runs.append(("equal", a[len(a) - end :], a[len(a) - end :]))
-    for operation, old, new in runs:
+    for operation, old, new in _joined(words.runs(a, b)):
         if operation == "equal":
-            if old:
-                yield Words("equal", " ".join(old))
+            yield Words("equal", " ".join(old))
             continue
         if old:
             yield Words("removed", " ".join(old))
@@ -252,10 +239,14 @@ def _words(a: list[str], b: list[str]) -> Iterator[Words]:
             yield Words("added", " ".join(new))
 
 
-def _common(a: Sequence[object], b: Sequence[object]) -> int:
-    """How many items are the same at the start."""
-    shorter = min(len(a), len(b))
-    return next((i for i in range(shorter) if a[i] != b[i]), shorter)
+def _joined(runs: Iterable[words.Run]) -> Iterator[words.Run]:
+    """Equal runs that follow each other as one."""
+    for equal, group in groupby(runs, lambda run: run[0] == "equal"):
+        if not equal:
+            yield from group
+            continue
+        both = [*group]
+        yield "equal", [word for run in both for word in run[1]], [word for run in both for word in run[2]]
 
 
 def _registers(a: Boot, b: Boot) -> Iterator[Register]:
@@ -267,7 +258,7 @@ def _registers(a: Boot, b: Boot) -> Iterator[Register]:
     for pcr in sorted({event.pcr for events in measured for event in events}):
         first, second = ([event for event in events if event.pcr == pcr] for events in measured)
         keys = [[_key(event, algorithms) for event in events] for events in (first, second)]
-        place = _common(*keys)
+        place = words.common(*keys)
         if place == len(first) == len(second):
             continue
         one, other = (events[place] if place < len(events) else None for events in (first, second))

@@ -247,6 +247,7 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.offset = 0
+        self._filler = {byte: len(data.rstrip(byte)) for byte in (b"\0", b"\xff")}
 
     def take(self, size: int, what: str) -> bytes:
         if size > len(self.data) - self.offset:
@@ -259,8 +260,7 @@ class _Reader:
         left = len(self.data) - self.offset
         if not left:
             return True
-        filler = self.data[self.offset : self.offset + 8]
-        return filler in (bytes(8), b"\xff" * 8) and self.data.count(filler[:1], self.offset) == left
+        return left >= 8 and self.offset >= min(self._filler.values())
 
 
 def _is_sha1_only(data: bytes) -> bool:

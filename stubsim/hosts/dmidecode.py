@@ -14,10 +14,10 @@ from stubsim.formats import smbios
 from stubsim.hosts.described import machine, of_table
 from stubsim.hosts.host import Host, Reading
 
-_HANDLE = re.compile(rb"[ \t]*Handle 0x[0-9A-Fa-f]+, DMI type (\d+), (\d+) bytes")
+_HANDLE = re.compile(rb"Handle 0x[0-9A-Fa-f]+, DMI type (\d+), (\d+) bytes")
 _VERSION = re.compile(rb"# dmidecode ([0-9][0-9A-Za-z.]{0,15})")
 _COUNT = re.compile(rb"^(\d+) structures occupying", re.MULTILINE)
-_ATTRIBUTE = re.compile(rb"([ \t]+)([^:\t]+):(?: (.*))?")
+_ATTRIBUTE = re.compile(rb"([ \t]++)([^:\t]+):(?: (.*))?")
 
 # The titles that stand alone where -q leaves the handles out.
 _TITLES = {
@@ -77,6 +77,8 @@ _HOST_NAME = re.compile(rb"www\.|://|\.com\b")
 _ABBREVIATION = re.compile(
     rb"(?:inc|\b(?:ltd|llc|corp|co|corporation|tech|plc|zrt|oem|[a-z](?:\.[a-z])+))\. *$", re.IGNORECASE
 )
+# No abbreviation is longer.
+_LONGEST = 64
 _SEVERAL_DOTS = re.compile(rb"\.\.|[ =]\.")
 
 
@@ -158,7 +160,7 @@ def _blocks(data: bytes) -> list[Block]:
     offset = 0
     for whole in data.split(b"\n"):
         line = whole.removesuffix(b"\r")
-        match = None if quiet else _HANDLE.match(line)
+        match = None if quiet else _HANDLE.match(line.lstrip(b" \t"))
         if match is not None and len(match[1]) <= 3 and len(match[2]) <= 3:
             close()
             head = int(match[1]), int(match[2]), offset
@@ -302,7 +304,7 @@ class _Text:
 
 def is_doubtful(value: bytes) -> bool:
     """Whether a dot in it may well stand for a byte that dmidecode does not print."""
-    if value.rstrip(b" ").endswith(b".") and _ABBREVIATION.search(value) is None:
+    if value.rstrip(b" ").endswith(b".") and _ABBREVIATION.search(value.rstrip(b" ")[-_LONGEST:]) is None:
         return True
     return _DOUBTFUL_DOT.search(value) is not None and _HOST_NAME.search(value) is None
 
@@ -341,7 +343,7 @@ def _of_hex(blocks: list[Block], complete: bool, source: str) -> Host:
 
 def _structure(block: Block) -> bytes:
     rows = iter(line.strip() for line in block.lines)
-    formatted, strings = b"", b""
+    formatted, strings = bytearray(), bytearray()
     for row in rows:
         if row == b"Strings:":
             break
@@ -357,4 +359,4 @@ def _structure(block: Block) -> bytes:
             offset=block.offset,
             expected=f"{block.length} bytes and whole strings",
         )
-    return formatted + (strings or b"\0") + b"\0"
+    return bytes(formatted + (strings or b"\0") + b"\0")

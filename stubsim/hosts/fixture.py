@@ -307,7 +307,7 @@ def _variables(top: Object) -> tuple[Variable, ...]:
 
 
 def _console(console: Object) -> Console:
-    serial: list[int] = []
+    serial: dict[int, None] = {}
     for key, value in console.items("serial"):
         port = value
         if isinstance(value, str) and value[:2].lower() == "0x" and value[2:].isalnum() and len(value) <= 6:
@@ -317,7 +317,7 @@ def _console(console: Object) -> Console:
                 port = None
         if type(port) is not int or not 0 <= port <= 0xFFFF or port in serial:
             console.fail(key, 'the I/O address of an ISA serial port, like "0x3f8", each once')
-        serial.append(port)
+        serial[port] = None
     return Console(console.boolean("graphics", True), console.integer("virtio", 0, 0xFFFF), tuple(serial))
 
 

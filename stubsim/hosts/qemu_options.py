@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -144,15 +143,43 @@ def _words(text: str) -> list[str]:
     for line in lines:
         if re.search(r"qemu|kvm", line):
             try:
-                words = shlex.split(line)
+                words = shell_words(line)
             except ValueError:
                 continue
             if any(_PROGRAM.fullmatch(word) for word in words) and any(word.startswith("-") for word in words):
                 return words
     try:
-        return shlex.split("\n".join(lines))
+        return shell_words("\n".join(lines))
     except ValueError as error:
         raise StubsimError(f"{error}", expected="a command line that a shell takes") from error
+
+
+# A piece of a word, or what parts words, as shlex.split() of Python has them, which takes the square of a long word.
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t\r\n]+) | '(?P<single>[^']*)' | "(?P<double>(?:[^"\\]|\\.)*+)" | \\(?P<escaped>.)
+    | (?P<plain>[^ \t\r\n'"\\]+)""",
+    re.DOTALL | re.VERBOSE,
+)
+_IN_QUOTES = re.compile(r'\\(["\\])')
+
+
+def shell_words(text: str) -> list[str]:
+    """The words that a shell makes of a text, with nothing expanded; ValueError where a quote or escape has no end."""
+    words: list[str] = []
+    word: list[str] | None = None
+    at = 0
+    while at < len(text):
+        match = _PIECE.match(text, at)
+        if match is None:
+            raise ValueError("No escaped character" if text[at] == "\\" else "No closing quotation")
+        at, kind, piece = match.end(), match.lastgroup, match[match.lastgroup or 0]
+        if kind != "blank":
+            word = word or []
+            word.append(_IN_QUOTES.sub(r"\1", piece) if kind == "double" else piece)
+        elif word is not None:
+            words.append("".join(word))
+            word = None
+    return words if word is None else [*words, "".join(word)]
 
 
 def _ends(word: str) -> bool:

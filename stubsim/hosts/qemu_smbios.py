@@ -107,9 +107,8 @@ def _values(command: CommandLine, given: dict[int, list[Option]], unknown: set[s
     values: dict[tuple[int, str], str] = {}
     for kind, options in given.items():
         for option in options:
-            for key in dict.fromkeys(key for key, _ in option.pairs):
-                value = option.get(key)
-                if (kind, key) in _FIELDS and value is not None:
+            for key, value in dict(option.pairs).items():
+                if (kind, key) in _FIELDS:
                     values[kind, key] = value
                     unknown.discard(f"smbios.{_FIELDS[kind, key]}")
                     if needs_shell(command, value):

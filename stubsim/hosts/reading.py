@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import json
+from collections import Counter
 from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
@@ -44,8 +45,8 @@ def parse(data: bytes) -> object:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in value if keys.count(key) > 1)
+        count = Counter(key for key, _ in pairs)
+        twice = next(key for key in value if count[key] > 1)
         raise StubsimError(f"{_name(twice)}: given twice in one object", expected="each key once")
     return value
 

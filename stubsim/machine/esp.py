@@ -8,6 +8,9 @@ from stubsim import extent
 from stubsim.errors import StubsimError
 from stubsim.extent import Extent
 
+# The names, and each by what it is without regard to case.
+_Listing = tuple[frozenset[str], dict[str, str]]
+
 
 class Esp:
     """A tree of files under ``\\``-separated, case-insensitive paths; an absent folder is an empty partition.
@@ -26,6 +29,7 @@ class Esp:
             )
         self.root = root
         self._read: dict[str, extent.Extent] = {}
+        self._listed: dict[str, _Listing] = {}
 
     def folder(self, path: str) -> list[str] | None:
         """The names of the files in a folder, folders left out; None where there is no such folder."""
@@ -62,13 +66,21 @@ class Esp:
             return None
         place = self.root
         for part in filter(None, path.split("\\")):
-            with self._errors(place):
-                names = os.listdir(place) if os.path.isdir(place) else []
-            match = part if part in names else next((name for name in sorted(names) if same_name(name, part)), None)
+            names, folded = self._listing(place)
+            match = part if part in names else folded.get(part.casefold())
             if match is None:
                 return None
             place = os.path.join(place, match)
         return place
+
+    def _listing(self, place: str) -> _Listing:
+        """What is in a folder, looked up once; without regard to case the first name in order counts."""
+        if place not in self._listed:
+            with self._errors(place):
+                names = os.listdir(place) if os.path.isdir(place) else []
+            folded = {name.casefold(): name for name in sorted(names, reverse=True)}
+            self._listed[place] = frozenset(names), folded
+        return self._listed[place]
 
     @staticmethod
     def _errors(path: str) -> _Errors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
 from typing import NamedTuple
 
 from stubsim.extent import Extent
@@ -85,7 +86,7 @@ def _without_counter(path: str) -> str:
 
 
 def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Addons) -> Addons:
-    cmdline = addons.cmdline
+    texts: list[str] = []
     for name in folder_files(context, folder, ".addon.efi") or ():
         sections = _open(context, folder, name)
         if sections is None or not _applies(context, name, sections, uname):
@@ -93,7 +94,7 @@ def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Add
         text = sections.text(".cmdline")
         if text is not None:
             # A blank one leaves its separator behind (recorded: addon-cmdline-blank).
-            cmdline = (cmdline + " " if cmdline else "") + mangle(decode_utf8(text))
+            texts.append(mangle(decode_utf8(text)))
         for names, taken in (
             ((".dtbauto", ".dtb"), addons.devicetrees),
             ((".initrd",), addons.initrds),
@@ -102,7 +103,9 @@ def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Add
             data = next((data for section in names if (data := sections.data(section)) is not None), None)
             if data is not None:
                 taken.append(NamedAddon(name, data))
-    return addons._replace(cmdline=cmdline)
+    # Blank ones in front of the first leave no separator.
+    given = dropwhile(lambda text: not text, [addons.cmdline, *texts])
+    return addons._replace(cmdline=" ".join(given))
 
 
 def _open(context: Context, folder: str, name: str) -> Sections | None:

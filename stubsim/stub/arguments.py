@@ -30,7 +30,8 @@ def split_shell_line(line: str) -> tuple[str, ...]:
     quoted = escaped = False
     for character in line:
         if escaped:
-            word = [*(word or []), character]
+            word = [] if word is None else word
+            word.append(character)
             escaped = False
         elif character == "^":
             escaped = True
@@ -42,7 +43,8 @@ def split_shell_line(line: str) -> tuple[str, ...]:
                 arguments.append("".join(word))
             word = None
         else:
-            word = [*(word or []), character]
+            word = [] if word is None else word
+            word.append(character)
     if word is not None:
         arguments.append("".join(word))
     return tuple(arguments)

@@ -32,6 +32,12 @@ _OF_CASE = ("name", "uki", "host", "accept_unknown", "options", "expect")
 _KEYS = {"": ("schema", *_OF_CASE, "case"), "options": OPTIONS}
 _LAYOUT = Layout(_KEYS, tuple(f"{place}.{key}" if place else key for place, keys in _KEYS.items() for key in keys))
 _GLOB = re.compile(r"[*?\[]")
+# tomllib takes the square of a dotted key; none of ours has more than four parts. Strings and comments are none.
+_DOTS_MAX = 32
+_NO_KEY = re.compile(
+    r'''"""(?:[^"\\]|\\.|"(?!""))*+"""|'{3}(?:[^']|'(?!''))*+'{3}|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'|#[^\n]*+''', re.DOTALL
+)
+_RUN = re.compile(r"[^=,{}\[\]\n]+")
 _WHERE = re.compile(r"(.*) \(at (.*)\)", re.DOTALL)
 
 
@@ -111,7 +117,11 @@ def _decoded(data: bytes) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
+        deep = next((run for run in _RUN.finditer(_NO_KEY.sub('""', text)) if run[0].count(".") > _DOTS_MAX), None)
+        if deep is not None:
+            raise StubsimError("a key of too many parts", expected=f"at most {_DOTS_MAX} dots in one")
+        return tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise StubsimError("not UTF-8", offset=error.start, expected="TOML in UTF-8") from error
     except tomllib.TOMLDecodeError as error:

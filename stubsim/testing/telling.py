@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from difflib import SequenceMatcher
 from typing import Any
 
+from stubsim.explain.words import runs
 from stubsim.testing.expectations import NONE, Difference
 
 Json = dict[str, Any]
@@ -65,10 +65,10 @@ def _words(expected: object, got: object) -> list[tuple[str, str]]:
     old, new = expected.split(), got.split()
     gone: list[str] = []
     come: list[str] = []
-    for what, *(a, b, c, d) in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for what, left, right in runs(old, new):
         if what != "equal":
-            gone += old[a:b]
-            come += new[c:d]
+            gone += left
+            come += right
     if not gone and not come:
         return [("differ", "in white space only")]
     both = [("missing", " ".join(gone)), ("added", " ".join(come))]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import Budget, Firmware, Image, Part, Table, Tree, read
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Json = dict[str, Any]
+Row = TypeVar("Row")
 
 # Sets for hundreds of machines are shown whole; only a hostile table has more.
 _MOST_ENTRIES = 4096
 _MOST_ROWS = 64
+# More sections, profiles or devicetrees than a UKI for all machines of a distribution has.
+_MOST_SECTIONS = 256
 
 
 def inspect_json(uki: Uki) -> Json:
@@ -178,27 +181,27 @@ def _draw(console: Console, report: Json) -> None:
     _draw_sections(console, report["sections"])
     if report["profiles"]:
         _heading(console, "profiles")
-        for row in report["profiles"]:
+        for row in _first(console, report["profiles"]):
             text = ", ".join(clean(text) for text in (row["id"], row["title"]) if text is not None)
             sections = "section" if len(row["sections"]) == 1 else "sections"
             numbers = ", ".join(str(index) for index in row["sections"])
             _line(console, f"{row['index']:>3}", f"{text or 'without id or title'}: {sections} {numbers}")
-    for table in report["hwids"]:
+    for table in _first(console, report["hwids"]):
         _draw_table(console, table)
-    for row in report["efifw"]:
+    for row in _first(console, report["efifw"]):
         _draw_firmware(console, row)
-    for row in report["fmwimg"]:
+    for row in _first(console, report["fmwimg"]):
         _heading(console, f".fmwimg, {_place(row)}, firmware without header (a prototype of 2024)")
         _draw_payload(console, row["payload"])
         _error(console, row["error"])
-    for row in report["dtbauto"]:
+    for row in _first(console, report["dtbauto"]):
         _heading(console, f".dtbauto, {_place(row)}")
-        for text in row["compatible"]:
+        for text in _first(console, row["compatible"]):
             _line(console, "", clean(text))
         _error(console, row["error"])
     if report["warnings"]:
         _heading(console, "warnings")
-        for text in report["warnings"]:
+        for text in _first(console, report["warnings"]):
             _line(console, "  -", clean(text), "yellow")
 
 
@@ -220,7 +223,7 @@ def _draw_file(console: Console, report: Json) -> None:
 
 def _draw_sections(console: Console, sections: list[Json]) -> None:
     _heading(console, "sections, in file order")
-    rows = [
+    rows = (
         (
             f"{row['index']:>3}",
             row["name"],
@@ -230,9 +233,21 @@ def _draw_sections(console: Console, sections: list[Json]) -> None:
             str(row["raw_size"]),
             "" if row["profile"] is None else str(row["profile"]),
         )
-        for row in sections
-    ]
+        for row in sections[:_MOST_SECTIONS]
+    )
     _draw_grid(console, ("  #", "name", "address", "size", "offset", "in file", "profile"), rows)
+    _rest(console, len(sections) - _MOST_SECTIONS)
+
+
+def _first(console: Console, rows: Sequence[Row]) -> Iterator[Row]:
+    """As many as anybody reads, each takes milliseconds; then how many there are beyond."""
+    yield from rows[:_MOST_SECTIONS]
+    _rest(console, len(rows) - _MOST_SECTIONS)
+
+
+def _rest(console: Console, count: int) -> None:
+    if count > 0:
+        _line(console, " ", f"and {count} more, all of them with --format json")
 
 
 def _draw_grid(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -283,3 +284,10 @@ def test_tpm2_eventlog_reads_what_is_built(
         else:
             values = registers.setdefault(name, {})
     assert registers == replay(events)
+
+
+@pytest.mark.parametrize(("tail", "events"), [(b"", 2), (bytes(8), 2), (bytes(64), 2), (b"\xff" * 64, 2)])
+def test_events_of_zeros_are_events_as_long_as_something_follows(tail: bytes, events: int):
+    """An event that begins as unused space does, in front of one that does not."""
+    zeros, other = bytes(16), struct.pack("<IIII", 11, 13, 0, 0)
+    assert len(eventlog.parse(eventlog.build([], ("sha256",)) + zeros + other + tail)) == events

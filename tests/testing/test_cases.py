@@ -277,3 +277,37 @@ def test_what_the_reader_takes_the_schema_takes(value: dict[str, Any]):
 def test_any_bytes_are_cases_or_an_error(data: bytes):
     with suppress(StubsimError):
         assert cases.parse(data, "a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join("a" * 10000) + " = 1",
+        "[" + ".".join("a" * 40) + "]",
+        "x = {" + ".".join(["'a'"] * 40) + " = 1}",
+        " . ".join(['"a.b"'] * 40) + " = 1",
+    ],
+)
+def test_a_key_of_thousands_of_parts_is_not_read(text: str):
+    """tomllib takes the square of their number."""
+    with pytest.raises(StubsimError, match="a key of too many parts"):
+        cases.parse(text.encode(), "a.boot.toml")
+
+
+def test_dots_in_strings_and_comments_are_none_of_a_key():
+    dots = "." * 100
+    text = (
+        f"""
+uki = "u"  # {dots}
+host = 'h'
+[options]
+cmdline = "a\\"{dots}"
+[expect]
+cmdline = \'\'\'{dots}
+{dots}\'\'\'
+log = ["{dots}", """
+        + f'"""{dots}"x{dots}"""]\n'
+    )
+    (case,) = cases.parse(text.encode(), "a.boot.toml")
+    assert case.options["cmdline"] == f'a"{dots}'
+    assert case.expect["log"] == [dots, f'{dots}"x{dots}']

@@ -1,0 +1,30 @@
+"""The words of a shell line: those of shlex.split(), which takes the square of a long word."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubsim.hosts.qemu_options import shell_words
+
+lines = st.text(st.sampled_from("ab -'\"\\\n\t#$"), max_size=16)
+
+
+@given(lines)
+def test_as_shlex(line: str):
+    try:
+        expected = shlex.split(line)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"No (closing quotation|escaped character)"):
+            shell_words(line)
+    else:
+        assert shell_words(line) == expected
+
+
+def test_messages():
+    for line, message in (("a 'b", "No closing quotation"), ('a "b', "No closing quotation"), ("a \\", "No escaped")):
+        with pytest.raises(ValueError, match=message):
+            shell_words(line)
