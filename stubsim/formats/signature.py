@@ -1,8 +1,10 @@
 """Signatures in a PE image's certificate table: WIN_CERTIFICATE rows with PKCS #7 over an Authenticode digest.
 
 Windows Authenticode Portable Executable Signature Format 1.0; RFC 2315 (PKCS #7) and RFC 5652 (CMS); DER only, which is
-what signing tools write. Nothing is verified here but the shape. Offsets in errors count from the start of the file for
-the table, from the start of the signature otherwise.
+what signing tools write. What counts is what EDK II makes of it (DxeImageVerificationLib, DxeImageVerificationHandler
+and HashPeImageByType; BaseCryptLib, AuthenticodeVerify), which looks at some bytes by their place. Nothing is verified
+here but the shape. Offsets in errors count from the start of the file for the table, from the start of the signature
+otherwise.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from stubsim.extent import Bytes, Extent
 from stubsim.formats import pe
 
 # WIN_CERTIFICATE (UEFI 2.10, 32.2.4): u32 length with the header, u16 revision, u16 type.
-_HEADER_SIZE = 8
+_HEADER_SIZE, _GUID_SIZE = 8, 16
 _PKCS_SIGNED_DATA, _EFI_GUID = 0x0002, 0x0EF1
 # EFI_CERT_TYPE_PKCS7_GUID, as it lies in the file.
 _PKCS7_GUID = bytes.fromhex("9dd2af4adf68ee498aa9347d375665a7")
@@ -27,13 +29,24 @@ _MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
 _INDIRECT_DATA = "1.3.6.1.4.1.311.2.1.4"
 # Far more than any signature has; each costs the reader a public-key operation.
 _CERTIFICATES_MAX, _SIGNERS_MAX = 64, 16
-# By hashlib name: what EDK II's DxeImageVerificationLib hashes images with.
+# Where the first of digestAlgorithms is, if all lengths in front of it have two bytes; only the first one is looked at.
+_ALGORITHM_AT, _TWO_BYTES = 32, 0x82
+# By hashlib name: what EDK II's DxeImageVerificationLib hashes images with, and how long that is.
 _DIGESTS = {
     "1.3.14.3.2.26": "sha1",
     "2.16.840.1.101.3.4.2.1": "sha256",
     "2.16.840.1.101.3.4.2.2": "sha384",
     "2.16.840.1.101.3.4.2.3": "sha512",
 }
+
+_ENCODED = {
+    bytes.fromhex("2b0e03021a"): "sha1",
+    bytes.fromhex("608648016503040201"): "sha256",
+    bytes.fromhex("608648016503040202"): "sha384",
+    bytes.fromhex("608648016503040203"): "sha512",
+}
+# Bytes that a row needs by its type; of another type it is only passed over.
+_LEAST = {_PKCS_SIGNED_DATA: _HEADER_SIZE + 1, _EFI_GUID: _HEADER_SIZE + _GUID_SIZE + 1}
 
 
 class Signer(NamedTuple):
@@ -52,16 +65,21 @@ class Signer(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """One PKCS #7 signature: the image's digest it vouches for, as part of ``content``, and who vouches.
+    """One PKCS #7 signature: what the image is hashed by, the ``content`` that ends with its digest, and who vouches.
 
-    ``certificates`` are DER, as they are in the signature.
+    ``algorithms`` are digestAlgorithms, by hashlib name: what its signers may have used. ``certificates`` are DER, as
+    they are in the signature.
     """
 
     algorithm: str
-    digest: bytes
+    algorithms: tuple[str, ...]
     content: bytes
     certificates: tuple[bytes, ...]
     signers: tuple[Signer, ...]
+
+    def vouches_for(self, digest: bytes) -> bool:
+        """Whether the content ends with the digest; EDK II reads no more, so bytes behind a DigestInfo spoil it."""
+        return self.content.endswith(digest)
 
 
 class _Value(NamedTuple):
@@ -76,8 +94,8 @@ class _Value(NamedTuple):
 def entries(image: pe.Image) -> tuple[Extent, ...]:
     """The PKCS #7 blobs of the certificate table, in file order; rows of other types are passed over.
 
-    Raises StubsimError for a table that its rows do not fill exactly: EDK II trusts nothing in such an image
-    (DxeImageVerificationHandler).
+    Raises StubsimError for a table that its rows do not fill exactly, be it that a row is too short for its type: EDK
+    II trusts nothing in such an image.
     """
     offset, size = image.certificate_table
     end = offset + size
@@ -88,16 +106,18 @@ def entries(image: pe.Image) -> tuple[Extent, ...]:
     found = []
     while offset < end:
         length = int.from_bytes(bytes(image.data[offset : offset + 4]), "little")
-        if not _HEADER_SIZE < length <= end - offset:
-            message = f"a certificate of {length} bytes"
-            expected = f"more than {_HEADER_SIZE} and at most {end - offset}"
-            raise StubsimError(message, path=image.path, offset=offset, expected=expected)
         kind = int.from_bytes(bytes(image.data[offset + 6 : offset + 8]), "little")
+        least = _LEAST.get(kind, _HEADER_SIZE)
+        # One that would fill the rest with its header alone is not looked at.
+        if end - offset <= _HEADER_SIZE or not least <= length <= end - offset:
+            message = f"a certificate of {length} bytes"
+            expected = f"{least} to {end - offset}"
+            raise StubsimError(message, path=image.path, offset=offset, expected=expected)
         content = image.data[offset + _HEADER_SIZE : offset + length]
         if kind == _PKCS_SIGNED_DATA:
             found.append(content)
-        elif kind == _EFI_GUID and bytes(content[:16]) == _PKCS7_GUID:
-            found.append(content[16:])
+        elif kind == _EFI_GUID and bytes(content[:_GUID_SIZE]) == _PKCS7_GUID:
+            found.append(content[_GUID_SIZE:])
         offset += length + -length % 8
     if offset != end:
         message = "the certificate table does not end with its last certificate"
@@ -108,20 +128,21 @@ def entries(image: pe.Image) -> tuple[Extent, ...]:
 def parse(data: Bytes) -> Signature:
     """A signature over an image's digest; zeros behind it are padding. Raises StubsimError for anything else."""
     # A SpcIndirectDataContent is short and certificates are a few KiB each; copied once, then only sliced.
-    outer = _expect(_first(memoryview(bytes(data)), 0), _SEQUENCE, "ContentInfo")
-    # Some signers leave the outer SEQUENCE out; EDK II's WrapPkcs7Data then puts one around it.
+    raw = memoryview(bytes(data))
+    outer = _expect(_first(raw, 0), _SEQUENCE, "ContentInfo")
+    algorithm = _image_algorithm(raw)
     items = _children(outer)
-    kind = next(items, None)
-    if kind is not None and kind.tag == _OID:
-        if _oid(kind) != _SIGNED_DATA:
-            raise _error("not signed data", kind.offset, _SIGNED_DATA)
-        wrapped = _expect(next(items, None), _CONTEXT_0, "the signed data", kind)
-        outer = _expect(next(_children(wrapped), None), _SEQUENCE, "the signed data", wrapped)
+    kind = _expect(next(items, None), _OID, "the content type", outer)
+    if _oid(kind) != _SIGNED_DATA:
+        raise _error("not signed data", kind.offset, _SIGNED_DATA)
+    wrapped = _expect(next(items, None), _CONTEXT_0, "the signed data", kind)
+    outer = _expect(next(_children(wrapped), None), _SEQUENCE, "the signed data", wrapped)
     fields = _children(outer)
     _expect(next(fields, None), _INTEGER, "version", outer)
-    _expect(next(fields, None), _SET, "digestAlgorithms", outer)
+    used = _expect(next(fields, None), _SET, "digestAlgorithms", outer)
+    algorithms = tuple(_algorithm(_expect(item, _SEQUENCE, "an algorithm")) for item in _at_most(_SIGNERS_MAX, used))
     info = _expect(next(fields, None), _SEQUENCE, "contentInfo", outer)
-    content, algorithm, digest = _indirect_data(info)
+    content = _indirect_data(info)
 
     certificates: tuple[bytes, ...] = ()
     for field in fields:
@@ -129,25 +150,30 @@ def parse(data: Bytes) -> Signature:
             certificates = tuple(bytes(item.whole) for item in _at_most(_CERTIFICATES_MAX, field))
         elif field.tag == _SET:
             signers = tuple(_signer(item, content) for item in _at_most(_SIGNERS_MAX, field))
-            return Signature(algorithm, digest, content, certificates, signers)
+            return Signature(algorithm, algorithms, content, certificates, signers)
     raise _error("no signer", outer.offset, "signerInfos")
 
 
-def _indirect_data(info: _Value) -> tuple[bytes, str, bytes]:
-    """The content that is signed (without tag and length), the digest's algorithm, and the digest."""
+def _image_algorithm(data: memoryview) -> str:
+    """What the image is hashed by: the object identifier at one place, which holds no other if a length has one byte.
+
+    So a signature of less than 256 bytes, above 64 KiB or without its ContentInfo is none (HashPeImageByType).
+    """
+    if data[1] & _TWO_BYTES == _TWO_BYTES:
+        for oid, name in _ENCODED.items():
+            if bytes(data[_ALGORITHM_AT : _ALGORITHM_AT + len(oid)]) == oid:
+                return name
+    raise _error("no digest algorithm is known", _ALGORITHM_AT, ", ".join(_ENCODED.values()))
+
+
+def _indirect_data(info: _Value) -> bytes:
+    """The content that is signed, without tag and length."""
     items = _children(info)
     kind = _expect(next(items, None), _OID, "the content type", info)
     if _oid(kind) != _INDIRECT_DATA:
         raise _error("the content is no image digest", kind.offset, f"SpcIndirectDataContent, {_INDIRECT_DATA}")
     wrapped = _expect(next(items, None), _CONTEXT_0, "the content", info)
-    content = _expect(next(_children(wrapped), None), _SEQUENCE, "SpcIndirectDataContent", wrapped)
-    parts = _children(content)
-    _expect(next(parts, None), _SEQUENCE, "SpcAttributeTypeAndOptionalValue", content)
-    digest_info = _expect(next(parts, None), _SEQUENCE, "DigestInfo", content)
-    fields = _children(digest_info)
-    algorithm = _algorithm(_expect(next(fields, None), _SEQUENCE, "AlgorithmIdentifier", digest_info))
-    digest = _expect(next(fields, None), _OCTETS, "the image's digest", digest_info)
-    return bytes(content.content), algorithm, bytes(digest.content)
+    return bytes(_expect(next(_children(wrapped), None), _SEQUENCE, "SpcIndirectDataContent", wrapped).content)
 
 
 def _signer(info: _Value, content: bytes) -> Signer:

@@ -89,7 +89,7 @@ def trusted_by(db: Sequence[Certificate]) -> Callable[[Uki], bool]:
                 found = signature.parse(blob)
                 if found.algorithm not in digests:
                     digests[found.algorithm] = uki.authenticode(found.algorithm)
-                if digests[found.algorithm] == found.digest and _vouched_for(found, db):
+                if found.vouches_for(digests[found.algorithm]) and _vouched_for(found, db):
                     return True
             except StubsimError:
                 # One that cannot be read does not spoil the others.
@@ -100,10 +100,14 @@ def trusted_by(db: Sequence[Certificate]) -> Callable[[Uki], bool]:
 
 
 def _vouched_for(found: Signature, db: Sequence[Certificate]) -> bool:
-    """Whether all signers are known and right, as PKCS7_verify() of OpenSSL asks for."""
+    """Whether all signers are known and right, as PKCS7_verify() of OpenSSL asks for.
+
+    Each must have used one of digestAlgorithms (pk7_doit.c, PKCS7_signatureVerify).
+    """
     embedded = list(_readable(found.certificates))
     return bool(found.signers) and all(
-        any(
+        signer.algorithm in found.algorithms
+        and any(
             _signed(found, signer, certificate) and _leads_to(certificate, embedded, db)
             for certificate in (*embedded, *db)
             if _is_named(certificate, signer)

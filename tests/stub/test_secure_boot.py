@@ -70,6 +70,22 @@ def test_algorithms(name: str, elliptic: bool):
     assert trusts(signed_image(blob), signer)
 
 
+def test_a_signer_with_an_algorithm_that_is_not_announced():
+    """OpenSSL finds no digest of it; and the image is hashed by the first that is."""
+    blob = bytearray(pkcs7(CONTENT, SIGNER))
+    blob[32:41] = bytes.fromhex("608648016503040202")
+    assert not trusts(signed_image(bytes(blob)), SIGNER)
+
+
+def test_verdicts_of_a_firmware(shared: Path):
+    """Only the image with a row that is passed over is good (DxeImageVerificationHandler)."""
+    paths = sorted((shared / "cases" / "hostile").glob("sb-*.efi"))
+    for path in paths:
+        trusted = trusted_by(read_certificates(path.with_suffix(".pem").read_bytes(), "x"))
+        assert trusted(load(str(path))) == ("row-of-unknown-type" in path.name), path.name
+    assert paths
+
+
 def test_one_of_many_signatures_is_enough():
     blobs = [pkcs7(CONTENT, OTHER), b"garbage", pkcs7(CONTENT, SIGNER)]
     assert trusts(signed_image(*blobs), SIGNER)
