@@ -10,8 +10,8 @@ from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, Watched
-from stubsim.machine.load_image import place_image
-from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
+from stubsim.machine.load_image import load_file, place_image
+from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm, rtmr
 from stubsim.machine.variables import NON_VOLATILE, Variable, Variables, WatchedVariables
 from stubsim.start import DEFAULT_START, Loaded, Start, assumed, loaded_image, refuses_to_start, start_context
@@ -449,16 +449,7 @@ def _started_by_firmware(context: Context) -> Outcome | int:
 
 
 def _load_image(context: Context) -> int:
-    """Pages for the image as EDK II's LoadImage() gets them: below those of the file, which it frees again.
-
-    So what the stub allocates fills that hole first (recorded). An image that a loader has read itself leaves none.
-    Raises OutOfResources.
-    """
-    memory = context.memory
-    file = None
-    if context.image.path is not None:
-        file = memory.allocate(context.uki.size + POOL_OVERHEAD, "EfiBootServicesData")
-    gpa = place_image(memory, context.uki.image).gpa
-    if file is not None:
-        memory.free(file)
-    return gpa
+    """Where the firmware puts the image, from a file or, without a path, from memory. Raises OutOfResources."""
+    if context.image.path is None:
+        return place_image(context.memory, context.uki.image).gpa
+    return load_file(context.memory, context.uki.image, context.uki.size).gpa

@@ -5,8 +5,8 @@ from __future__ import annotations
 from stubsim.digests import Digests
 from stubsim.formats import pe
 from stubsim.hosts import Host
-from stubsim.machine.load_image import place_image
-from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
+from stubsim.machine.load_image import load_file
+from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.start import DEFAULT_START, start_context
 from stubsim.stub.context import LoadedImage, StubFailed
@@ -36,8 +36,7 @@ def fits(uki: Uki, memory: int) -> bool:
     """Whether the firmware of a machine with so many bytes of RAM finds room for the image."""
     space = Memory(memory, uki.machine)
     try:
-        space.allocate(uki.size + POOL_OVERHEAD, "EfiBootServicesData")
-        place_image(space, uki.image)
+        load_file(space, uki.image, uki.size)
     except OutOfResources:
         return False
     return True

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stubsim.formats import pe
 from stubsim.machine.layout import PAGE
-from stubsim.machine.memory import Memory, OutOfResources
+from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
 
 # Below are things of old PCs: no image is put there for its ImageBase.
 _LOWEST = 0x100000
@@ -20,10 +20,11 @@ _TYPES = {
 
 
 class Placed(NamedTuple):
-    """Where an image lies, and the type of its pages."""
+    """Where an image lies, the type of its pages, and where these begin."""
 
     gpa: int
     type: str
+    allocated: int
 
 
 class AddressTaken(OutOfResources):
@@ -50,4 +51,18 @@ def place_image(memory: Memory, image: pe.Image | pe.Headers) -> Placed:
     if gpa is None:
         gpa = memory.allocate(size, kind)
     # The arithmetic of a power of two, whatever the number.
-    return Placed((gpa + alignment - 1) & ~(alignment - 1) if alignment > PAGE else gpa, kind)
+    aligned = (gpa + alignment - 1) & ~(alignment - 1) if alignment > PAGE else gpa
+    return Placed(aligned, kind, gpa)
+
+
+def load_file(memory: Memory, image: pe.Image, size: int) -> Placed:
+    """The same for an image of so many bytes that LoadImage() reads from a file itself.
+
+    Its pages come below those of the file, which it frees again; so what is allocated next fills that hole first
+    (recorded). Raises as place_image() does.
+    """
+    file = memory.allocate(size + POOL_OVERHEAD, "EfiBootServicesData")
+    try:
+        return place_image(memory, image)
+    finally:
+        memory.free(file)

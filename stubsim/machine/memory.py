@@ -193,6 +193,11 @@ class Memory:
         """Bytes of RAM the map covers: less than asked for on x86, where 640 KiB to 1 MiB is none."""
         return sum(end - start for start, end in self.ram)
 
+    @property
+    def free_size(self) -> int:
+        """Bytes of RAM that nobody holds, those in bins included."""
+        return sum(end - start for start, end, kind in self._regions if kind == FREE)
+
     def _check(self, gpa: int, size: int) -> None:
         if not self.contains(gpa, size):
             raise OutsideRam(f"{size} bytes at {gpa:#x} are not all in RAM")

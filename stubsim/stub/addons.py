@@ -8,7 +8,10 @@ from typing import NamedTuple
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.machine.esp import same_name
+from stubsim.machine.load_image import AddressTaken, load_file
+from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import STATUS, Context
+from stubsim.stub.pool import allocate
 from stubsim.stub.sections import Sections, locate_sections
 from stubsim.stub.secure_boot import load_image
 from stubsim.systemd.strings import mangle, parse_number
@@ -88,8 +91,12 @@ def _without_counter(path: str) -> str:
 def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Addons) -> Addons:
     texts: list[str] = []
     for name in folder_files(context, folder, ".addon.efi") or ():
-        sections = _open(context, folder, name)
-        if sections is None or not _applies(context, name, sections, uname):
+        addon = _open(context, folder, name)
+        if addon is None:
+            continue
+        sections, pages = addon
+        if not _applies(context, name, sections, uname):
+            context.memory.free(pages)
             continue
         text = sections.text(".cmdline")
         if text is not None:
@@ -102,20 +109,30 @@ def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Add
         ):
             data = next((data for section in names if (data := sections.data(section)) is not None), None)
             if data is not None:
+                # The stub's copy outlasts the image.
+                allocate(context, len(data), name)
                 taken.append(NamedAddon(name, data))
+        context.memory.free(pages)
     # Blank ones in front of the first leave no separator.
     given = dropwhile(lambda text: not text, [addons.cmdline, *texts])
     return addons._replace(cmdline=" ".join(given))
 
 
-def _open(context: Context, folder: str, name: str) -> Sections | None:
-    """The addon as the firmware loads it, its sections found by the rules of the UKI's own."""
+def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | None:
+    """The addon as the firmware loads it, its sections found by the rules of the UKI's own, and its pages."""
     path = f"{folder}\\{name}"
     addon = load_image(context, path)
+    if not isinstance(addon, str):
+        try:
+            pages = load_file(context.memory, addon.image, addon.size).allocated
+        except AddressTaken:
+            addon = "EFI_NOT_FOUND"
+        except OutOfResources:
+            addon = "EFI_OUT_OF_RESOURCES"
     if isinstance(addon, str):
         context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {STATUS[addon]}")
         return None
-    return locate_sections(context, addon, addon.image.sections)
+    return locate_sections(context, addon, addon.image.sections), pages
 
 
 def _applies(context: Context, name: str, sections: Sections, uname: bytes | None) -> bool:

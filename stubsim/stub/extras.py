@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stubsim.extent import Bytes
 from stubsim.formats import cpio
 from stubsim.stub.context import Context
+from stubsim.stub.pool import Packed, Pages, pack_cpio
 from stubsim.stub.sections import Sections
 
 Parts = Sequence[Bytes]
@@ -20,12 +21,17 @@ _FILES = {
 }
 
 
-def generate_embedded_initrds(context: Context, sections: Sections) -> dict[str, Parts]:
+def generate_embedded_initrds(
+    context: Context, sections: Sections, pages: list[Pages] | None = None
+) -> dict[str, Parts]:
+    """An archive of each section that is there; what they lie in is added to the pages. Raises StubFailed."""
+    pages = [] if pages is None else pages
     archives: dict[str, Parts] = {}
     for section, name in _FILES.items():
         data = sections.data(section) if section in context.model.sections else None
         if data is not None:
-            archives[section[1:]] = cpio.pack(".extra", [(name, data)], 0o555, 0o444)
+            archive = archives[section[1:]] = cpio.pack(".extra", [(name, data)], 0o555, 0o444)
+            pages.append(pack_cpio(context, ".extra", [Packed(name, len(data), False)], sum(map(len, archive))))
     return archives
 
 

@@ -14,6 +14,7 @@ from stubsim.machine.memory import OutOfResources
 from stubsim.stub import refused
 from stubsim.stub.context import STATUS, Context, StubFailed
 from stubsim.stub.initrd import Combined
+from stubsim.stub.pool import ALIGNED_PAGES, PAGES, TOTAL_PAGES, halted
 from stubsim.trace import Staged
 
 _UINT32_MAX = 0xFFFFFFFF
@@ -237,12 +238,29 @@ def _allocate(context: Context, headers: pe.Headers) -> Placed:
     memory, size, alignment = context.memory, headers.size_of_image, headers.section_alignment
     if not context.model.loads_kernel_itself:
         return place_image(memory, headers)
-    if not context.model.aligns_kernel or alignment <= PAGE or not _is_power_of_2(alignment):
-        return Placed(memory.allocate(size, _CODE), _CODE)
+    if not context.model.aligns_kernel or not _is_overallocated(headers):
+        gpa = memory.allocate(size, _CODE)
+        return Placed(gpa, _CODE, gpa)
     gpa = memory.allocate(_pages(size) + alignment, _CODE)
     aligned = -(-gpa // alignment) * alignment
     memory.keep(gpa, aligned, aligned + _pages(size))
-    return Placed(aligned, _CODE)
+    return Placed(aligned, _CODE, aligned)
+
+
+def _no_pages(context: Context, headers: pe.Headers) -> StubFailed:
+    """The firmware says so to the stub; the stub's own loader does not expect it."""
+    size = headers.size_of_image
+    if context.model.loads_kernel_itself:
+        own = TOTAL_PAGES if _is_overallocated(headers) else ALIGNED_PAGES
+        return halted(context, own if context.model.aligns_kernel else PAGES, "the kernel", size)
+    because = refused.out_of_memory(context, "the kernel", size)
+    return context.fail(
+        f"Error loading kernel image: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES", because
+    )
+
+
+def _is_overallocated(headers: pe.Headers) -> bool:
+    return headers.section_alignment > PAGE and _is_power_of_2(headers.section_alignment)
 
 
 _CODE = "EfiLoaderCode"
@@ -263,15 +281,12 @@ def _load(context: Context, kernel: Extent, headers: pe.Headers) -> Staged:
     else:
         content = _loaded_by_firmware(kernel, headers)
     try:
-        gpa, kind = _allocate(context, headers)
+        gpa, kind, _ = _allocate(context, headers)
     except AddressTaken:
         because = refused.no_relocations(headers)
         raise context.fail(f"Error loading kernel image: {STATUS['EFI_NOT_FOUND']}", "EFI_NOT_FOUND", because) from None
     except OutOfResources:
-        because = refused.out_of_memory(context, "the kernel", headers.size_of_image)
-        raise context.fail(
-            f"Bad kernel image: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES", because
-        ) from None
+        raise _no_pages(context, headers) from None
     context.memory.place(gpa, [content])
     staged = Staged("kernel", gpa, headers.size_of_image, kind, False)
     context.emit(staged)

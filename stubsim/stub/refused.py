@@ -82,7 +82,11 @@ def signature_missing(context: Context, uki: Uki) -> str:
 
 def out_of_memory(context: Context, what: str, size: int) -> str:
     """Why there are no pages for something of so many bytes."""
-    return f"{what} takes {_mib(size)} of memory in one piece, and the machine has {_mib(context.memory.size)} in all"
+    total, free = context.memory.size, context.memory.free_size
+    return (
+        f"{what} takes {_mib(size)} of memory in one piece, and the machine has {_mib(total)} in all, "
+        f"{_mib(free)} of them free by then"
+    )
 
 
 def _mib(size: int) -> str:

@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 from stubsim.machine.layout import PAGE
 from stubsim.machine.memory import POOL_OVERHEAD, OutOfResources
-from stubsim.stub import refused
 from stubsim.stub.addons import load_all_addons
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.boot_secret import SIZE, prepare_boot_secret, refresh_random_seed
 from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
 from stubsim.stub.console import append_console
-from stubsim.stub.context import STATUS, Context, StubFailed
+from stubsim.stub.context import Context
 from stubsim.stub.devicetree import Devicetree, install_devicetrees
 from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds
 from stubsim.stub.initrd import Combined, Parts, combine_initrds
 from stubsim.stub.measure import Measured, measure_sections
+from stubsim.stub.pool import PAGES, POOL, Pages, allocate, free, halted
 from stubsim.stub.previous_initrd import acquire_previous_initrd
 from stubsim.stub.profile import measure_profile
 from stubsim.stub.sections import Sections, find_sections
@@ -70,11 +70,14 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     devicetree = install_devicetrees(context, sections, addons.devicetrees, parameters)
 
     initrds: dict[str, Parts] = {}
+    archives: list[Pages] = []
     previous = acquire_previous_initrd(context)
     if previous is not None:
         initrds["previous"] = (previous,)
-    initrds |= generate_sidecar_initrds(context, {"parameters": parameters, "sysext": sysext, "confext": confext})
-    initrds |= generate_embedded_initrds(context, sections)
+        archives.append(allocate(context, len(previous), "the initrd of an earlier stage"))
+    flags = {"parameters": parameters, "sysext": sysext, "confext": confext}
+    initrds |= generate_sidecar_initrds(context, flags, archives)
+    initrds |= generate_embedded_initrds(context, sections, archives)
     if secret is not None:
         initrds["boot-secret"] = generate_boot_secret_initrd(secret or bytes(SIZE))
     for name in (".initrd", ".ucode"):
@@ -86,6 +89,9 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
 
     export_pcr_variables(context, image, parameters, sysext, confext)
     pages = _stage(context, initrd, pool)
+    if initrd is not None and len(initrd.initrds) > 1:
+        # Since they may be large they are freed before the kernel is loaded.
+        free(context, *archives)
     return Prepared(profile, sections, cmdline, devicetree, initrd, pages)
 
 
@@ -93,31 +99,37 @@ def _first_page_of_the_pool(context: Context) -> int:
     try:
         return context.memory.allocate(PAGE, "EfiLoaderData")
     except OutOfResources:
-        raise _no_pages(context, "the stub", PAGE) from None
-
-
-def _no_pages(context: Context, what: str, size: int) -> StubFailed:
-    because = refused.out_of_memory(context, what, size)
-    return context.fail(f"Failed to allocate pages: {STATUS['EFI_OUT_OF_RESOURCES']}", "EFI_OUT_OF_RESOURCES", because)
+        raise halted(context, POOL, "the stub", PAGE) from None
 
 
 def _stage(context: Context, initrd: Combined | None, pool: int) -> Staged | None:
-    """Pages for the combined initrd, below 4 GiB on x86.
+    """Pages for the combined initrd, on x86 below 4 GiB if there is room.
 
     A single initrd is not combined: a small one stays in the stub's pool, of which only the first page is known to
-    be there. A large one gets pages here that a real stub does without.
+    be there. A large one stays where it is, but gets pages here where there are any.
     """
-    staged = None
-    memory = context.memory
+    if initrd is None or not initrd.by_stub:
+        return None
+    single = len(initrd.initrds) == 1
     try:
-        if initrd is not None and initrd.by_stub:
-            if len(initrd.initrds) == 1 and initrd.size + POOL_OVERHEAD <= PAGE:
-                memory.place(pool, initrd.parts)
-                staged = Staged("initrd", pool, initrd.size, "EfiLoaderData", False)
-            else:
-                below = _GIB4 if context.machine in ("x64", "ia32") else None
-                staged = memory.stage("initrd", initrd.parts, "EfiLoaderData", below=below)
-            context.emit(staged)
+        if single and initrd.size + POOL_OVERHEAD <= PAGE:
+            context.memory.place(pool, initrd.parts)
+            staged = Staged("initrd", pool, initrd.size, "EfiLoaderData", False)
+        else:
+            staged = _combined(context, initrd)
     except OutOfResources:
-        raise _no_pages(context, "the initrd", 0 if initrd is None else initrd.size) from None
+        if single:
+            return None
+        raise halted(context, PAGES, "the initrd", initrd.size) from None
+    context.emit(staged)
     return staged
+
+
+def _combined(context: Context, initrd: Combined) -> Staged:
+    """The old boot protocol of x86 is not safe above 4 GiB (systemd-stub 257.13: util.h, xmalloc_initrd_pages)."""
+    if context.machine in ("x64", "ia32"):
+        try:
+            return context.memory.stage("initrd", initrd.parts, "EfiLoaderData", below=_GIB4)
+        except OutOfResources:
+            pass
+    return context.memory.stage("initrd", initrd.parts, "EfiLoaderData")

@@ -11,6 +11,7 @@ from stubsim.formats import cpio
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context
 from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS, Measured, log_event
+from stubsim.stub.pool import Packed, Pages, pack_cpio
 
 Parts = Sequence[Bytes]
 
@@ -52,16 +53,20 @@ TABLE = (
 # fmt: on
 
 
-def generate_sidecar_initrds(context: Context, measured: dict[str, Measured]) -> dict[str, Parts]:
-    """One archive a row that has files, each measured whole, by kind.
+def generate_sidecar_initrds(
+    context: Context, measured: dict[str, Measured], pages: list[Pages] | None = None
+) -> dict[str, Parts]:
+    """One archive a row that has files, each measured whole, by kind; what they lie in is added to the pages.
 
-    A row without files counts as not measured and so clears its flag (recorded; see `measure.Measured`).
+    A row without files counts as not measured and so clears its flag (recorded; see `measure.Measured`). Raises
+    StubFailed where there is no memory.
     """
+    pages = [] if pages is None else pages
     archives: dict[str, Parts] = {}
     for row in TABLE:
         if row.global_extension and not context.model.packs_global_extensions:
             continue
-        archive = _pack(context, row)
+        archive = _pack(context, row, pages)
         logged = False
         if archive:
             archives[row.kind] = archive
@@ -70,7 +75,7 @@ def generate_sidecar_initrds(context: Context, measured: dict[str, Measured]) ->
     return archives
 
 
-def _pack(context: Context, row: Sidecar) -> Parts:
+def _pack(context: Context, row: Sidecar, pages: list[Pages]) -> Parts:
     folder = extra_folder(context) if row.folder is None else row.folder
     names = None if folder is None else folder_files(context, folder, row.suffix, row.excluded)
     if not names:
@@ -82,4 +87,7 @@ def _pack(context: Context, row: Sidecar) -> Parts:
         if content is None:
             raise StubsimError(f"{folder}\\{name} vanished while it was read")
         files.append((name, content))
-    return cpio.pack(row.target, files, row.dir_mode, row.file_mode)
+    archive = cpio.pack(row.target, files, row.dir_mode, row.file_mode)
+    packed = [Packed(name, len(content), True) for name, content in files]
+    pages.append(pack_cpio(context, row.target, packed, sum(map(len, archive))))
+    return archive

@@ -20,7 +20,7 @@ def test_at_its_base_where_that_is_free():
     """basic-8g, and kernel-relocs-stripped-8g@257.13."""
     memory = Memory(8 * GIB, "aa64")
     for base in (0x1D1F80000, 0x140000000):
-        assert place_image(memory, image(image_base=base)) == Placed(base, "EfiLoaderCode")
+        assert place_image(memory, image(image_base=base)) == Placed(base, "EfiLoaderCode", base)
 
 
 @pytest.mark.parametrize("base", [0, 0x10000, 0x140000001, 0x140000000])

@@ -274,7 +274,13 @@ def test_data_outside_of_the_kernel():
 def test_no_memory_for_the_kernel():
     host = Host(memory=64 << 20)
     kernel = make_pe((".text", CODE), size_of_image=1 << 30)
-    assert refused(kernel, host=host) == ("Bad kernel image: Out of resources", "EFI_OUT_OF_RESOURCES")
+    asserted = "systemd-boot: Assertion 'BS->AllocatePages(type, memory_type, n_pages, &{}) == EFI_SUCCESS' failed"
+    for stub, message in (
+        ("257", "Error loading kernel image: Out of resources"),
+        ("258", asserted.format("addr")),
+        ("262", asserted.format("aligned")),
+    ):
+        assert refused(kernel, stub=stub, host=host) == (message, "EFI_OUT_OF_RESOURCES")
 
 
 @pytest.mark.parametrize(("stub", "alignment"), [("262", 0x10000), ("257", 0x10000), ("262", 0x200000)])
