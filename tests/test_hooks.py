@@ -47,6 +47,8 @@ def test_the_hook_is_for_descriptions_only():
         ("hwids/x.json", True),
         ("src/x.json", False),
         ("hwids/x.py", False),
+        ("tests/machines/x.dmi", True),
+        ("hosts/x.json", True),
     ):
         assert bool(re.search(hook["files"], path)) == wanted
 

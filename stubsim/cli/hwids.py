@@ -36,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     formats.add(create, json="a description as ukify reads it")
 
     lint = action("lint", "what is wrong with descriptions, sections and UKIs")
-    lint.add_argument("input", metavar="INPUT", nargs="+", help="a folder, a description, a UKI or a .hwids section")
+    lint.add_argument(
+        "input",
+        metavar="INPUT",
+        nargs="*",
+        help="a folder of descriptions or of UKIs, a description, a UKI or a .hwids section",
+    )
     _add_hosts(lint, "a machine whose ids are known, so that more can be found")
     lint.add_argument("--hosts", metavar="DIR", help="a folder of such machines, every file in it")
     lint.add_argument(
@@ -45,7 +50,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="warning",
         help="exit with 1 when there is one as bad as this (default: warning)",
     )
-    formats.add(lint, "text", "json", sarif="SARIF 2.1.0, for code scanning")
+    for name, text in (("--select", "look for these findings only"), ("--ignore", "leave these findings out")):
+        lint.add_argument(
+            name,
+            metavar="CODE",
+            action="append",
+            type=_codes,
+            default=[],
+            help=f"{text}: HW207, or HW2 for all that begin so; may be repeated, or be a list with commas",
+        )
+    lint.add_argument("--explain", metavar="CODE", help="say what a finding means and what to do, and nothing else")
+    formats.add(
+        lint,
+        "text",
+        concise="path:line: CODE message, a line for each",
+        json="for programs (schemas: stubsim schema)",
+        sarif="SARIF 2.1.0, for code scanning",
+    )
 
 
 def _add_hosts(parser: argparse.ArgumentParser, text: str) -> None:
@@ -59,6 +80,17 @@ def _types(text: str) -> tuple[int, ...]:
     if not all(number.isascii() and number.isdigit() and len(number) <= 2 for number in numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of CHID types such as 3,4,9")
     return tuple(dict.fromkeys(int(number) for number in numbers))
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    """Codes or beginnings of codes, each one that there is."""
+    from stubsim.lint import RULES
+
+    codes = tuple(code.strip().upper() for code in text.split(","))
+    for code in codes:
+        if not code or not any(rule.code.startswith(code) for rule in RULES):
+            raise argparse.ArgumentTypeError(f"{code!r} is not a code, nor the beginning of one")
+    return codes
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -111,11 +143,19 @@ def _from_host(arguments: argparse.Namespace) -> int:
 
 
 def _lint(arguments: argparse.Namespace) -> int:
-    from stubsim.lint import SEVERITIES, lint
+    from stubsim.lint import SEVERITIES, lint, selected
 
+    if arguments.explain is not None:
+        return _explain(arguments)
+    if not arguments.input:
+        raise StubsimError("nothing to look at: no INPUT", expected="folders, descriptions, sections or UKIs")
     hosts = named_hosts([*arguments.smbios, *host_files(arguments.hosts)])
-    findings = lint(arguments.input, hosts)
-    if arguments.format == "sarif":
+    findings = lint(arguments.input, hosts, selected(sum(arguments.select, ()), sum(arguments.ignore, ())))
+    if arguments.format == "concise":
+        from stubsim.views.lint import render_concise
+
+        output.write(arguments.output, render_concise(findings))
+    elif arguments.format == "sarif":
         from stubsim.views.json import dumps
         from stubsim.views.sarif import sarif
 
@@ -127,3 +167,15 @@ def _lint(arguments: argparse.Namespace) -> int:
         output.write_report(arguments, report, render_lint)
     failing = SEVERITIES[: SEVERITIES.index(arguments.fail_on) + 1] if arguments.fail_on != "never" else ()
     return int(any(finding.severity in failing for finding in findings))
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from stubsim.lint import RULES
+    from stubsim.views.lint import explanation
+
+    rule = next((rule for rule in RULES if arguments.explain.upper() in (rule.code, rule.name.upper())), None)
+    if rule is None:
+        codes = f"{RULES[0].code} to {RULES[-1].code}"
+        raise StubsimError(f"no finding is called {arguments.explain!r}", expected=codes)
+    output.write(arguments.output, explanation(rule, output.screen(arguments)))
+    return 0

@@ -78,9 +78,14 @@ def read(paths: Iterable[str], hosts: Sequence[tuple[str, Host]] = ()) -> tuple[
     for path in dict.fromkeys(paths):
         if os.path.isdir(path):
             files = hwids_json.files(path)
-            if not files:
-                raise StubsimError("no hwids descriptions", path=path, expected=f"{hwids_json.PATTERN} in or below it")
-            found.append(_set(path, files))
+            images = sorted(map(str, Path(path).rglob("*.efi")))
+            if not files and not images:
+                expected = f"{hwids_json.PATTERN}, or UKIs (*.efi), in or below it"
+                raise StubsimError("no hwids descriptions", path=path, expected=expected)
+            if files:
+                found.append(_set(path, files))
+            for image in images:
+                found += _parts(uki.load(image))
             continue
         kind = kind_of(path)
         if kind == "uki":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from stubsim.lint import RULES, SEVERITIES, Finding, Place
+from stubsim.lint import RULES, SEVERITIES, Finding, Place, Rule
 from stubsim.views.terminal import Screen, clean, rendered
 
 if TYPE_CHECKING:
@@ -49,6 +49,24 @@ def _place(place: Place) -> Json:
 def render_lint(report: Json, target: Screen | None = None) -> str:
     """The value of `lint_json` as text."""
     return rendered(lambda console: _draw(console, report), target)
+
+
+def render_concise(findings: Sequence[Finding]) -> str:
+    """A line for each finding, as compilers and linters write them: path:line: CODE message."""
+    return "".join(
+        clean(f"{where(_place(one.place))}: {one.rule.code} {one.severity}: {one.message}") + "\n" for one in findings
+    )
+
+
+def explanation(rule: Rule, target: Screen | None = None) -> str:
+    """What a rule is about, in full."""
+
+    def draw(console: Console) -> None:
+        console.print(f"{rule.code} {rule.name} ({rule.severity}): {rule.summary}", style="bold")
+        console.print(rule.explanation)
+        console.print(f"Fix: {rule.fix}")
+
+    return rendered(draw, target)
 
 
 def _draw(console: Console, report: Json) -> None:

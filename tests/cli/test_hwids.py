@@ -306,3 +306,52 @@ def test_help():
         result = execute(*arguments)
         assert (result.status, result.err) == (0, "")
         assert text in result.out
+
+
+def test_lint_by_code(tmp_path: Path):
+    sets = [ROOT / "fixtures" / "hwids" / name for name in ("example-zero-id", "example-firmware")]
+
+    def codes(*options: str) -> set[str]:
+        report = invoke("hwids", "lint", *sets, "--format", "json", *options).json
+        return {row["code"] for row in report["findings"]}
+
+    every = codes()
+    assert len(every) > 1
+    one = min(every)
+    assert codes("--select", one) == {one}
+    assert codes("--ignore", one) == every - {one}
+    assert codes("--select", one, "--ignore", one) == set()
+    assert codes("--select", "HW") == every
+    assert codes("--ignore", ",".join(every)) == set()
+    assert invoke("hwids", "lint", *sets, "--ignore", ",".join(every)).status == 0
+    wrong = invoke("hwids", "lint", *sets, "--ignore", "HW999")
+    assert (wrong.status, "'HW999' is not a code" in wrong.err) == (2, True)
+
+
+def test_lint_in_one_line_each(tmp_path: Path):
+    sets = ROOT / "fixtures" / "hwids" / "example-zero-id"
+    lines = invoke("hwids", "lint", sets, "--format", "concise").out.splitlines()
+    found = invoke("hwids", "lint", sets, "--format", "json").json["findings"]
+    assert len(lines) == len(found)
+    for line, row in zip(lines, found, strict=True):
+        place = row["location"]
+        assert line.startswith(f"{place['path']}:{place['line']}: {row['code']} {row['severity']}: ")
+        assert line.endswith(row["message"])
+
+
+def test_lint_explains(tmp_path: Path):
+    told = invoke("hwids", "lint", "--explain", "hw207")
+    assert (told.status, told.err) == (0, "")
+    assert told.out.startswith("HW207 vague-match (warning): ")
+    assert "Fix: " in told.out
+    assert invoke("hwids", "lint", "--explain", "HW999").status == 2
+    assert invoke("hwids", "lint").status == 2
+
+
+def test_lint_of_a_folder_of_ukis(tmp_path: Path):
+    folder = tmp_path / "ukis"
+    folder.mkdir()
+    written(folder, "good.efi", FULL_UKI)
+    bad = written(folder, "bad.efi", uki(linux=b"no kernel"))
+    report = invoke("hwids", "lint", folder, "--format", "json").json
+    assert {row["location"]["path"] for row in report["findings"] if row["code"] == "HW307"} == {str(bad)}
