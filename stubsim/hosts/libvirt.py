@@ -123,6 +123,8 @@ def _command(domain: Element, kind: str, notes: list[str]) -> CommandLine:
     program = "qemu-kvm" if emulator.endswith("/qemu-kvm") else _PROGRAMS.get(arch)
     options = [Option("name", (("guest", (domain.findtext("name") or "").strip()),)), Option("nodefaults")]
     pairs = [("type", machine.get("machine", ""))] if machine is not None and machine.get("machine") else []
+    if arch == "aarch64" and domain.find("features/acpi") is None:
+        pairs.append(("acpi", "off"))
     pairs.append(("accel", "kvm" if kind == "kvm" else "tcg"))
     security = domain.find("launchSecurity")
     if security is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from stubsim.formats import fdt
 from stubsim.hosts.fixture import BIOS_SIZE, CAPABILITIES, FEWEST_SLOTS, SLOTS
 from stubsim.hosts.host import Console, FwCfg, Host, Reading, VmFwUpdate
 from stubsim.hosts.qemu_kernel import kernel
@@ -38,6 +39,12 @@ _NEW = (99, 0)
 _GRAPHICS = re.compile(
     r"std|VGA|secondary-vga|qxl(?:-vga)?|cirrus(?:-vga)?|vmware(?:-svga)?|bochs-display|ramfb|virtio|(?:virtio|vhost-user)-(?:vga|gpu).*"
 )
+# The same for AAVMF on virt, which has no drivers for others (QEMU 7.2 with AAVMF 2022.11 and 2026.08, booted with each
+# of ramfb, virtio-gpu-pci, VGA, bochs-display and virtio-gpu-device; virtio-gpu is the second, the one with OpenGL has
+# its PCI id).
+_GRAPHICS_ON_ARM = re.compile(r"ramfb|virtio-gpu(?:-gl)?-pci|virtio-gpu")
+_NO_GRAPHICS_ON_ARM = re.compile(r"VGA|bochs-display|virtio-gpu-device")
+_ARM = ("aa64", "arm")
 _SERIAL_PORTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
 # OVMF knows COM1 and COM2 only (edk2, OvmfPkg/SioBusDxe).
 _PORTS_OF_OVMF = 2
@@ -63,7 +70,7 @@ def guest(command: CommandLine, folder: str, source: str) -> tuple[Host, tuple[s
     started = kernel(command, folder)
     unknown = set(found.unknown) | {"firmware"} | started.unknown
     notes += started.notes
-    for row in unheeded(command):
+    for row in unheeded(command, on_arm=architecture in _ARM):
         notes.append(row.note)
         unknown |= row.unknown
     devices = [option for option in command.of("device") if option.first]
@@ -77,6 +84,7 @@ def guest(command: CommandLine, folder: str, source: str) -> tuple[Host, tuple[s
         confidential=_confidential(command, unknown),
         tpm=_tpm(devices),
         rng=any(option.first.startswith("virtio-rng") for option in devices),
+        devicetree=_devicetree(command, architecture, unknown),
         console=_console(command, devices, architecture, unknown),
         previous_initrd=started.initrd,
         direct_boot=started.direct_boot,
@@ -92,8 +100,6 @@ def guest(command: CommandLine, folder: str, source: str) -> tuple[Host, tuple[s
         unknown.add("secure_boot")
     if architecture not in _X86 or any("usb-kbd" in option.first for option in devices):
         unknown.add("keyboard_layout")
-    if architecture not in _X86:
-        unknown.add("devicetree")
     if any(option.first.startswith("vfio-pci") for option in devices):
         unknown |= {"edid", "console.graphics"}
     if not command.complete:
@@ -193,6 +199,8 @@ def _tpm(devices: list[Option]) -> tuple[str, ...] | None:
 
 
 def _console(command: CommandLine, devices: list[Option], architecture: str | None, unknown: set[str]) -> Console:
+    if architecture in _ARM:
+        return Console(_graphics_on_arm(command, devices, unknown), _virtio(devices, unknown), ())
     is_x86 = architecture in _X86
     defaults = is_x86 and not command.has("nodefaults")
     models = [option.first for option in command.of("vga")]
@@ -201,6 +209,41 @@ def _console(command: CommandLine, devices: list[Option], architecture: str | No
     serial = _serial(command, devices, defaults, unknown) if is_x86 else ()
     virtio = _virtio(devices, unknown)
     return Console(bool(graphic) or _GRAPHICS.fullmatch(model) is not None, virtio, serial)
+
+
+def _graphics_on_arm(command: CommandLine, devices: list[Option], unknown: set[str]) -> bool:
+    """Whether there is a screen; of a model that was never tried it is not known."""
+    models = [option.first for option in devices]
+    if any(_GRAPHICS_ON_ARM.fullmatch(model) for model in models):
+        return True
+    shown = [model for model in models if _GRAPHICS.fullmatch(model) and not _NO_GRAPHICS_ON_ARM.fullmatch(model)]
+    if shown or any(option.first != "none" for option in command.of("vga")):
+        unknown.add("console.graphics")
+    return False
+
+
+def _devicetree(command: CommandLine, architecture: str | None, unknown: set[str]) -> bytes | None:
+    """The tree that the firmware hands on: on aarch64 none beside the ACPI tables, which only acpi=off takes away.
+
+    32-bit firmware has no ACPI (EDK II, ArmVirtPkg/PlatformHasAcpiDtDxe). Of QEMU's tree the compatible is known, and
+    not all that firmware and options put into it.
+    """
+    if architecture in _X86:
+        return None
+    is_virt = command.complete and _VIRT.fullmatch(_machine(command) or "") is not None
+    if architecture == "aa64" and is_virt and not _acpi_is_off(command):
+        return None
+    unknown.add("devicetree")
+    return fdt.build([QEMU_VIRT]) if architecture in _ARM and is_virt else None
+
+
+# The root's compatible (QEMU, hw/arm/virt.c, create_fdt).
+QEMU_VIRT = "linux,dummy-virt"
+
+
+def _acpi_is_off(command: CommandLine) -> bool:
+    given = [value for option in command.of("machine", "M") if (value := option.get("acpi"))]
+    return command.has("no-acpi") or (bool(given) and given[-1] in ("off", "no", "false"))
 
 
 def _serial(command: CommandLine, devices: list[Option], defaults: bool, unknown: set[str]) -> tuple[int, ...]:

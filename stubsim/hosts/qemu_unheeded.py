@@ -21,6 +21,7 @@ class _Rule(NamedTuple):
     applies: Callable[[Option], bool]
     what: str
     unknown: tuple[str, ...] = ()
+    on_arm: bool = True
 
 
 # Properties that are read, so that nothing is left out where they are set for all devices of a kind.
@@ -61,8 +62,15 @@ _RULES = (
         lambda option: option.get("acpi") == "off",
         "without ACPI the firmware finds no serial ports",
         ("console",),
+        on_arm=False,
     ),
-    _Rule(("no-acpi",), lambda option: True, "without ACPI the firmware finds no serial ports", ("console",)),
+    _Rule(
+        ("no-acpi",),
+        lambda option: True,
+        "without ACPI the firmware finds no serial ports",
+        ("console",),
+        on_arm=False,
+    ),
     _Rule(
         ("usbdevice",),
         lambda option: option.first in ("keyboard", "kbd"),
@@ -72,9 +80,11 @@ _RULES = (
 )
 
 
-def unheeded(command: CommandLine) -> Iterator[Unheeded]:
-    """Each option that is not understood, in the order of the rules."""
+def unheeded(command: CommandLine, *, on_arm: bool = False) -> Iterator[Unheeded]:
+    """Each option that is not understood, in the order of the rules; on Arm some have no such effect."""
     for rule in _RULES:
+        if on_arm and not rule.on_arm:
+            continue
         for option in command.of(*rule.options):
             if rule.applies(option):
                 text = f" {shown(option.text)}" if option.text else ""

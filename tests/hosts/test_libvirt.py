@@ -111,6 +111,13 @@ def test_a_domain_says_what_the_options_say():
     assert read(DOMAIN).host._replace(source=None) == read_bytes(options.encode()).host._replace(source=None)
 
 
+@pytest.mark.parametrize(("features", "has_tree"), [("", True), ("<features><acpi/></features>", False)])
+def test_acpi_on_arm(features: str, has_tree: bool):
+    """libvirt switches it off where the domain does not ask for it."""
+    host = read(f"<domain type='kvm'><os><type arch='aarch64' machine='virt'/></os>{features}</domain>").host
+    assert (host.devicetree is not None) is has_tree
+
+
 def test_sysinfo_that_is_not_used():
     for mode in ("", "<smbios mode='emulate'/>"):
         reading = changed("<smbios mode='sysinfo'/>", mode)
