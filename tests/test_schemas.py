@@ -297,6 +297,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "raw_offset": 512,
                 "raw_size": 512,
                 "sha256": SHA256,
+                "text": None,
                 "profile": None,
             }
         ],

@@ -54,10 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
     launch = None if request is None else snp.measure(result, request)
-    good = _is_good(result)
-    _tell(result, good, result.uki.path)
+    good, seen = _is_good(result), output.seen_together(arguments)
+    _tell(result, good, result.uki.path, seen=seen)
     if result.next is not None:
-        _tell(result.next, good := _is_good(result.next), f"{result.uki.path}: after the update")
+        _tell(result.next, good := _is_good(result.next), f"{result.uki.path}: after the update", seen=seen)
     if arguments.extract is not None:
         _extract(result, arguments.extract)
     output.write(arguments.output, _rendered(result, launch, arguments))
@@ -68,8 +68,8 @@ def _is_good(result: Boot) -> bool:
     return result.outcome.status in ("kernel-started", "firmware-update")
 
 
-def _tell(result: Boot, good: bool, where: str) -> None:
-    """A line on standard error for each complaint, and for the one that ended the boot."""
+def _tell(result: Boot, good: bool, where: str, *, seen: bool) -> None:
+    """A line on standard error for each complaint, and for what ended the boot unless that is ``seen`` beside it."""
     last = result.outcome.message or result.outcome.status
     complaints = any(isinstance(event, Log) and event.level in ("error", "warning") for event in result.trace)
     if complaints or pe.overlaps(result.uki.image):
@@ -81,7 +81,7 @@ def _tell(result: Boot, good: bool, where: str) -> None:
     for event in result.trace:
         if isinstance(event, Unknown) and "outcome" in event.affects:
             output.warn(f"{where}: how it ends is not known: {event.what}: {event.why}")
-    if not good:
+    if not good and not seen:
         because = "" if result.outcome.because is None else f": {result.outcome.because}"
         output.tell("error", f"{where}: {last}{because}")
 

@@ -37,6 +37,11 @@ def write_report(
         write(arguments.output, render(report, screen(arguments)))
 
 
+def seen_together(arguments: argparse.Namespace) -> bool:
+    """Whether the text and standard error are on one terminal: what is in the text is not said twice then."""
+    return arguments.format == "text" and arguments.output == "-" and sys.stdout.isatty() and sys.stderr.isatty()
+
+
 def screen(arguments: argparse.Namespace) -> Screen:
     """What the text is made for."""
     from stubsim.views import terminal

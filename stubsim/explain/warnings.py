@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ from stubsim.uki import Uki
 _MANY = (".dtbauto", ".efifw", ".profile")
 # They tell others what the image is; that a stub has no use for them changes nothing.
 _DESCRIBING = (".osrel", ".uname", ".sbat")
+# As `contents.label` writes it.
+_OF_SECTION = re.compile(r"(\.\w+) \(section (\d+)\)(:? .+)")
 _PANEL_TYPES = (15, 16, 17)
 # QEMU for x86 (hw/i386): a ROM is loaded in units of 64 KiB, and the property max-fw-size of pc and q35, which bounds
 # firmware in flash, is 8 MiB unless set.
@@ -49,8 +52,21 @@ class Subject(NamedTuple):
 
 
 def warnings(subject: Subject) -> tuple[str, ...]:
-    """One line each, in the order of the rules."""
-    return tuple(" ".join(text.split()) for rule in RULES for text in rule(subject))
+    """One line each, in the order of the rules; what is said of several sections alike is said once of all of them."""
+    return grouped(" ".join(text.split()) for rule in RULES for text in rule(subject))
+
+
+def grouped(texts: Iterable[str]) -> tuple[str, ...]:
+    """Texts that begin with a section, such as ".efifw (section 9): ...", with all sections of the same text in one."""
+    numbers: dict[tuple[str, str], list[str]] = {}
+    for text in texts:
+        found = _OF_SECTION.fullmatch(text)
+        key = (found[1], found[3]) if found else ("", text)
+        numbers.setdefault(key, []).append(found[2] if found else "")
+    return tuple(
+        rest if not name else f"{name} (section{'s' if len(of) > 1 else ''} {', '.join(of)}){rest}"
+        for (name, rest), of in numbers.items()
+    )
 
 
 def _stub(subject: Subject) -> Iterator[str]:

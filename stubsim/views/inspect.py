@@ -28,6 +28,9 @@ Row = TypeVar("Row")
 # Sets for hundreds of machines are shown whole; only a hostile table has more.
 _MOST_ENTRIES = 4096
 _MOST_ROWS = 64
+# What people want to read of a UKI, and how much of it.
+_TEXTS = (".osrel", ".cmdline", ".uname", ".sbat", ".profile")
+_LONGEST, _MOST_LINES = 1 << 16, 16
 # More sections, profiles or devicetrees than a UKI for all machines of a distribution has.
 _MOST_SECTIONS = 256
 
@@ -97,8 +100,19 @@ def _section(uki: Uki, section: pe.Section, part: Part, hashes: Budget) -> Json:
         "raw_offset": section.raw_offset,
         "raw_size": section.raw_size,
         "sha256": digest,
+        "text": _text(uki, section, hashes),
         "profile": part.profile,
     }
+
+
+def _text(uki: Uki, section: pe.Section, budget: Budget) -> str | None:
+    """What a section of text says; None for others, and for one that is too long to be read."""
+    if section.name not in _TEXTS or section.virtual_size > _LONGEST or not budget.spend(section.virtual_size):
+        return None
+    try:
+        return uki.text(section).partition(b"\0")[0].decode("utf-8", "replace")
+    except StubsimError:
+        return None
 
 
 def _table(table: Table, part: Part) -> Json:
@@ -186,6 +200,7 @@ def _draw(console: Console, report: Json) -> None:
             sections = "section" if len(row["sections"]) == 1 else "sections"
             numbers = ", ".join(str(index) for index in row["sections"])
             _line(console, f"{row['index']:>3}", f"{text or 'without id or title'}: {sections} {numbers}")
+    _draw_contents(console, report["sections"])
     for table in _first(console, report["hwids"]):
         _draw_table(console, table)
     for row in _first(console, report["efifw"]):
@@ -262,6 +277,23 @@ def _draw_grid(console: Console, columns: Sequence[str], rows: Iterable[Sequence
     for row in rows:
         grid.add_row(*map(clean, row))
     console.print(Padding(grid, (0, 0, 0, len(indent)), expand=False) if indent else grid)
+
+
+def _draw_contents(console: Console, sections: list[Json]) -> None:
+    """Digests, and what stands in the sections of text, those of the base first."""
+    _heading(console, "SHA-256 of the sections, as the stub sees them")
+    for row in _first(console, sections):
+        digest = row["sha256"] or "not computed"
+        console.print(f"{row['index']:>3} {clean(row['name']):<9} {digest}", soft_wrap=True)
+    texts = [row for row in sections if row["text"] is not None]
+    if texts:
+        _heading(console, "contents")
+    for row in _first(console, texts):
+        lines = row["text"].rstrip("\n").split("\n")
+        for number, line in enumerate(lines[:_MOST_LINES]):
+            _pair(console, "" if number else f"{row['index']} {row['name']}", clean(line))
+        if len(lines) > _MOST_LINES:
+            _pair(console, "", f"and {len(lines) - _MOST_LINES} more lines, all of them with --format json")
 
 
 def _draw_table(console: Console, table: Json) -> None:

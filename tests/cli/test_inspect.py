@@ -194,3 +194,42 @@ def test_a_mutated_uki_as_text(tmp_path: Path, data: bytes):
     assert result.status in (0, 2)
     assert (result.out == "") == (result.status == 2)
     assert all(text.isprintable() for text in result.out.splitlines())
+
+
+def test_contents_and_digests_are_shown(tmp_path: Path):
+    image = written(tmp_path, "uki.efi", FULL_UKI)
+    report = invoke("inspect", image, "--format", "json").json
+    texts = {row["name"]: row["text"] for row in report["sections"] if row["profile"] is None}
+    assert (texts[".cmdline"], texts[".osrel"]) == ("quiet", "ID=example\nVERSION_ID=1\n")
+    assert texts[".linux"] is None
+    text = invoke("inspect", image).out
+    for row in report["sections"]:
+        assert f"{row['index']:>3} {row['name']:<9} {row['sha256']}\n" in text
+        for line in (row["text"] or "").splitlines():
+            assert line in text
+
+
+@pytest.mark.parametrize("to_file", [False, True])
+def test_a_section_is_taken_out(tmp_path: Path, to_file: bool):
+    image, out = written(tmp_path, "uki.efi", FULL_UKI), tmp_path / "out"
+    row = next(row for row in invoke("inspect", image, "--format", "json").json["sections"] if row["name"] == ".osrel")
+    for name in (".osrel", str(row["index"])):
+        result = execute("inspect", image, "--section", name, *(["-o", out] if to_file else []))
+        assert (result.status, result.err) == (0, "")
+        assert (out.read_text() if to_file else result.out) == row["text"]
+
+
+def test_a_section_that_is_not_there_or_there_twice(tmp_path: Path):
+    image = written(tmp_path, "uki.efi", FULL_UKI)
+    missing = invoke("inspect", image, "--section", ".lnux")
+    assert (missing.status, "expected one of .sdmagic" in missing.err) == (2, True)
+    several = invoke("inspect", image, "--section", ".profile")
+    assert (several.status, "one of the numbers" in several.err) == (2, True)
+
+
+def test_what_is_said_of_several_sections_is_said_once(tmp_path: Path):
+    trees = [SectionSpec(".dtbauto", b"no tree")] * 3
+    report = invoke("inspect", written(tmp_path, "uki.efi", uki(*trees)), "--format", "json").json
+    (text,) = [text for text in report["warnings"] if text.startswith(".dtbauto")]
+    numbers = [str(row["index"]) for row in report["sections"] if row["name"] == ".dtbauto"]
+    assert text.startswith(f".dtbauto (sections {', '.join(numbers)})")
