@@ -6,12 +6,11 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from stubsim import hosts, uki
+from stubsim import uki
 from stubsim.boot import Boot, boot
-from stubsim.cli import formats, output, progress, start
+from stubsim.cli import formats, machine, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
-from stubsim.hosts import raw
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.trace import Log, Unknown
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", "--host", metavar="HOST", required=True, help=HOST_HELP)
+    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
     start.add_arguments(parser)
     formats.add(
         parser,
@@ -48,9 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         from stubsim.explain import snp
 
         request = snp.parse(arguments.snp)
-    host = hosts.load(arguments.smbios)
-    for text in raw.notes(host):
-        output.warn(f"{arguments.smbios}: {text}")
+    host = machine.load(arguments.smbios)
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
     launch = None if request is None else snp.measure(result, request)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim import hosts, uki
+from stubsim import uki
 from stubsim.boot import boot
-from stubsim.cli import formats, output, progress, start
+from stubsim.cli import formats, machine, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
 from stubsim.formats import eventlog, eventlog_text
@@ -16,7 +16,7 @@ from stubsim.views.diff_log import diff_log_json, render_diff_log
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", "--host", metavar="HOST", required=True, help=HOST_HELP)
+    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
     parser.add_argument(
         "--eventlog",
         metavar="FILE",
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    image, host = uki.load(arguments.uki), hosts.load(arguments.smbios)
+    image, host = uki.load(arguments.uki), machine.load(arguments.smbios)
     started = start.start(arguments, host)
     log = _read(arguments.eventlog)
     if log.sha1_only and host.tpm is not None:

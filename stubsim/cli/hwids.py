@@ -125,7 +125,7 @@ def _write_tables(arguments: argparse.Namespace, path: str, hosts: Iterable[tupl
 def _from_host(arguments: argparse.Namespace) -> int:
     from json import dumps
 
-    from stubsim import hosts
+    from stubsim.cli import machine
     from stubsim.formats import hwids
     from stubsim.lint.from_host import from_host
 
@@ -133,7 +133,7 @@ def _from_host(arguments: argparse.Namespace) -> int:
         (hwids.DEVICETREE, arguments.compatible) if arguments.fwid is None else (hwids.UEFI_FW, arguments.fwid)
     )
     try:
-        draft = from_host(hosts.load(arguments.host), kind, string, arguments.name, arguments.types)
+        draft = from_host(machine.load(arguments.host), kind, string, arguments.name, arguments.types)
     except StubsimError as error:
         raise error.within(path=arguments.host) from error
     for note in draft.notes:

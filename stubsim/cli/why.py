@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim import hosts, uki
+from stubsim import uki
 from stubsim.boot import boot
-from stubsim.cli import formats, output, progress, start
+from stubsim.cli import formats, machine, output, progress, start
 from stubsim.explain.why import why
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.json import Json
@@ -15,13 +15,13 @@ from stubsim.views.why import render_why, why_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", "--host", metavar="HOST", required=True, help=HOST_HELP)
+    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
     start.add_arguments(parser)
     formats.add(parser, "text", "json", "html")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    host = hosts.load(arguments.smbios)
+    host = machine.load(arguments.smbios)
     started = start.start(arguments, host)
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(uki.load(arguments.uki), host, started)

@@ -66,7 +66,7 @@ _ENCLOSURES = (
     "RAID Chassis", "Rack Mount Chassis", "Sealed-case PC", "Multi-system", "CompactPCI", "AdvancedTCA", "Blade",
     "Blade Enclosing", "Tablet", "Convertible", "Detachable", "IoT Gateway", "Embedded PC", "Mini PC", "Stick PC",
 )  # fmt: skip
-_ENCLOSURE_TYPES = {name.encode(): number for number, name in enumerate(_ENCLOSURES, 1)} | {b"Blade Enclosure": 29}
+ENCLOSURE_TYPES = {name.encode(): number for number, name in enumerate(_ENCLOSURES, 1)} | {b"Blade Enclosure": 29}
 _LOCK = {b"Present": 0x80, b"Not Present": 0}
 
 # A dot is one that a vendor would write: behind a letter, a digit or a closing bracket, not inside of a word ("D.ll")
@@ -277,7 +277,7 @@ class _Text:
         attributes = self._seen(3)
         if attributes is None:
             return {}
-        kind = _ENCLOSURE_TYPES.get(attributes.get(b"Type", b"").strip())
+        kind = ENCLOSURE_TYPES.get(attributes.get(b"Type", b"").strip())
         lock = _LOCK.get(attributes.get(b"Lock", b"").strip())
         if kind is None or lock is None:
             self.unknown.add("smbios.enclosure_type")

@@ -126,6 +126,8 @@ def from_json(value: object, path: str | None = None) -> Host:
 
 
 def _host(value: object) -> Host:
+    if isinstance(value, dict):
+        _refuse_others(value)
     if isinstance(value, dict) and _is_flat(value):
         top = read_object(value, _LAYOUT, keys=(*_ABOUT, *KEYS["smbios"]))
         fields = top._replace(value={key: item for key, item in value.items() if key not in _ABOUT})
@@ -166,6 +168,23 @@ def _host(value: object) -> Host:
         firmware=_firmware(top.child("firmware")),
         unknown=_unknown(top),
     )
+
+
+def _refuse_others(value: dict[Any, object]) -> None:
+    """JSON of something else has another schema, or no key that looks like one of a host file."""
+    schema = value.get("schema")
+    if isinstance(schema, str) and schema != SCHEMA:
+        raise StubsimError(f"schema: {shown(schema)}", expected=f'"{SCHEMA}"')
+    known = {key for keys in KEYS.values() for key in keys} - {*_ABOUT}
+    own = [key for key in value if key not in _ABOUT]
+    if own and not known & {*own}:
+        from difflib import get_close_matches
+
+        if not any(get_close_matches(str(key)[:64], known, 1) for key in own[:20]):
+            names = ", ".join(shown(key) for key in own[:5])
+            raise StubsimError(
+                f"JSON of something else, not a host file: {names}", expected='keys like "smbios", "memory" or "tpm"'
+            )
 
 
 def _is_flat(value: dict[Any, object]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from stubsim import chid
@@ -61,11 +62,17 @@ def read(data: bytes) -> Reading:
     values = text.values
     if not values:
         raise StubsimError("no line with a value", offset=start, expected='lines like "Manufacturer: LENOVO"')
-    strings = {key: _string(values[name][0]) for name, key in _STRINGS.items() if name in values}
-    numbers = {key: _number(name, *values[name], base) for name, (key, base) in _NUMBERS.items() if name in values}
+    rootless = _is_rootless(text, data)
+    string = _unstripped if rootless else _string
+    strings = {key: string(values[name][0]) for name, key in _STRINGS.items() if name in values}
+    numbers = {
+        key: _number(name, *values[name], 10 if rootless else base)
+        for name, (key, base) in _NUMBERS.items()
+        if name in values
+    }
     keys = _STRINGS | {name: key for name, (key, _) in _NUMBERS.items()} | {"EDID": "edid_panel"}
     lost = {f"smbios.{key}" for name, key in keys.items() if name != "EDID" and text.is_lost(name)}
-    description = "text of fwupdtool hwids"
+    description = "text of fwupdtool hwids" + (", run without root" if rootless else "")
     host = machine(
         smbios.Fields(**strings, **numbers),  # type: ignore[arg-type]
         source=description,
@@ -81,13 +88,35 @@ def read(data: bytes) -> Reading:
         for parts, id_ in listed.items()
         if own.get(parts, id_) != id_ and not lost & {f"smbios.{part}" for part in parts}
     ]
+    notes += _about_rootless(differing) if rootless else _about_stripped(differing)
+    return Reading(host, "fwupd-hwids", description, tuple(notes))
+
+
+def _is_rootless(text: _Text, data: bytes) -> bool:
+    """Whether fwupd had no SMBIOS table: then it knows a BIOS version and no release.
+
+    It takes /sys/class/dmi/id, where nothing is stripped and the enclosure is decimal (fwupd, libfwupdplugin/
+    fu-hwids-dmi.c).
+    """
+    return "BiosVersion" in text.values and b"not available as 'BiosMajorRelease' unknown" in data
+
+
+def _about_rootless(differing: list[tuple[str, ...]]) -> Iterator[str]:
+    count = len(differing)
+    ids = f"{count} of the listed ids are none that a stub looks for: they are" if count else "ids would be"
+    yield (
+        f"made without root: fwupd took the strings of /sys/class/dmi/id, and {ids} made of strings that are not "
+        "stripped and of a decimal enclosure; run fwupdtool hwids as root"
+    )
+
+
+def _about_stripped(differing: list[tuple[str, ...]]) -> Iterator[str]:
     if differing:
-        notes.append(
+        yield (
             f"{len(differing)} of the listed ids are not those of the strings as they stand here: one of the two was "
             "not stripped, or is in another character set"
         )
-    notes.append("fwupd strips blanks and leading zeros, which only systemd-analyze hashes")
-    return Reading(host, "fwupd-hwids", description, tuple(notes))
+    yield "fwupd strips blanks and leading zeros, which only systemd-analyze hashes"
 
 
 def _parse(text: bytes, start: int) -> _Text:
@@ -123,6 +152,11 @@ def _string(printed: bytes) -> bytes:
     if not printed.strip():
         return b" "
     return b"0" + printed if printed.startswith(b" ") else printed
+
+
+def _unstripped(printed: bytes) -> bytes:
+    """As the kernel shows it; a string of blanks is an empty one there."""
+    return printed or b" "
 
 
 def _number(name: str, value: bytes, offset: int, base: int) -> int:

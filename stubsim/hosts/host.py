@@ -181,6 +181,7 @@ KINDS = (
     "dmidecode-text",
     "dmi-id-folder",
     "fwupd-hwids",
+    "windows-hardware-ids",
     "qemu",
     "libvirt",
     "live",

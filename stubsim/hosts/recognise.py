@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from stubsim import stream
 from stubsim.errors import StubsimError
@@ -12,20 +13,23 @@ from stubsim.stream import STANDARD_INPUT
 # What a HOST on the command line may be, for --help.
 HOST_HELP = (
     "the machine: a host file in JSON, SMBIOS (a raw table, a dmidecode --dump-bin file, a folder like "
-    "/sys/firmware/dmi/tables), text of dmidecode or fwupdtool hwids, a QEMU command line or its -smbios arguments, "
-    "or libvirt domain XML; 'live' is this machine, - is standard input"
+    "/sys/firmware/dmi/tables), text of dmidecode, fwupdtool hwids or ComputerHardwareIds, a QEMU command line or its "
+    "-smbios arguments, or libvirt domain XML; 'live' is this machine, - is standard input"
 )
 LIVE = "live"
 
 EXPECTED = (
-    "a host file in JSON, an SMBIOS table, text of dmidecode or fwupdtool hwids, a QEMU command line or libvirt XML"
+    "a host file in JSON, an SMBIOS table, text of dmidecode, fwupdtool hwids or ComputerHardwareIds, a QEMU command "
+    "line or libvirt XML"
 )
 
 # An SMBIOS table, an EDID and a few variables take kilobytes; the rest is room for a previous initrd.
 MAXIMUM_SIZE = 64 << 20
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF_16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+# A hunk of a unified diff, and what a plain one has in its place.
+_HUNK = re.compile(rb"^(?:@@ -[0-9,]+ \+[0-9,]+ @@|[0-9]+(?:,[0-9]+)?[acd][0-9]+(?:,[0-9]+)?\r?\n[<>] )", re.MULTILINE)
 
 
 def load(path: str) -> Host:
@@ -84,15 +88,40 @@ def _folder(path: str) -> Reading:
     )
 
 
+def is_diff(data: bytes) -> bool:
+    """Whether this is a diff: its lines look like those of the files that it compares."""
+    return _HUNK.search(data) is not None and b"\0" not in data
+
+
+def _utf_16(data: bytes) -> str | None:
+    """The encoding of a text of two bytes a character, as Windows' shells write it, with or without the mark."""
+    marked = _UTF_16.get(data[:2])
+    if marked is not None or len(data) < 4:
+        return marked
+    for low, name in ((0, "utf-16-le"), (1, "utf-16-be")):
+        # No type and length of a structure look like that.
+        if data[1 - low : 8 : 2].count(0) == len(data[1 - low : 8 : 2]) and data[low:8:2].isascii():
+            return name if data[low:8:2].decode().strip("\t\r\n").isprintable() else None
+    return None
+
+
 def read_bytes(data: bytes, folder: str = "") -> Reading:
     """The host in the bytes of a file; `folder` is where the files lie that it names. Raises StubsimError."""
+    encoding = _utf_16(data)
+    if encoding is not None:
+        try:
+            return read_bytes(data.decode(encoding).removeprefix("\ufeff").encode(), folder)
+        except UnicodeError as error:
+            raise StubsimError("UTF-16 text that is damaged", offset=0, expected=EXPECTED) from error
     start = data.removeprefix(_BYTE_ORDER_MARK)
     if b"\0" not in data:
         # What looks like white space in front of binary data is a type.
         start = start.lstrip()
     if not start:
         raise StubsimError("empty", offset=0, expected=EXPECTED)
-    if start.startswith((b"{", b"[")) or data.startswith(_UTF_16):
+    if is_diff(start):
+        raise StubsimError("a diff, not the description of a machine", offset=0, expected=EXPECTED)
+    if start.startswith((b"{", b"[")):
         from stubsim.hosts import fixture
 
         return fixture.read(data)
@@ -100,10 +129,12 @@ def read_bytes(data: bytes, folder: str = "") -> Reading:
         from stubsim.hosts import libvirt
 
         return libvirt.read(data, folder)
-    from stubsim.hosts import dmidecode, fwupd, qemu_options, raw
+    from stubsim.hosts import dmidecode, fwupd, qemu_options, raw, windows
 
     if raw.is_dump(data):
         return raw.read_dump(data)
+    if windows.is_one(data):
+        return windows.read(data)
     if fwupd.is_one(data):
         return fwupd.read(data)
     if dmidecode.is_one(data):

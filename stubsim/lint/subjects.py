@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -152,10 +153,18 @@ def place_of(description: hwids_json.Description, hwid: hwids_json.Hwid) -> Plac
     return Place(description.path, line=hwid.line, json_path=f"$.hwids[{hwid.position}]")
 
 
+# A table's numbers have bytes of 0.
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+
+
 def _section(path: str) -> Subject:
     data = _bytes(path, _SECTION_MAX + 1)
     if len(data) > _SECTION_MAX:
         raise StubsimError("too large", path=path, expected=f"a .hwids section of at most {_SECTION_MAX >> 20} MiB")
+    if data and (_NO_TEXT.search(data) is None or data.startswith((b"\xff\xfe", b"\xfe\xff"))):
+        raise StubsimError(
+            "text, not a .hwids section", path=path, expected="a UKI, a description in JSON or a .hwids section"
+        )
     rows = tuple(
         Row(entry, Place(path, entry=entry.index, offset=entry.offset, file_offset=entry.offset))
         for entry in hwids.walk(data)

@@ -70,7 +70,8 @@ def test_show_convert_and_the_same_answers(source: Path, tmp_path: Path):
         }  # fmt: skip
         for view in ("stub", "fwupd", "systemd-analyze"):
             rows = [invoke("chids", "--smbios", path, "--view", view, "--format", "json") for path in (source, target)]
-            assert rows[0] == rows[1]
+            # How a source was read is told of it alone.
+            assert rows[0]._replace(err="") == rows[1]
     # Twice the same bytes.
     again = invoke("host", "convert", target, "--keep-ids")
     assert again.out == target.read_text()

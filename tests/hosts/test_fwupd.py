@@ -138,6 +138,12 @@ def test_a_text_without_a_value():
         fwupd.read(b"Computer Information\n--------------------\n")
 
 
+ROOTLESS_TEXTS = {
+    "msm8998-lenovo-miix-630-81f1", "sc7180-ecs-liva-qc710", "x1e001de-devkit", "x1e80100-dell-latitude-7455",
+    "x1e80100-hp-omnibook-x14", "x1p42100-hp-omnibook-x14",
+}  # fmt: skip
+
+
 def test_the_recorded_texts(shared: Path):
     """Every CHID in them comes out, but the ids that somebody made of strings that were not stripped."""
     paths = sorted((shared / "data" / "hwids" / "fwupd").glob("*.txt"))
@@ -146,8 +152,8 @@ def test_the_recorded_texts(shared: Path):
         data = path.read_bytes()
         reading = read_bytes(data)
         assert reading.kind == "fwupd-hwids"
-        doubted = any("7 of the listed ids" in note for note in reading.notes)
-        assert doubted == (path.stem == "x1e80100-dell-latitude-7455")
+        doubted = any("made without root" in note for note in reading.notes)
+        assert doubted == (path.stem in ROOTLESS_TEXTS)
         panel = None if reading.host.edid is None else edid.panel_id(reading.host.edid)
         own = {row.type: str(row.chid) for row in chid.compute(reading.host.fields, panel, "fwupd")}
         for text in LISTED.findall(data.decode().partition("\n\nComputer Information")[0]):
@@ -157,8 +163,11 @@ def test_the_recorded_texts(shared: Path):
                     differing.append((path.stem, TYPES[text[1]]))
     assert len(paths) == 44
     assert listed > 500
-    assert {stem for stem, _ in differing} == {"x1e80100-dell-latitude-7455"}
-    assert sorted(kind for _, kind in differing) == [3, 4, 6, 7, 8, 10, 13]
+    # Of the strings that were not stripped, and of a decimal enclosure (type 12).
+    latitude = {kind for stem, kind in differing if stem == "x1e80100-dell-latitude-7455"}
+    assert {stem for stem, _ in differing} <= ROOTLESS_TEXTS
+    assert latitude == {3, 4, 6, 7, 8, 10, 12, 13}
+    assert {kind for stem, kind in differing if stem != "x1e80100-dell-latitude-7455"} == {12}
 
 
 def test_the_second_machine_of_a_text(shared: Path):
@@ -204,3 +213,39 @@ def test_what_fwupdtool_prints_of_the_made_up_machines(shared: Path, oracle: Cal
 @given(st.binary().map(lambda data: b"Computer Information\n" + data) | mutated(TEXT))
 def test_any_text_is_a_host_or_one_error(data: bytes):
     assert is_host_or_error(data)
+
+
+ROOTLESS = b"""Computer Information
+--------------------
+BiosVendor: V
+BiosVersion: 1.2
+Manufacturer: Maker
+Family:  F
+ProductName: P
+ProductSku: 0001
+EnclosureKind: 10
+Hardware IDs
+------------
+not available as 'BiosMajorRelease' unknown
+{%s}   <- Manufacturer + ProductSku
+{%s}   <- Manufacturer + EnclosureKind
+{%s}   <- Manufacturer + ProductName
+""" % tuple(str(chid.hash_texts(texts)).encode() for texts in (("Maker", "0001"), ("Maker", "10"), ("Maker", "P")))
+
+
+def test_without_root():
+    """Then fwupd has the kernel's strings, which are not stripped, and a decimal enclosure (fu-hwids-dmi.c)."""
+    reading = read_bytes(ROOTLESS)
+    fields = reading.host.fields
+    assert (fields.product_sku, fields.family, fields.enclosure_type) == (b"0001", b" F", 10)
+    assert len(reading.notes) == 1
+    assert "made without root" in reading.notes[0]
+    assert "2 of the listed ids" in reading.notes[0]
+    # With the table there are releases, and the enclosure is hexadecimal.
+    with_root = ROOTLESS.replace(
+        b"Manufacturer: Maker", b"BiosMajorRelease: 1\nBiosMinorRelease: 2\nManufacturer: Maker"
+    )
+    with_root = with_root.replace(b"not available as 'BiosMajorRelease' unknown\n", b"")
+    reading = read_bytes(with_root)
+    assert reading.host.fields.enclosure_type == 16
+    assert not any("root" in note for note in reading.notes)

@@ -57,7 +57,7 @@ NOTHING = {
     "a PE file": (b"MZ\x90\0", "a PE file, not"),
     "an ELF file": (b"\x7fELF\2\1\1\0", "not recognised"),
     "gzip": (b"\x1f\x8b\x08\0", "SMBIOS structure of type 31"),
-    "UTF-16": ("{}".encode("utf-16"), "not UTF-8"),
+    "UTF-16": ("what".encode("utf-16"), "not recognised"),
 }
 
 
@@ -132,3 +132,50 @@ def test_the_forms_agree_on_a_machine(tmp_path: Path):
     dump = smbios.build_entry_point(table).ljust(32, b"\0") + table
     read = [read_bytes(table), read_bytes(dump), hosts.read(str(tmp_path))]
     assert len({reading.host._replace(source=None) for reading in read}) == 1
+
+
+DMIDECODE = "Handle 0x0001, DMI type 1, 27 bytes\nSystem Information\n\tManufacturer: A\n\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"--- a\n+++ b\n@@ -1,3 +1,3 @@\n {DMIDECODE}-\tFamily: A\n+\tFamily: B\n",
+        f"diff --git a/x b/x\n@@ -1 +1,9 @@ System\n {DMIDECODE}",
+        "1,2c1\n< Handle 0x0001, DMI type 1, 27 bytes\n",
+        "@@ -1 +1 @@\n-qemu-system-x86_64 -m 1G\n+qemu-system-x86_64 -m 2G\n",
+        "@@ -1 +1 @@\n Computer Information\n-Family: A\n+Family: B\n",
+    ],
+)
+def test_a_diff_is_no_machine(text: str):
+    with pytest.raises(StubsimError, match="a diff, not the description of a machine"):
+        read_bytes(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"schema": "stubsim/boot/1", "uki": {}}', "schema: 'stubsim/boot/1'"),
+        (
+            '{"dependencies": {}, "license": "MIT"}',
+            "JSON of something else, not a host file: 'dependencies'",
+        ),
+        ('{"name": "x", "dependencies": {}}', "JSON of something else"),
+        # What is only mistyped is not something else.
+        ('{"memroy": "x"}', "did you mean memory"),
+        ('{"memory": "1G", "dependencies": {}}', "dependencies: unknown key"),
+    ],
+)
+def test_json_of_something_else(text: str, message: str):
+    with pytest.raises(StubsimError) as caught:
+        read_bytes(text.encode())
+    assert message in str(caught.value)
+
+
+def test_text_of_two_bytes_a_character():
+    plain = read_bytes(DMIDECODE.encode())
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        assert read_bytes(DMIDECODE.encode(encoding)) == plain
+    assert read_bytes('{"memory": "1G"}'.encode("utf-16")).host.memory == 1 << 30
+    with pytest.raises(StubsimError, match="UTF-16 text that is damaged"):
+        read_bytes(b"\xff\xfea")
