@@ -85,7 +85,8 @@ def _pairs(case: efirun.Case, image: uki.Uki, simulated: Json, seen: Json) -> It
             values = simulated["pcrs"].get(bank, {})
             yield f"pcrs.{bank}", {pcr: values.get(pcr) for pcr in _REGISTERS}, registers
     if case.host.get("confidential") == "tdx" and "rtmrs" in seen:
-        yield "rtmrs", simulated["rtmrs"], seen["rtmrs"]
+        # Those that are known: firmware extends the others.
+        yield "rtmrs", simulated["rtmrs"], {index: seen["rtmrs"][index] for index in simulated["rtmrs"]}
     if seen["variables"] is not None:
         yield "variables", *_variables(simulated, seen)
     ours = {row["path"].strip("\\").replace("\\", "/").casefold(): row["size"] for row in simulated["esp_changes"]}

@@ -49,8 +49,6 @@ _MACHINE = {
 }
 # Where each serial port of a PC is.
 _PORTS = {"0x3f8": 0, "0x2f8": 1, "0x3e8": 2, "0x2e8": 3}
-# Where firmware looks.
-_USUAL = ("\\efi\\boot\\bootx64.efi", "\\efi\\boot\\bootaa64.efi")
 _ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 # In sectors: the partition of the recordings.
 _START, _SIZE = 0x800, 0xC000
@@ -92,15 +90,24 @@ def _check(case: efirun.Case) -> None:
     for key in ("secure_boot", "confidential", "devicetree_fixup"):
         if host.get(key):
             raise StubsimError(f"the virtual machine has no {key}", expected="efirun for this case")
-    if _launched(case) and (case.path or "").casefold() in _USUAL:
+    if launched(case) and (case.path or "").casefold() in _usual():
         raise StubsimError("the launcher lies where the UKI is", expected="another path in this case")
 
 
-def _launched(case: efirun.Case) -> bool:
+def usual_path(machine: str) -> str:
+    """Where firmware looks."""
+    return f"\\EFI\\BOOT\\BOOT{machine.upper()}.EFI"
+
+
+def _usual() -> set[str]:
+    return {usual_path(machine).casefold() for machine in _MACHINE}
+
+
+def launched(case: efirun.Case) -> bool:
     """Whether the launcher starts the UKI: the firmware by itself starts only the usual file, and without options."""
     host = case.host
     gifts = any(host.get(key) for key in ("edid", "devicetree", "previous_initrd", "variables"))
-    usual = (case.path or "").casefold() in _USUAL
+    usual = (case.path or "").casefold() in _usual()
     return case.shell is None and (gifts or case.from_memory or case.load_options is not None or not usual)
 
 
@@ -113,7 +120,7 @@ def _partition(case: efirun.Case, machine: str, folder: Path) -> dict[str, bytes
     path = "uki.efi" if case.path is None else case.path.strip("\\").replace("\\", "/")
     (tree / path).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(case.uki, tree / path)
-    if _launched(case):
+    if launched(case):
         boot = tree / "EFI/BOOT" / f"BOOT{machine.upper()}.EFI"
         boot.parent.mkdir(parents=True, exist_ok=True)
         boot.write_bytes(guest.program("launcher", machine))
