@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz clean
+.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz lab-verify lab-record lab-release clean
 # Two pip runs in one environment would race.
 .NOTPARALLEL:
 
@@ -19,7 +19,11 @@ help:
 	@echo 'make bench         start-up, speed and memory as ratios'
 	@echo 'make fixtures      build the fixture UKIs into build/fixtures'
 	@echo 'make docs          run the worked examples of docs/handover anew'
-	@echo 'make lab-fuzz      random boots by real stubs, compared: N=1000 SEED=1 STUB="trixie sid" (docs/lab.md)'
+	@echo 'make lab-setup     install what the lab needs; all of the lab: docs/lab.md'
+	@echo 'make lab-verify    the standard set by real stubs, compared: STUB="trixie sid" BY="efirun qemu"'
+	@echo 'make lab-release   the same for one STUB, row by row of the table of releases'
+	@echo 'make lab-record    a CASE by QEMU on STUB, kept in build/lab'
+	@echo 'make lab-fuzz      random boots by real stubs, compared: N=1000 SEED=1'
 	@echo 'make clean         remove .venv, build, dist and the caches'
 
 # The extra that a target needs; "demo" is the bare package.
@@ -64,13 +68,26 @@ bench: fixtures
 N ?= 1000
 SEED ?= 1
 STUB ?= trixie sid
-ARCHITECTURE ?= x64
+ARCHITECTURE ?= x64 aa64
+BY ?= efirun qemu
+CASE ?=
+LAB_VERIFY = $(BIN)/python -m scripts.lab.verify $(STUB:%=--stub %) $(BY:%=--by %) $(ARCHITECTURE:%=--architecture %)
 
 lab-setup: .venv/.ready-demo
 	@scripts/lab/setup.sh
 
 lab-fuzz: lab-setup
-	@$(BIN)/python -m scripts.lab.fuzz --count $(N) --seed $(SEED) --architecture $(ARCHITECTURE) $(STUB:%=--stub %)
+	@$(BIN)/python -m scripts.lab.fuzz --count $(N) --seed $(SEED) $(ARCHITECTURE:%=--architecture %) $(STUB:%=--stub %)
+
+lab-verify: lab-setup
+	@$(LAB_VERIFY) $(CASE)
+
+lab-release: lab-setup
+	@$(LAB_VERIFY) --table --record build/lab $(CASE)
+
+lab-record: BY := qemu
+lab-record: lab-setup
+	@$(LAB_VERIFY) --record build/lab $(CASE)
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -66,7 +66,7 @@ def narrowed(ours: Any, theirs: Any) -> tuple[Any, Any]:
 
 def _pairs(case: efirun.Case, image: uki.Uki, simulated: Json, seen: Json) -> Iterator[tuple[str, Any, Any]]:
     yield "outcome", simulated["outcome"]["status"], seen["outcome"]
-    if seen["outcome"] == "failed":
+    if seen["efi_status"] is not None:
         yield "efi_status", simulated["outcome"]["efi_status"], seen["efi_status"]
     if seen["outcome"] == "kernel-started":
         if seen["selection"] is not None:

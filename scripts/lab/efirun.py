@@ -247,8 +247,8 @@ def expectation(seen: Json, image: uki.Uki, host: Json) -> Json:
 
 
 def _outcome(seen: Json) -> str:
-    """A stub that returns has failed; crashed, halted, hung and the like say so."""
-    return {"returned": "failed", "not-loaded": "failed"}.get(seen["outcome"], str(seen["outcome"]))
+    """A stub that returns, or halts in an assertion, has failed; crashed, hung and the like say so."""
+    return {"returned": "failed", "not-loaded": "failed", "halted": "failed"}.get(seen["outcome"], str(seen["outcome"]))
 
 
 def _status(seen: Json) -> str:

@@ -25,7 +25,7 @@ from scripts.lab import efirun, recipes
 from scripts.lab.compare import Differences, differences
 from scripts.lab.drawing import boots
 from scripts.lab.recipes import Recipe
-from scripts.lab.stubs import ARCHITECTURES, Stub, stub
+from scripts.lab.stubs import ARCHITECTURES, Stub, stubs
 from stubsim import uki
 from stubsim.errors import StubsimError
 
@@ -167,14 +167,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stub", action="append", required=True, metavar="SUITE|FILE")
-    parser.add_argument("--architecture", choices=ARCHITECTURES, default="x64")
+    parser.add_argument("--architecture", action="append", choices=ARCHITECTURES)
     parser.add_argument("--out", type=Path, default=Path("build/lab-fuzz"), metavar="DIR")
     parser.add_argument("--limit", type=int, default=3, metavar="N", help="save at most so many of the same keys")
     arguments = parser.parse_args()
     bad = 0
     try:
-        for name in arguments.stub:
-            tested = stub(name, arguments.architecture)
+        for tested in stubs(arguments.stub, arguments.architecture):
             counts = fuzz(tested, arguments.count, arguments.seed, arguments.out, arguments.limit)
             bad += arguments.count - counts[""]
     except StubsimError as error:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,17 @@ def stub(name: str, machine: str = "x64") -> Stub:
     """The stub of a file, or else of a Debian suite such as ``trixie`` or ``bookworm-backports``."""
     path = Path(name)
     return described(path if path.is_file() else from_suite(name, machine))
+
+
+def stubs(names: Iterable[str], machines: Iterable[str] | None) -> Iterator[Stub]:
+    """Those of every name and machine; a file is of one machine, and left out where that is not asked for."""
+    for name in names:
+        if Path(name).is_file():
+            found = described(Path(name))
+            if found.machine in (machines or ARCHITECTURES):
+                yield found
+            continue
+        yield from (stub(name, machine) for machine in machines or ARCHITECTURES)
 
 
 def described(path: Path) -> Stub:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from scripts.lab import efirun, recipes, standard, virtual
 from scripts.lab.compare import Differences, differences
 from scripts.lab.fuzz import boot_secret
-from scripts.lab.stubs import ARCHITECTURES, Stub, stub
+from scripts.lab.stubs import ARCHITECTURES, Stub, stubs
 from stubsim import uki
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
@@ -95,16 +95,12 @@ def _write(case: standard.Standard, tested: Stub, folder: Path, seen: Json, foun
 
 
 def results(arguments: argparse.Namespace) -> Iterator[Result]:
-    for name in arguments.stub:
-        for machine in arguments.architecture or ARCHITECTURES:
-            if Path(name).is_file() and stub(name).machine != machine:
-                continue
-            tested = stub(name, machine)
-            print(f"# {tested.release} {machine}", flush=True)
-            for case in standard.read(arguments.case):
-                for by in arguments.by or standard.WAYS:
-                    if machine in case.architectures and by in case.by:
-                        yield verify(case, tested, by, arguments.record)
+    for tested in stubs(arguments.stub, arguments.architecture):
+        print(f"# {tested.release} {tested.machine}", flush=True)
+        for case in standard.read(arguments.case):
+            for by in arguments.by or standard.WAYS:
+                if tested.machine in case.architectures and by in case.by:
+                    yield verify(case, tested, by, arguments.record)
 
 
 def main() -> int:
