@@ -93,7 +93,9 @@ class _Reader:
         self.case = case
         self.content = case.content
         self.machine = machine
-        self.host = _HOST | {"architecture": machine, "smbios": _MACHINE} | self._own_host()
+        own = self._own_host()
+        smbios = {} if "smbios_table" in own else {"smbios": _MACHINE}
+        self.host = _HOST | {"architecture": machine} | smbios | own
 
     def recipe(self) -> Recipe:
         content = self.content
@@ -194,7 +196,9 @@ class _Reader:
     def _guid(self, row: Json) -> UUID:
         if "guid" in row:
             return UUID(row["guid"])
-        read = fixture.from_json({key: self.host[key] for key in ("smbios", "edid") if self.host.get(key)})
+        read = fixture.from_json(
+            {key: self.host[key] for key in ("smbios", "smbios_table", "edid") if self.host.get(key)}
+        )
         panel = None if read.edid is None else edid.panel_id(read.edid)
         found = chid.chids(read.fields, panel)[row["chid"]]
         if found is None:
