@@ -7,6 +7,7 @@ import argparse
 from stubsim import uki
 from stubsim.boot import boot
 from stubsim.cli import formats, machine, output, progress, start
+from stubsim.cli.simulated import all_simulated
 from stubsim.explain.why import why
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.json import Json
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(uki.load(arguments.uki), host, started)
     output.write_report(arguments, why_json(why(result, started)), render_why, _page)
-    return 0
+    return 0 if all_simulated(result) else 1
 
 
 def _page(report: Json) -> str:

@@ -42,6 +42,17 @@ CERTIFICATE_TABLE, BASE_RELOCATIONS = 4, 5
 APPLICATION, BOOT_SERVICE_DRIVER, RUNTIME_DRIVER = 10, 11, 12
 EFI_SUBSYSTEMS = (APPLICATION, BOOT_SERVICE_DRIVER, RUNTIME_DRIVER)
 _DIRECTORIES_MAX = 16
+# What is given in place of a UKI, by the bytes it begins with.
+_OTHER_FILES = {
+    b"\x1f\x8b": "gzip data (an Image.gz or an initrd, perhaps)",
+    b"\x28\xb5\x2f\xfd": "zstd data (an initrd, perhaps)",
+    b"\xfd7zXZ\0": "xz data (an initrd, perhaps)",
+    b"07070": "a cpio archive (an initrd)",
+    b"\x7fELF": "an ELF file (vmlinux, perhaps)",
+    b"\xd0\x0d\xfe\xed": "a devicetree",
+    b"hsqs": "a squashfs image",
+    b"!<arch>": "a Debian package or another ar archive",
+}
 _DOS_HEADER_SIZE = 64
 
 
@@ -292,7 +303,9 @@ def _check_headers(data: Extent, path: str) -> int:
             raise fail("the file is cut short", len(data), f"{what} up to {start + size:#x}")
 
     if bytes(data[:2]) != b"MZ":
-        raise fail("not a PE file", 0, '"MZ"')
+        start = bytes(data[:8])
+        what = next((f", but {name}" for magic, name in _OTHER_FILES.items() if start.startswith(magic)), "")
+        raise fail(f"not a PE file{what}", 0, '"MZ"')
     need(0, _DOS_HEADER_SIZE, "the DOS header")
     header = _number(data, 0x3C, 4)
     if header < _DOS_HEADER_SIZE:

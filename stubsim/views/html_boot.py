@@ -12,6 +12,7 @@ from stubsim.boot import Boot
 from stubsim.formats import hwids
 from stubsim.machine.layout import GIB4
 from stubsim.machine.variables import NON_VOLATILE
+from stubsim.stub.programs import is_simulated
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
 from stubsim.views.chids import chids_json
 from stubsim.views.html import (
@@ -77,7 +78,8 @@ def _sections(boot: Boot, report: Json) -> Iterator[Element]:
     trees = [*choices(boot, doubt="selection" in doubts)]
     if trees:
         yield section("Selection", *trees)
-    yield _hardware_ids(boot, report, doubt="chids" in doubts)
+    if is_simulated(boot.model):
+        yield _hardware_ids(boot, report, doubt="chids" in doubts)
     yield _uki(boot, report)
     if report["load_options"] is not None or report["cmdline"] is not None:
         yield _command_line(report, doubt="cmdline" in doubts)

@@ -53,7 +53,8 @@ def _sections(report: Json) -> Iterator[Element]:
     for word, choice in report["choices"].items():
         if choice["offered"]:
             yield _choice(report, word, choice)
-    yield _hardware_ids(report)
+    if report["outcome"]["status"] != "not-simulated":
+        yield _hardware_ids(report)
     for each in others:
         if each.title == "Unknown":
             yield block(each, id=UNKNOWN)

@@ -203,7 +203,8 @@ def _facts(report: Json) -> Iterator[tuple[str, str]]:
     stub = f"{uki['stub']['name']} {uki['stub']['version']}" if uki["stub"] else "no stub named"
     yield "UKI", f"{uki['path']}: {uki['machine']}, {stub}"
     sure = "verified by recorded boots" if model["verified"] else "not verified by recorded boots"
-    yield "stub model", f"{model['id']}: {model['reason']}; {sure}"
+    if report["outcome"]["status"] != "not-simulated":
+        yield "stub model", f"{model['id']}: {model['reason']}; {sure}"
     if report["host"]:
         yield "machine", report["host"]
     if profile is not None and (profile["index"] or profile["id"]):

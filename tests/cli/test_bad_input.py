@@ -66,6 +66,8 @@ UNREADABLE = {
     "MZ and nothing": (b"MZ".ljust(64, b"\0"), "offset 0x3c"),
     "no PE": (b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 64) + bytes(100), "offset 0x40"),
     "zip": (b"PK\3\4" + bytes(500), "offset 0x0"),
+    "gzip": (b"\x1f\x8b\x08\0" + bytes(500), "not a PE file, but gzip data"),
+    "vmlinux": (b"\x7fELF\2" + bytes(500), "not a PE file, but an ELF file"),
 }
 
 

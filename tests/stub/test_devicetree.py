@@ -47,6 +47,20 @@ def test_by_hwids(blob: bytes, expected: str):
     assert match_dtb(run().context, memoryview(blob), None) == "other"
 
 
+@pytest.mark.parametrize("address", [1, 2, 3, 0x10002])
+def test_a_tree_lies_at_a_multiple_of_4(address: int):
+    """devicetree.c, devicetree_get_compatible; seen with the code of 262.1."""
+    tree = memoryview(devicetree("tree"))
+    assert match_dtb(run().context, tree, b"tree", address) == "bad"
+    assert match_dtb(run().context, tree, b"tree", 0x10004) == "match"
+    host = Host(fields=FIELDS, devicetree=devicetree("tree"))
+    assert match_dtb(run(host=host).context, tree, b"tree", address) == "other"
+    section = SectionSpec(".dtbauto", devicetree("tree"), virtual_address=0x20000 + address)
+    one = run(make_uki(TREE, section))
+    assert one.sections().section(".dtbauto") is None
+    assert one.log() == ["Found bad DT blob in PE section 3"]
+
+
 @pytest.mark.parametrize(
     ("firmware", "expected"),
     [

@@ -1,0 +1,18 @@
+"""Whether there is an answer at all: what another stub does is not simulated."""
+
+from __future__ import annotations
+
+from stubsim.boot import Boot
+from stubsim.cli import output
+
+
+def all_simulated(*boots: Boot) -> bool:
+    """True, or False with a line on standard error for each image that is not, once."""
+    refused = {
+        result.uki.path: f"{result.outcome.message}: {result.outcome.because}"
+        for result in boots
+        if result.outcome.status == "not-simulated"
+    }
+    for path, text in refused.items():
+        output.tell("error", f"{path}: not simulated: {text}")
+    return not refused
