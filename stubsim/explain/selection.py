@@ -8,6 +8,7 @@ from stubsim.boot import Boot
 from stubsim.formats import hwids
 from stubsim.stub.chid_match import Match
 from stubsim.stub.models import StubModel, which
+from stubsim.trace import Unknown
 
 
 class Kind(NamedTuple):
@@ -44,6 +45,8 @@ def reason(boot: Boot, kind: int) -> str:
             return f"section {section.index} has the first compatible of the firmware's devicetree"
         return "the firmware's devicetree decides alone, and no section has its first compatible"
     if match is not None and section is not None:
+        if _any_leads_to_it(boot):
+            return f"section {section.index} is the first for {_string(match)}, and whatever entry matches leads to it"
         return f"section {section.index} is the first for {_matched(match, word)}"
     return _why_none(boot, kind, match)
 
@@ -63,7 +66,7 @@ def _why_none(boot: Boot, kind: int, match: Match | None) -> str:
     if match is None:
         return f"no {word} entry of .hwids has a CHID of this machine that the stub looks for"
     if match.string is None:
-        return f".hwids entry {match.entry.index} matches by CHID type {match.chid_type}, but names nothing"
+        return f".hwids entry {match.entry.index} {_how(match)}, but names nothing"
     return f"no usable section for {_matched(match, word)}"
 
 
@@ -73,11 +76,23 @@ def never_matches_firmware(model: StubModel) -> str:
 
 
 def _matched(match: Match, word: str) -> str:
-    text = (match.string or b"").decode("utf-8", "replace")
-    how = f"matches by CHID type {match.chid_type} ({match.entry.chid})"
-    if not match.entry.chid.int:
-        how = (
-            f"is a wildcard: its CHID is all zeros, and to the stub so is this machine's of type {match.chid_type}, as "
-            "it has none"
-        )
-    return f"{text!r}, the {word} entry {match.entry.index} of .hwids, which {how}"
+    return f"{_string(match)}, the {word} entry {match.entry.index} of .hwids, which {_how(match)}"
+
+
+def _string(match: Match) -> str:
+    return repr((match.string or b"").decode("utf-8", "replace"))
+
+
+def _how(match: Match) -> str:
+    if match.entry.chid.int:
+        return f"matches by CHID type {match.chid_type} ({match.entry.chid})"
+    return (
+        f"is a wildcard: its CHID is all zeros, and to the stub so is this machine's of type {match.chid_type}, as "
+        "it has none"
+    )
+
+
+def _any_leads_to_it(boot: Boot) -> bool:
+    """Whether it is not known which entry matches, but what is chosen by it is."""
+    doubted = {key for event in boot.trace if isinstance(event, Unknown) for key in event.affects}
+    return "hwids" in doubted and "selection" not in doubted

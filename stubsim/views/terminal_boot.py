@@ -161,7 +161,7 @@ def _choices(boot: Boot) -> Iterator[tuple[str, str]]:
     for own in chid.compute(boot.host.fields, panel) if types else ():
         if own.type in types:
             parts = ", ".join(f'{field.replace("_", " ")} "{text or ""}"' for field, text in own.parts)
-            yield f"CHID type {own.type}", parts
+            yield f"CHID type {own.type}", parts if own.chid else "absent: the machine has no panel with a valid EDID"
 
 
 def _why_not_handed_over(boot: Boot) -> str:
