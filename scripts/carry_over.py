@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Case -> stubs. Together they show every field of StubModel that recordings can show: tests/conformance.
+# Case -> stubs. All together show every row of the table of changes that recordings can show: tests/conformance.
 CASES = {
     "chid-nomatch": ("257.13", "262.1"),
     "chid-nullguid": ("257.13", "262.1"),
@@ -43,6 +43,17 @@ CASES = {
     "profile-at1-tab": ("262.1",),
     "sidecars-all": ("257.13", "262.1"),
     "tpm-4banks": ("262.1",),
+}
+# Of the releases between and before them, for the rows of the table of changes that those two do not show.
+RELEASE_CASES = {
+    "addon-cmdline": ("254.26",),
+    "cmdline-whitespace": ("252.39",),
+    "console-vga-serial": ("261", "261.2"),
+    "efifw-dtb-nomatch": ("258",),
+    "launch-fwdtb-plain": ("254.26",),
+    "loadopt-tab": ("259.8",),
+    "rng": ("261",),
+    "smbios11-nobase": ("254.26",),
 }
 # On Arm, for what no PC shows; their fixtures are named aa64-<case>@<stub>.
 AA64_CASES = {
@@ -101,7 +112,11 @@ def carry_over(shared: Path) -> dict[str, bytes]:
     contents = Contents()
     cases = {
         f"{prefix}{case}@{stub}.json": (dumps(carry_case(shared / kind / f"{case}@{stub}", contents)) + "\n").encode()
-        for kind, prefix, chosen in (("golden", "", CASES), ("golden-aa64", "aa64-", AA64_CASES))
+        for kind, prefix, chosen in (
+            ("golden", "", CASES),
+            ("golden-releases", "", RELEASE_CASES),
+            ("golden-aa64", "aa64-", AA64_CASES),
+        )
         for case, stubs in chosen.items()
         for stub in stubs
     }

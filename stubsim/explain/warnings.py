@@ -23,6 +23,8 @@ from stubsim.explain.kernels import fits, kernel_refused
 from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
 from stubsim.formats import efi_program, firmware_volume, hwids, pe
+from stubsim.formats.efi_program import SYSTEMD_STUB
+from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.stub.models import NEWEST, StubModel, in_words, which
 from stubsim.stub.programs import is_simulated
@@ -300,10 +302,21 @@ def _entries(table: Table, entries: list[hwids.Entry]) -> str:
 def of_boot(boot: Boot) -> tuple[str, ...]:
     """What the stub complained of, once each; of a table or blob it refused, which byte is to blame.
 
-    Before that what it does not notice: sections that lie over others.
+    Before that what it does not notice: sections that lie over others, and load options that it passes on.
     """
     messages = [event.message for event in boot.trace if isinstance(event, Log) and event.level in ("error", "warning")]
-    return (*overlaps(boot.uki), *dict.fromkeys(_explained(boot, message) for message in messages))
+    return (*overlaps(boot.uki), *_passed_on(boot), *dict.fromkeys(_explained(boot, message) for message in messages))
+
+
+def _passed_on(boot: Boot) -> Iterator[str]:
+    """Load options that the stub leaves to the kernel although it has settled on no command line (kernel.py)."""
+    prepared = boot.prepared
+    if boot.model.name == SYSTEMD_STUB and prepared is not None and prepared.cmdline is None and boot.load_options:
+        text = from_utf16(boot.load_options)
+        yield (
+            f"the kernel gets the firmware's load options, {text!r}, which PCR 12 does not have: the stub has "
+            "dropped them"
+        )
 
 
 # How the stub's messages about a section begin; what follows is a status or the section's number in its part.

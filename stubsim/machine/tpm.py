@@ -67,12 +67,16 @@ class Tpm:
         """ActivePcrBanks as EFI_TCG2_PROTOCOL.GetActivePcrBanks() gives it; 0 without a TPM."""
         return sum(BANK_BITS[bank] for bank in self.banks)
 
-    def extend(self, pcr: int, digests: Mapping[str, bytes]) -> None:
+    def reached(self, *, by_cc: bool = True) -> bool:
+        """Whether a measurement goes anywhere; ``by_cc``: it is made by the CC measurement protocol, too."""
+        return bool(self.banks or (by_cc and self._rtmrs))
+
+    def extend(self, pcr: int, digests: Mapping[str, bytes], *, by_cc: bool = True) -> None:
         """Extend a PCR, and the RTMR it is mapped to, by the digests of some data, by bank name."""
         for bank in self.banks:
             values = self._pcrs[bank]
             values[pcr] = _extended(bank, values.get(pcr) or bytes(_SIZES[bank]), digests[bank])
-        index = rtmr(pcr)
+        index = rtmr(pcr) if by_cc else None
         if index in self._rtmrs:
             self._rtmrs[index] = _extended(_RTMR_BANK, self._rtmrs[index], digests[_RTMR_BANK])
 

@@ -12,7 +12,7 @@ from stubsim.machine.load_image import AddressTaken, load_file
 from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import STATUS, Context
 from stubsim.stub.pool import allocate
-from stubsim.stub.sections import Sections, locate_sections
+from stubsim.stub.sections import Sections, locate_by_prefix, locate_sections
 from stubsim.stub.secure_boot import load_image
 from stubsim.systemd.strings import mangle, parse_number
 
@@ -26,21 +26,28 @@ class NamedAddon(NamedTuple):
 
 
 class Addons(NamedTuple):
-    """What the addons bring, global ones first; the command lines are joined already."""
+    """What the addons bring, global ones first; the command lines are joined already, 254's by folder."""
 
-    cmdline: str
+    cmdlines: tuple[str, ...]
     devicetrees: list[NamedAddon]
     initrds: list[NamedAddon]
     ucodes: list[NamedAddon]
 
 
 def load_all_addons(context: Context, sections: Sections) -> Addons:
-    addons = Addons("", [], [], [])
+    addons = Addons((), [], [], [])
+    if not context.model.takes_addons:
+        return addons
     uname = sections.text(".uname")
     folder = extra_folder(context)
+    cmdlines: list[str] = []
     for path in (_GLOBAL,) if folder is None else (_GLOBAL, folder):
-        addons = _load_addons(context, path, None if uname is None else uname.partition(b"\0")[0], addons)
-    return addons
+        given = "" if context.model.joins_addons_by_folder or not cmdlines else cmdlines.pop()
+        wanted = None if uname is None else uname.partition(b"\0")[0]
+        cmdlines.append(_load_addons(context, path, wanted, addons, given))
+    if not context.model.measures_addon_folders_apart:
+        cmdlines = [" ".join(text for text in cmdlines if text)]
+    return addons._replace(cmdlines=tuple(cmdlines))
 
 
 def extra_folder(context: Context) -> str | None:
@@ -88,7 +95,10 @@ def _without_counter(path: str) -> str:
     return path if number is None or tail[:1] not in ("", ".") else base + tail
 
 
-def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Addons) -> Addons:
+def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Addons, cmdline: str) -> str:
+    """Add to the lists what a folder's addons bring, and give the command line with theirs behind it."""
+    # Up to 256 the texts are joined as they are.
+    raw = context.model.joins_addons_by_folder
     texts: list[str] = []
     for name in folder_files(context, folder, ".addon.efi") or ():
         addon = _open(context, folder, name)
@@ -101,21 +111,28 @@ def _load_addons(context: Context, folder: str, uname: bytes | None, addons: Add
         text = sections.text(".cmdline")
         if text is not None:
             # A blank one leaves its separator behind (recorded: addon-cmdline-blank).
-            texts.append(mangle(decode_utf8(text)))
+            texts.append(decode_utf8(text) if raw else mangle(decode_utf8(text)))
         for names, taken in (
             ((".dtbauto", ".dtb"), addons.devicetrees),
             ((".initrd",), addons.initrds),
             ((".ucode",), addons.ucodes),
         ):
-            data = next((data for section in names if (data := sections.data(section)) is not None), None)
+            known = [section for section in names if section in _payloads(context)]
+            data = next((data for section in known if (data := sections.data(section)) is not None), None)
             if data is not None:
                 # The stub's copy outlasts the image.
                 allocate(context, len(data), name)
                 taken.append(NamedAddon(name, data))
         context.memory.free(pages)
     # Blank ones in front of the first leave no separator.
-    given = dropwhile(lambda text: not text, [addons.cmdline, *texts])
-    return addons._replace(cmdline=" ".join(given))
+    return " ".join(dropwhile(lambda text: not text, [cmdline, *texts]))
+
+
+def _payloads(context: Context) -> tuple[str, ...]:
+    """The sections that this stub takes from an addon."""
+    if not context.model.takes_devicetree_addons:
+        return (".cmdline",)
+    return _PAYLOADS if context.model.takes_initrd_addons else (".cmdline", ".dtb")
 
 
 def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | None:
@@ -132,13 +149,16 @@ def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | No
     if isinstance(addon, str):
         context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {STATUS[addon]}")
         return None
+    if context.model.takes_last_section_by_prefix:
+        return locate_by_prefix(context, addon), pages
     return locate_sections(context, addon, addon.image.sections), pages
 
 
 def _applies(context: Context, name: str, sections: Sections, uname: bytes | None) -> bool:
-    if all(sections.section(payload) is None for payload in _PAYLOADS):
-        names = "/".join(_PAYLOADS)
-        if context.model.reports_no_match_as_error:
+    payloads = _payloads(context)
+    if all(sections.section(payload) is None for payload in payloads):
+        names = "/".join(payloads)
+        if context.model.reports_empty_addon_as_error:
             context.log("error", f"Unable to locate embedded {names} sections in {name}, ignoring: Not found")
         else:
             context.log("debug", f"No applicable {names} sections found in {name}, ignoring.")

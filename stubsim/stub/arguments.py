@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stubsim.formats.efi_string import from_utf16
+from stubsim.formats.efi_string import from_utf16, utf16z
 from stubsim.stub.context import Context
 from stubsim.systemd.strings import UINT_MAX, mangle, parse_number
 
@@ -15,12 +15,36 @@ def process_arguments(context: Context) -> tuple[int, str | None]:
     if options is None or len(options) < 2:
         return 0, None
     text = from_utf16(options)
-    if context.model.drops_control_characters and any(unit <= "\x1f" for unit in text):
+    # Some firmware fills in garbage (systemd-stub, process_arguments); recorded on 257.13: loadopt-first-control.
+    looked_at = text if context.model.drops_control_characters else text[:1]
+    if not text or any(unit <= "\x1f" for unit in looked_at):
         return 0, None
     profile = 0
     if context.model.takes_profiles:
         profile, text = _profile_prefix(text)
-    return profile, mangle(text)
+    return profile, mangled(context, text)
+
+
+def mangled(context: Context, text: str) -> str:
+    """Control characters and DEL become blanks, and those at both ends go; up to 254 DEL and leading blanks stay."""
+    if context.model.trims_leading_blanks:
+        return mangle(text)
+    return "".join(" " if unit <= "\x1f" else unit for unit in text).rstrip(" ")
+
+
+def firmware_load_options(context: Context) -> bytes | None:
+    """What the stub was started with, as it is: of the UEFI shell the whole line, None where there is nothing.
+
+    The shell keeps the line as it was typed; here its words are known.
+    """
+    shell = context.image.shell
+    if shell is None:
+        return context.image.load_options or None
+    if any(" " in word for word in shell):
+        context.unknown(
+            "the line that the UEFI shell hands over", "quotes in it are not known", "load_options", "cmdline"
+        )
+    return utf16z(" ".join(shell))
 
 
 def split_shell_line(line: str) -> tuple[str, ...]:
@@ -58,8 +82,8 @@ def _from_shell(context: Context, shell: tuple[str, ...]) -> tuple[int, str | No
         if number is not None and not tail:
             profile = number
             del arguments[0]
-    # Joined as they are: no mangling on this path, says the source of every release.
-    return profile, " ".join(arguments) if arguments else None
+    line = " ".join(arguments) if arguments else None
+    return profile, mangled(context, line) if line is not None and context.model.mangles_shell_line else line
 
 
 def _profile_prefix(text: str) -> tuple[int, str]:

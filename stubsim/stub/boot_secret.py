@@ -28,7 +28,7 @@ def refresh_random_seed(context: Context) -> bool:
     of the UKI's device path, so on a disk without partitions there is no seed (booted systemd-stub 257.13, 262.1).
     """
     esp = context.image.esp
-    if esp is None:
+    if esp is None or not context.model.refreshes_random_seed:
         return False
     done_by_loader = bool(_loader_features(context) & _LOADER_HANDLES_SEED)
     if context.host.esp_partition_uuid is None:
@@ -40,6 +40,9 @@ def refresh_random_seed(context: Context) -> bool:
     existing = esp.read(_SEED)
     size = 0 if existing is None else len(existing)
     if existing is None and not (context.host.rng and context.model.creates_random_seed):
+        return False
+    if existing is None and not context.model.creates_loader_folder and esp.folder("\\loader") is None:
+        # Recorded on 261: rng.
         return False
     if done_by_loader:
         return True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stubsim.formats.efi_string import decode_utf8
+from stubsim.stub.arguments import mangled
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_load_options
 from stubsim.stub.sections import Sections
@@ -18,25 +21,32 @@ def settle_command_line(context: Context, given: str | None, sections: Sections,
     """
     own = sections.text(".cmdline")
     trusted = not context.host.secure_boot or (own is None and context.host.confidential is None)
-    if given and trusted:
+    if trusted and (given or (given is not None and context.model.takes_blank_options)):
         log_load_options(context, given, parameters)
         return given
-    return None if own is None else mangle(decode_utf8(own))
+    return None if own is None else mangled(context, decode_utf8(own))
 
 
-def append_addons(context: Context, cmdline: str | None, addons: str, parameters: Measured) -> str | None:
-    """The addons' lines, joined, measured together and appended."""
-    return _append_measured(context, cmdline, mangle(addons), parameters)
+def append_addons(context: Context, cmdline: str | None, addons: Sequence[str], parameters: Measured) -> str | None:
+    """The addons' lines, joined, measured together (254: those of each folder by themselves) and appended."""
+    for text in addons:
+        cmdline = _append_measured(context, cmdline, mangled(context, text), parameters)
+    return cmdline
 
 
 def append_smbios(context: Context, cmdline: str | None, parameters: Measured) -> str | None:
     """The first matching string of the first SMBIOS type 11 structure; not when confidential: the host sets it."""
-    if context.host.confidential is not None:
+    if context.host.confidential is not None or not context.model.takes_smbios_extra:
         return cmdline
-    for text in context.host.oem_strings:
-        if text.startswith(CMDLINE_EXTRA):
-            return _append_measured(context, cmdline, mangle(decode_utf8(text[len(CMDLINE_EXTRA) :])), parameters)
-    return cmdline
+    found = next((text for text in context.host.oem_strings if text.startswith(CMDLINE_EXTRA)), None)
+    if found is None:
+        return cmdline
+    extra = decode_utf8(found[len(CMDLINE_EXTRA) :])
+    if context.model.mangles_smbios_extra:
+        return _append_measured(context, cmdline, mangle(extra), parameters)
+    # Up to 256 printed as "%ls %ls" whatever the first one is (recorded on 254.26: smbios11-nobase).
+    log_load_options(context, extra, parameters)
+    return f"{'(null)' if cmdline is None else cmdline} {extra}"
 
 
 def _append_measured(context: Context, cmdline: str | None, extra: str, parameters: Measured) -> str | None:

@@ -1,7 +1,8 @@
-"""The console= arguments of 262, appended after everything was measured (systemd-stub: console.c)."""
+"""The console= arguments of 261 and later, appended after everything was measured (systemd-stub: console.c)."""
 
 from __future__ import annotations
 
+from stubsim.hosts.host import Console
 from stubsim.stub.cmdline import append
 from stubsim.stub.context import Context
 
@@ -17,6 +18,8 @@ def append_console(context: Context, cmdline: str | None) -> str | None:
         context.log("debug", "Kernel command line already contains console=, not adding one.")
         return cmdline
     console = context.host.console
+    if not context.model.appends_all_consoles:
+        console = _only_one(console)
     arguments = []
     # Ports are an x86 matter; elsewhere the firmware's tables name the console.
     if context.machine in ("x64", "ia32") and len(console.serial) == 1 and console.serial[0] in _ISA_PORTS:
@@ -32,6 +35,13 @@ def append_console(context: Context, cmdline: str | None) -> str | None:
         context.log("debug", f"Appending {argument} to kernel command line.")
         cmdline = append(cmdline, argument)
     return cmdline
+
+
+def _only_one(console: Console) -> Console:
+    """What 261 and 261.1 go by: a virtio console alone, else nothing where there is a screen, else a serial port."""
+    if console.virtio == 1:
+        return Console(graphics=False, virtio=1, serial=())
+    return Console(graphics=False, virtio=0, serial=() if console.graphics else console.serial)
 
 
 def _names_console(cmdline: str) -> bool:

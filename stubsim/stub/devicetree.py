@@ -86,7 +86,8 @@ def install_embedded_devicetree(
             installed = install_from_memory(context, Devicetree(name, section.index, data), fixup)
             if not isinstance(installed, str):
                 return installed
-            context.log("error", f"Error loading embedded devicetree, ignoring: {STATUS[installed]}")
+            ignoring = "" if context.model.needs_firmware_devicetree else ", ignoring"
+            context.log("error", f"Error loading embedded devicetree{ignoring}: {STATUS[installed]}")
             break
     return firmware_devicetree(context)
 
@@ -121,6 +122,8 @@ def install_from_memory(context: Context, given: Devicetree, fixup: FixupProtoco
     """
     assert given.data is not None
     data, memory = given.data, context.memory
+    if context.model.needs_firmware_devicetree and context.host.devicetree is None:
+        return "EFI_UNSUPPORTED"
     try:
         gpa, size = memory.allocate(len(data), _TYPE), _pages(len(data))
         if fixup is None:

@@ -28,7 +28,8 @@ def generate_embedded_initrds(
     pages = [] if pages is None else pages
     archives: dict[str, Parts] = {}
     for section, name in _FILES.items():
-        data = sections.data(section) if section in context.model.sections else None
+        packed = section in (".pcrsig", ".pcrpkey") or context.model.packs_os_release
+        data = sections.data(section) if packed and section in context.model.sections else None
         if data is not None:
             archive = archives[section[1:]] = cpio.pack(".extra", [(name, data)], 0o555, 0o444)
             pages.append(pack_cpio(context, ".extra", [Packed(name, len(data), False)], sum(map(len, archive))))

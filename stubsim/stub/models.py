@@ -30,28 +30,63 @@ class StubModel(NamedTuple):
     sections: tuple[str, ...]
     stub_features: int | None
     chid_priority: tuple[int, ...]
+    # up to 256: the last section whose name begins with the wanted one, be it empty
+    takes_last_section_by_prefix: bool
     # .hwids
     matches_devicetree_entries: bool
     matches_firmware_entries: bool
     refuses_inexact_descriptors: bool
     checks_hwids_offsets: bool
-    # also an addon with nothing to apply
     reports_no_match_as_error: bool
+    # where that is an error: with its UEFI status
+    tells_status_of_no_match: bool
     # arguments and command line
     takes_profiles: bool
+    # anywhere; in every release as the first unit
     drops_control_characters: bool
+    # load options of blanks only count as a command line
+    takes_blank_options: bool
+    trims_leading_blanks: bool
+    mangles_shell_line: bool
+    takes_smbios_extra: bool
+    mangles_smbios_extra: bool
     appends_console: bool
+    # more than one kind of console
+    appends_all_consoles: bool
     takes_log_level: bool
+    # addons
+    takes_addons: bool
+    takes_devicetree_addons: bool
+    takes_initrd_addons: bool
+    joins_addons_by_folder: bool
+    measures_addon_folders_apart: bool
+    reports_empty_addon_as_error: bool
     # what it leaves and finds
-    makes_boot_secret: bool
+    needs_firmware_devicetree: bool
+    refreshes_random_seed: bool
     creates_random_seed: bool
+    creates_loader_folder: bool
+    makes_boot_secret: bool
     takes_previous_initrd: bool
     measures_smbios: bool
+    measures_smbios_by_cc: bool
+    # in confidential guests, by EFI_CC_MEASUREMENT_PROTOCOL: at all, and tagged events too
+    measures_by_cc: bool
+    measures_tagged_events_by_cc: bool
+    # what StubPcrKernelParameters goes by
+    counts_tagged_events: bool
+    counts_nothing_as_measured: bool
+    packs_os_release: bool
+    packs_confexts_apart: bool
     packs_global_extensions: bool
+    exports_stub_image: bool
     exports_tpm_banks: bool
     exports_keyboard_layout: bool
     loads_kernel_itself: bool
-    # where it does: on its SectionAlignment
+    # where it does
+    places_kernel_by_image_base: bool
+    checks_kernel_raw_data: bool
+    checks_kernel_headers: bool
     aligns_kernel: bool
     # proposals
     applies_capsules: bool = False

@@ -65,111 +65,172 @@ def _release(text: str) -> Release:
 
 
 # Order of the canonical list is the order of PCR 11 (UAPI specification of the Unified Kernel Image).
-_SECTIONS_252 = (
+_SECTIONS_252 = (".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb", ".pcrsig", ".pcrpkey")
+_SECTIONS_254 = (
+    ".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb", ".uname", ".sbat", ".pcrsig", ".pcrpkey",
+)  # fmt: skip
+_SECTIONS_256 = (
     ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrsig", ".pcrpkey",
 )  # fmt: skip
-_SECTIONS_257 = (*_SECTIONS_252, ".profile", ".dtbauto", ".hwids")
+_SECTIONS_257 = (*_SECTIONS_256, ".profile", ".dtbauto", ".hwids")
+_SECTIONS_258 = (*_SECTIONS_257, ".efifw")
 
 # The oldest release described here; everything else is a change.
 OLDEST_FIELDS: dict[str, Any] = {
     "sections": _SECTIONS_252,
     "stub_features": 0xF,
+    "takes_last_section_by_prefix": True,
     "chid_priority": tuple(kind for kind in chid.PRIORITY if kind <= 11),
     "matches_devicetree_entries": False,
     "matches_firmware_entries": False,
     "refuses_inexact_descriptors": True,
     "checks_hwids_offsets": False,
     "reports_no_match_as_error": True,
+    "tells_status_of_no_match": True,
     "takes_profiles": False,
     "drops_control_characters": False,
+    "takes_blank_options": True,
+    "trims_leading_blanks": False,
+    "mangles_shell_line": True,
+    "takes_smbios_extra": False,
+    "mangles_smbios_extra": False,
     "appends_console": False,
+    "appends_all_consoles": False,
     "takes_log_level": False,
-    "makes_boot_secret": False,
+    "takes_addons": False,
+    "takes_devicetree_addons": False,
+    "takes_initrd_addons": False,
+    "joins_addons_by_folder": True,
+    "measures_addon_folders_apart": True,
+    "reports_empty_addon_as_error": True,
+    "needs_firmware_devicetree": True,
+    "refreshes_random_seed": False,
     "creates_random_seed": False,
+    "creates_loader_folder": False,
+    "makes_boot_secret": False,
     "takes_previous_initrd": False,
     "measures_smbios": False,
+    "measures_smbios_by_cc": False,
+    "measures_by_cc": False,
+    "measures_tagged_events_by_cc": False,
+    "counts_tagged_events": False,
+    "counts_nothing_as_measured": True,
+    "packs_os_release": False,
+    "packs_confexts_apart": False,
     "packs_global_extensions": False,
+    "exports_stub_image": False,
     "exports_tpm_banks": False,
     "exports_keyboard_layout": False,
     "loads_kernel_itself": False,
+    "places_kernel_by_image_base": True,
+    "checks_kernel_raw_data": False,
+    "checks_kernel_headers": False,
     "aligns_kernel": False,
 }
 
+
+def _row(name: str, since: str, what: str, known: str, **sets: Any) -> Change:
+    """``known`` is the basis and, behind a colon, the recording or the source file."""
+    basis, _, reference = known.partition(": ")
+    return Change(name, tuple(since.split()), sets, what, basis, reference)
+
+
 CHANGES = (
-    Change("features-253", ("253",), {"stub_features": 0x1F}, "StubFeatures 0x1f", "source", "stub.c"),
-    Change("features-254", ("254",), {"stub_features": 0x7F}, "StubFeatures 0x7f", "recorded", "basic@254.26"),
-    Change("features-255", ("255",), {"stub_features": 0xFF}, "StubFeatures 0xff", "source", "stub.c"),
-    Change("features-256", ("256",), {"stub_features": 0x1FF}, "StubFeatures 0x1ff", "source", "stub.c"),
-    Change(
-        "profiles", ("257",), {"sections": _SECTIONS_257, "takes_profiles": True, "stub_features": 0x7FF},
-        "profiles (.profile), chosen by @N", "recorded", "profile-at1-tab@257.13",
-    ),
-    Change(
-        "hwids", ("257",), {"matches_devicetree_entries": True}, ".hwids and .dtbauto", "recorded",
-        "hwids-both-types@257.13",
-    ),
-    Change("features-258", ("258",), {"stub_features": 0xFFF}, "StubFeatures 0xfff", "recorded", "basic@258"),
-    Change(
-        "firmware-section", ("258",), {"sections": (*_SECTIONS_257, ".efifw"), "refuses_inexact_descriptors": False},
-        "a .hwids with firmware entries is not refused", "recorded", "hwids-both-types@258",
-    ),
-    Change(
-        "panel-chids", ("258",), {"chid_priority": chid.PRIORITY},
-        "CHID types 15 to 17 (panel), looked up first; an all-zero id matches where there is no EDID", "recorded",
-        "chid-nullguid@258",
-    ),
-    Change(
-        "own-kernel-loader", ("258",), {"loads_kernel_itself": True}, "the stub loads the kernel itself", "recorded",
-        "kernel-reloc@258",
-    ),
-    Change(
-        "global-extensions", ("258",), {"packs_global_extensions": True}, "\\loader\\extensions are packed",
-        "recorded", "sidecars-all@258",
-    ),
-    Change(
-        "tpm-banks", ("258",), {"exports_tpm_banks": True}, "LoaderTpm2ActivePcrBanks", "recorded", "tpm-4banks@258",
-    ),
-    Change(
-        "log-level", ("258.10", "260.1"), {"takes_log_level": True}, "log level from SMBIOS", "run",
-        "io.systemd.boot.loglevel",
-    ),
-    Change(
-        "control-characters", ("259",), {"drops_control_characters": True},
-        "load options with a control character are dropped as a whole", "recorded", "loadopt-tab@259.8",
-    ),
-    Change(
-        "silent-miss", ("259.4", "260"), {"reports_no_match_as_error": False},
-        "a miss in .hwids is no error", "recorded", "dtbauto-bad-first@259.8",
-    ),
-    Change(
-        "kernel-alignment", ("259.7", "260.3", "261.1"), {"aligns_kernel": True},
-        "the kernel is placed on its SectionAlignment", "source", "linux.c, linux_exec",
-    ),
-    Change(
-        "firmware-selection", ("260.3", "261.1", "262"), {"matches_firmware_entries": True},
-        ".efifw is selected by .hwids and measured (systemd pull request 42570)", "recorded", "efifw-both@260.4",
-    ),
-    Change(
-        "hwids-offsets", ("260.3", "261.1", "262"), {"checks_hwids_offsets": True},
-        "an offset outside of .hwids refuses the table", "run", "chid.c",
-    ),
-    Change("features-261", ("261",), {"stub_features": 0x1FFF}, "StubFeatures 0x1fff", "recorded", "basic@261"),
-    Change(
-        "console", ("261",), {"appends_console": True}, "console= is appended", "recorded", "console-vga-serial@261",
-    ),
-    Change(
-        "boot-secret", ("261",), {"makes_boot_secret": True, "creates_random_seed": True}, "a boot secret", "recorded",
-        "rng@261",
-    ),
-    Change(
-        "previous-initrd", ("261",), {"takes_previous_initrd": True}, "an earlier initrd is taken over", "recorded",
-        "launch-prev-initrd@261",
-    ),
-    Change("smbios", ("261",), {"measures_smbios": True}, "SMBIOS in PCR 1", "recorded", "basic@261"),
-    Change(
-        "keyboard-layout", ("261",), {"exports_keyboard_layout": True}, "LoaderKeyboardLayout", "source",
-        "export-vars.c",
-    ),
+    _row("features-253", "253", "StubFeatures 0x1f", "source: stub.c", stub_features=0x1F),
+    _row("random-seed", "253", "a random seed on the partition is refreshed", "source: stub.c, random-seed.c",
+         refreshes_random_seed=True),
+    _row("nothing-measured", "253", "a folder without files counts as not measured, and clears the StubPcr* variable",
+         "source: cpio.c, pack_cpio", counts_nothing_as_measured=False),
+    _row("features-254", "254", "StubFeatures 0x7f", "recorded: basic@254.26", stub_features=0x7F),
+    _row("uname-and-sbat", "254", ".uname and .sbat are measured", "recorded: basic@254.26", sections=_SECTIONS_254),
+    _row("addons", "254", "addons with a command line", "recorded: addon-cmdline@254.26", takes_addons=True),
+    _row("smbios-arguments", "254", "arguments from SMBIOS type 11, untrimmed; behind no command line they are "
+         "\"(null) ...\"", "recorded: smbios11-nobase@254.26", takes_smbios_extra=True),
+    _row("features-255", "255", "StubFeatures 0xff", "source: stub.c", stub_features=0xFF),
+    _row("leading-blanks", "255", "leading blanks of a command line go", "source: util.c, mangle_stub_cmdline",
+         trims_leading_blanks=True),
+    _row("any-devicetree", "255", "a devicetree is installed also where the firmware has none",
+         "source: devicetree.c, devicetree_install_from_memory", needs_firmware_devicetree=False),
+    _row("devicetree-addons", "255", "addons with a devicetree; the command lines of all addons are measured as one",
+         "source: stub.c, load_addons", takes_devicetree_addons=True, measures_addon_folders_apart=False),
+    _row("features-256", "256", "StubFeatures 0x1ff", "source: stub.c", stub_features=0x1FF),
+    _row("ucode", "256", ".ucode, in front of all initrds", "source: uki.c, stub.c", sections=_SECTIONS_256),
+    _row("confexts", "256", "*.confext.raw are configuration extensions, no system extensions", "source: stub.c",
+         packs_confexts_apart=True),
+    _row("confidential-guests", "256", "a confidential guest's registers are extended (systemd pull request 30996)",
+         "source: measure.c", measures_by_cc=True),
+    _row("profiles", "257", "profiles (.profile), chosen by @N", "recorded: profile-at1-tab@257.13",
+         takes_profiles=True, sections=_SECTIONS_257, stub_features=0x7FF),
+    _row("sections-by-name", "257", "the first section of a name counts, and the whole name; before, the last one "
+         "whose name begins so, a .dtbauto for a .dtb too", "recorded: launch-fwdtb-plain@254.26",
+         takes_last_section_by_prefix=False),
+    _row("hwids", "257", ".hwids and .dtbauto", "recorded: hwids-both-types@257.13", matches_devicetree_entries=True),
+    _row("initrd-addons", "257", "addons with an initrd or microcode", "recorded: addon-order-mixed@257.13",
+         takes_initrd_addons=True, joins_addons_by_folder=False),
+    _row("os-release", "257", ".osrel and .profile are given to the initrd", "recorded: efifw-both@257.13",
+         packs_os_release=True),
+    _row("stub-image", "257", "StubDevicePartUUID and StubImageIdentifier", "recorded: efifw-match@257.13",
+         exports_stub_image=True),
+    _row("smbios-trimmed", "257", "arguments from SMBIOS are trimmed like others", "recorded: smbios11-trim@257.13",
+         mangles_smbios_extra=True),
+    _row("blank-options", "257", "load options of blanks only are no command line",
+         "source: stub.c, settle_command_line", takes_blank_options=False),
+    _row("shell-line", "257", "arguments of the UEFI shell are taken as they are", "source: stub.c, process_arguments",
+         mangles_shell_line=False),
+    _row("miss-without-status", "257.12 258.6 259.4", "the error of a miss in .hwids has no status any more",
+         "recorded: chid-nomatch@257.13", tells_status_of_no_match=False),
+    _row("features-258", "258", "StubFeatures 0xfff", "recorded: basic@258", stub_features=0xFFF),
+    _row("firmware-section", "258", "a .hwids with firmware entries is not refused, nor one with another size in a "
+         "descriptor", "recorded: hwids-both-types@258", sections=_SECTIONS_258, refuses_inexact_descriptors=False),
+    _row("panel-chids", "258", "CHID types 15 to 17 (panel) are looked up first; an all-zero id matches where there "
+         "is no EDID", "recorded: chid-nullguid@258", chid_priority=chid.PRIORITY),
+    _row("own-kernel-loader", "258", "the stub loads the kernel itself: no event in PCR 4; without a command line of "
+         "its own the kernel finds the firmware's load options", "recorded: minimal@258", loads_kernel_itself=True),
+    _row("global-extensions", "258", "\\loader\\extensions are packed", "recorded: sidecars-all@258",
+         packs_global_extensions=True),
+    _row("tpm-banks", "258", "LoaderTpm2ActivePcrBanks", "recorded: tpm-4banks@258", exports_tpm_banks=True),
+    _row("tagged-events", "258.8 259.6 260", "tagged events count as measured for StubPcrKernelParameters",
+         "source: measure.c, tpm_log_tagged_event", counts_tagged_events=True),
+    _row("log-level", "258.10 260.1", "log level from SMBIOS (io.systemd.boot.loglevel)",
+         "run: 258.10 and 260.4 take it, 259.8 and 260 do not", takes_log_level=True),
+    _row("kernel-headers", "258.10 259.8 260.4 261.2",
+         "the kernel's entry point, VirtualSize and directories are checked", "source: linux.c, pe.c",
+         checks_kernel_headers=True),
+    _row("control-characters", "259", "load options with a control character are dropped as a whole",
+         "recorded: loadopt-tab@259.8", drops_control_characters=True),
+    _row("silent-addon", "259", "an addon with nothing to apply is no error", "source: stub.c, load_addons",
+         reports_empty_addon_as_error=False),
+    _row("kernel-image-base", "259.2 260", "a kernel with an ImageBase other than 0 is loaded",
+         "source: linux.c, linux_exec", places_kernel_by_image_base=False),
+    _row("kernel-raw-data", "259.2 260",
+         "a kernel with more data than memory in a section, or behind its end, is refused",
+         "recorded: kernel-rawlarger@259.8", checks_kernel_raw_data=True),
+    _row("silent-miss", "259.4 260", "a miss in .hwids is no error", "recorded: dtbauto-bad-first@259.8",
+         reports_no_match_as_error=False),
+    _row("kernel-alignment", "259.7 260.3 261.1", "the kernel is placed on its SectionAlignment",
+         "source: linux.c, linux_exec", aligns_kernel=True),
+    _row("firmware-selection", "260.3 261.1 262",
+         ".efifw is selected by .hwids and measured (systemd pull request 42570)", "recorded: efifw-both@260.4",
+         matches_firmware_entries=True),
+    _row("hwids-offsets", "260.3 261.1 262", "an offset outside of .hwids refuses the table",
+         "run: 260.4, 261.2 and 262.1 refuse it, 260 and 261 do not", checks_hwids_offsets=True),
+    _row("features-261", "261", "StubFeatures 0x1fff", "recorded: basic@261", stub_features=0x1FFF),
+    _row("console", "261", "one console= argument is appended", "recorded: console-vga-serial@261",
+         appends_console=True),
+    _row("boot-secret", "261", "a random seed is created, and a boot secret derived",
+         "recorded: bootsecret-preset-rng@261", makes_boot_secret=True, creates_random_seed=True),
+    _row("previous-initrd", "261", "an initrd of an earlier stage is taken over", "recorded: launch-prev-initrd@261",
+         takes_previous_initrd=True),
+    _row("smbios", "261", "SMBIOS is measured into PCR 1", "recorded: basic@261", measures_smbios=True),
+    _row("keyboard-layout", "261", "LoaderKeyboardLayout", "source: export-vars.c", exports_keyboard_layout=True),
+    _row("tagged-events-confidential", "261", "tagged events reach a confidential guest's registers "
+         "(systemd pull request 41099)", "source: measure.c", measures_tagged_events_by_cc=True),
+    _row("all-consoles", "261.2 262", "console= for a serial port, a virtio console and a screen behind either",
+         "recorded: console-vga-serial@261.2", appends_all_consoles=True),
+    _row("loader-folder", "261.2 262", "\\loader is created for seed and boot secret", "recorded: rng@261.2",
+         creates_loader_folder=True),
+    _row("smbios-confidential", "262", "SMBIOS is measured by the confidential protocol without a TPM",
+         "run: 261.2 does not, 262.1 does", measures_smbios_by_cc=True),
 )  # fmt: skip
 
 

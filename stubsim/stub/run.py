@@ -59,7 +59,7 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
 
     cmdline = settle_command_line(context, given, sections, parameters)
     addons = load_all_addons(context, sections)
-    cmdline = append_addons(context, cmdline, addons.cmdline, parameters)
+    cmdline = append_addons(context, cmdline, addons.cmdlines, parameters)
     cmdline = append_smbios(context, cmdline, parameters)
     cmdline = append_console(context, cmdline)
 

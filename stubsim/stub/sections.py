@@ -48,7 +48,10 @@ class Sections(NamedTuple):
 def find_sections(context: Context, profile: int) -> Sections:
     """Base sections, overridden name by name by the profile's; raises StubFailed for a missing profile or `.linux`."""
     uki = context.uki
-    sections = locate_sections(context, uki, uki.base)
+    if context.model.takes_last_section_by_prefix:
+        sections = locate_by_prefix(context, uki)
+    else:
+        sections = locate_sections(context, uki, uki.base)
     if profile != UINT_MAX and context.model.takes_profiles:
         if profile < len(uki.profiles):
             own = locate_sections(context, uki, uki.profiles[profile].sections)
@@ -67,8 +70,21 @@ def find_sections(context: Context, profile: int) -> Sections:
             )
     if sections.section(".linux") is None:
         because = refused.linux_missing(uki, sections.found)
-        raise context.fail("Image lacks .linux section.", "EFI_NOT_FOUND", because)
+        older = context.model.takes_last_section_by_prefix
+        message = "Unable to locate embedded .linux section: Not found" if older else "Image lacks .linux section."
+        raise context.fail(message, "EFI_NOT_FOUND", because)
     return sections
+
+
+def locate_by_prefix(context: Context, uki: Uki) -> Sections:
+    """Up to 256 the last section whose name begins with the wanted one counts, profiles or not (pe.c)."""
+    found = {
+        name: section
+        for name in context.model.sections
+        for section in uki.image.sections
+        if section.name.startswith(name)
+    }
+    return Sections(uki, found, {hwids.DEVICETREE: None, hwids.UEFI_FW: None}, None)
 
 
 def locate_sections(context: Context, uki: Uki, table: Sequence[pe.Section]) -> Sections:
@@ -113,8 +129,8 @@ def _report(context: Context, text: str, status: str) -> str | None:
         context.log("error", f"{text}: {STATUS[status]}")
         return STATUS[status]
     if context.model.reports_no_match_as_error:
-        # 257 does not print the status of a miss.
-        context.log("error", f"{text}.")
+        ending = f": {STATUS[status]}" if context.model.tells_status_of_no_match else "."
+        context.log("error", text + ending)
     else:
         context.log("debug", f"{text}: {STATUS[status]}")
     return None

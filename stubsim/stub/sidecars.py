@@ -66,8 +66,12 @@ def generate_sidecar_initrds(
     for row in TABLE:
         if row.global_extension and not context.model.packs_global_extensions:
             continue
+        if not context.model.packs_confexts_apart:
+            if row.flag == "confext":
+                continue
+            row = row._replace(excluded=None)  # noqa: PLW2901
         archive = _pack(context, row, pages)
-        logged = False
+        logged = context.model.counts_nothing_as_measured
         if archive:
             archives[row.kind] = archive
             logged = log_event(context, row.pcr, row.description, context.digests.of_parts(archive))

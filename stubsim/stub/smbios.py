@@ -22,7 +22,7 @@ def measure_smbios(context: Context) -> None:
     LoaderPcrSMBIOS then says so; it is not set where none was (recorded on aa64: launch-nosmbios-empty).
     Not done twice: LoaderPcrSMBIOS says that the boot loader has (recorded: launch-loaderpcrsmbios, sdboot).
     """
-    if not context.model.measures_smbios or not context.tpm.present:
+    if not context.model.measures_smbios or not context.tpm.reached(by_cc=context.model.measures_smbios_by_cc):
         return
     if context.variables.get("LoaderPcrSMBIOS") is not None:
         return

@@ -62,6 +62,8 @@ def export_stub_variables(context: Context, profile: int) -> None:
         context.unknown("StubFeatures", f"no recording of stub {context.model.id}", "variables")
     if context.model.takes_profiles:
         set_variable(context, "StubProfile", utf16z(str(profile)), ATTRIBUTES)
+    if not context.model.exports_stub_image:
+        return
     _note_no_partition(context)
     for name, text in (("StubDevicePartUUID", _partition(context)), ("StubImageIdentifier", context.image.path)):
         if text is not None:

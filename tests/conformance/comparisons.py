@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ Pair = tuple[object, object]
 
 # What a debug log tells of the lab's devices (handle numbers, device paths, PCI ids) is not in a host file.
 DEVICE_LISTING = ("find_serial_console_index", "has_virtio_console_pci_device", "has_graphics_output")
+# From 255 on a message has its place in front: function@file:line.
+PLACE = re.compile(r"(?:(\S+@\S+): )?(.*)", re.DOTALL)
 # The firmware's own console text, once the stub has returned to it.
 FIRMWARE_BANNER = "UEFI Interactive Shell"
 # UEFI specification, appendix D, without the bit that says that it is an error.
@@ -151,8 +154,8 @@ def messages(recording: Recording, boot: Json) -> Pair | None:
     for line in recording.expected["messages"]:
         if FIRMWARE_BANNER in line:
             break
-        place, _, message = line.partition(": ")
-        if place.rpartition("@")[2] not in DEVICE_LISTING:
+        place, message = PLACE.match(line).groups()  # type: ignore[union-attr]
+        if (place or "").rpartition("@")[2] not in DEVICE_LISTING:
             lines.append(message)
     return [row["message"] for row in boot["log"]], lines
 

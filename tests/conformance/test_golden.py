@@ -52,10 +52,6 @@ def test_there_are_recordings_of_every_class():
     assert classes["dtbauto"] >= 10
 
 
-# Releases of which a step is still missing.
-INCOMPLETE = ("252.39", "254.26", "258", "259.8", "260.4", "261", "261.2")
-
-
 @pytest.mark.parametrize("comparison", COMPARISONS)
 @pytest.mark.parametrize("folder", RECORDINGS, ids=name_of)
 def test_recording(folder: Path, comparison: str):
@@ -67,6 +63,4 @@ def test_recording(folder: Path, comparison: str):
     if pair is None:
         pytest.skip("the recording holds nothing of it")
     ours, theirs = pair
-    if ours != theirs and recording.name.rpartition("@")[2] in INCOMPLETE:
-        pytest.xfail("not yet as the real stub")
     assert ours == theirs
