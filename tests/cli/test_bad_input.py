@@ -17,8 +17,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stubsim import schemas
+from stubsim import uki as loader
 from stubsim.cli import main
-from stubsim.formats import efifw, hwids, pe
+from stubsim.formats import cpio, efifw, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.machine.memory import OutsideRam
 from tests.samples import (
@@ -529,6 +530,40 @@ def test_debug_shows_where(tmp_path: Path):
     assert result.status == 2
     assert result.err.startswith("Traceback")
     assert result.lines[-1].startswith("stubsim: error: ")
+
+
+@pytest.mark.parametrize("command", ["boot", "measure", "inspect"])
+def test_a_file_that_becomes_shorter_while_it_is_read(
+    command: str, tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is read, and each read is checked: of a map the rest would be a SIGBUS."""
+    path = written(tmp_path, "uki.efi", uki(SectionSpec(".splash", bytes(9 << 20))))
+    load = loader.load
+
+    def cut(name: str) -> loader.Uki:
+        loaded = load(name)
+        os.truncate(name, 1 << 20)
+        return loaded
+
+    monkeypatch.setattr(loader, "load", cut)
+    result = invoke(command, path, *([] if command == "inspect" else ["--smbios", host]), "-o", tmp_path / "out")
+    error(result, f"{path}: offset 0x100000: the file became shorter while it was read (expected ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sidecar_that_becomes_shorter(image: Path, host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "esp" / "loader" / "credentials"
+    folder.mkdir(parents=True)
+    (folder / "a.cred").write_bytes(bytes(6 << 20))
+    pack = cpio.pack
+
+    def cut(*arguments: object) -> object:
+        os.truncate(folder / "a.cred", 5 << 20)
+        return pack(*arguments)
+
+    monkeypatch.setattr(cpio, "pack", cut)
+    result = invoke("boot", image, "--smbios", host, "--esp", tmp_path / "esp", "--path", "\\x.efi")
+    error(result, f"{folder / 'a.cred'}: offset 0x500000: the file became shorter while it was read")
 
 
 @pytest.mark.parametrize(

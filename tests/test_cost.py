@@ -1,0 +1,204 @@
+"""What a boot costs: the bytes that a file has, not those that its headers claim.
+
+Every image here is a few kilobytes and says that it is megabytes, or gigabytes. Counted is what is allocated (by
+tracemalloc) and what is hashed, so nothing depends on the machine's speed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stubsim import digests
+from stubsim.boot import Boot, boot
+from stubsim.cli import main
+from stubsim.formats import efifw, fdt, hwids, pe
+from stubsim.formats.pe import SectionSpec
+from stubsim.hosts import Host, fixture, recognise
+from stubsim.start import Start
+from stubsim.stub.models import NEWEST
+from stubsim.uki import Uki
+from tests.samples import CHID, KERNEL, MACHINE, written
+
+MB, GB = 1 << 20, 1 << 30
+# More than any copy of it could hide in.
+CLAIMED = 64 * MB
+ALLOCATED_MAX = 12 * MB
+HOST = fixture.from_json({"smbios": {"manufacturer": "Example"}, "memory": "64G"})
+NAMES = tuple(name for name in NEWEST.sections if name not in (".dtbauto", ".efifw"))
+
+
+class Cost:
+    """Bytes at the most that were allocated at a time, and each range that was hashed."""
+
+    def __init__(self) -> None:
+        self.allocated = 0
+        self.hashed: list[int] = []
+
+
+@pytest.fixture
+def cost(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cost]:
+    found = Cost()
+    update = digests._update
+
+    def counted(state: Any, data: Any) -> None:
+        found.hashed.append(len(data))
+        update(state, data)
+
+    # What is imported on the way is no cost of the image's, nor is the buffer that a host is read into.
+    booted(uki())
+    monkeypatch.setattr(recognise, "MAXIMUM_SIZE", MB)
+    monkeypatch.setattr(digests, "_update", counted)
+    tracemalloc.start()
+    yield found
+    found.allocated = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.allocated < ALLOCATED_MAX
+
+
+def uki(*sections: SectionSpec, linux: SectionSpec | None = None) -> bytes:
+    base = [SectionSpec(".sdmagic", b"#### LoaderInfo: systemd-stub 262.1-1 ####\0"), SectionSpec(".osrel", b"ID=x\n")]
+    return pe.build([*base, linux or SectionSpec(".linux", KERNEL), *sections])
+
+
+def claiming(name: str, size: int, data: bytes = b"ID=claimed\n") -> SectionSpec:
+    return SectionSpec(name, KERNEL if name == ".linux" else data, virtual_size=size)
+
+
+def booted(data: bytes, host: Host = HOST, **options: Any) -> Boot:
+    return boot(Uki(pe.open_bytes(data, "uki.efi")), host, Start(**options))
+
+
+def zeros_after(data: bytes, size: int) -> bytes:
+    state = hashlib.sha256(data)
+    for _ in range((size - len(data)) // MB):
+        state.update(bytes(MB))
+    state.update(bytes((size - len(data)) % MB))
+    return state.digest()
+
+
+def measured(result: Boot, name: str) -> bytes:
+    """The digest of a section's data: the second event of its name."""
+    return [event.digests["sha256"] for event in result.trace if getattr(event, "description", None) == name][1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_section_of_the_base(name: str, cost: Cost):
+    sections = [claiming(name, CLAIMED)] if name != ".osrel" else []
+    data = uki(*sections) if name != ".linux" else uki(linux=claiming(name, CLAIMED))
+    if name == ".osrel":
+        data = pe.build([claiming(name, CLAIMED), SectionSpec(".linux", KERNEL)])
+    result = booted(data)
+    assert result.outcome.status == "kernel-started"
+    if name != ".pcrsig":
+        assert measured(result, name) == zeros_after(KERNEL if name == ".linux" else b"ID=claimed\n", CLAIMED)
+    assert sum(cost.hashed) < CLAIMED + 2 * MB
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != ".profile"])
+def test_a_section_of_a_profile(name: str, cost: Cost):
+    """The base's own, as large, is overridden and not hashed."""
+    base = [] if name in (".osrel", ".linux") else [claiming(name, CLAIMED)]
+    data = uki(*base, SectionSpec(".profile", b"ID=one\n"), claiming(name, CLAIMED + 1))
+    result = booted(data)
+    assert result.outcome.status == "kernel-started"
+    assert sum(cost.hashed) < CLAIMED + 2 * MB
+
+
+@pytest.mark.parametrize("name", [".cmdline", ".uname", ".dtb", ".initrd", ".ucode", ".linux", ".hwids", ".sbat"])
+def test_a_section_of_an_addon(name: str, tmp_path: Path, cost: Cost):
+    folder = tmp_path / "loader" / "addons"
+    folder.mkdir(parents=True)
+    addon = pe.build([claiming(name, CLAIMED), *([] if name == ".cmdline" else [SectionSpec(".cmdline", b"more")])])
+    (folder / "a.addon.efi").write_bytes(addon)
+    result = booted(uki(), esp=str(tmp_path))
+    assert result.outcome.status == "kernel-started"
+    assert sum(cost.hashed) < CLAIMED + 2 * MB
+
+
+@pytest.mark.parametrize("name", [*NAMES, ".dtbauto", ".efifw", ".other"])
+def test_nothing_is_hashed_of_an_image_that_does_not_fit(name: str, cost: Cost):
+    data = pe.build([SectionSpec(".osrel", b"ID=x"), SectionSpec(".linux", KERNEL), claiming(name, 3 * GB, bytes(9))])
+    result = booted(data, HOST._replace(memory=2 * GB))
+    assert result.outcome.message == "The image does not fit into the memory."
+    assert cost.hashed == []
+
+
+def test_a_kernel_with_a_huge_section_inside(cost: Cost):
+    kernel = pe.build(
+        [SectionSpec(".text", bytes(512)), SectionSpec(".bss", b"x", virtual_size=2 * GB)], entry_point=0x1000
+    )
+    for stub in ("257", "262"):
+        result = booted(uki(linux=SectionSpec(".linux", kernel)), stub=stub)
+        assert result.outcome.status == "kernel-started"
+    assert sum(cost.hashed) < MB
+
+
+def test_many_devicetrees_and_firmwares(cost: Cost):
+    table = hwids.build([(hwids.DEVICETREE, CHID, "n", "last"), (hwids.UEFI_FW, CHID, "n", "last")])
+    blobs = [claiming(".dtbauto", GB, fdt.build([f"board{number}"])) for number in range(60)]
+    blobs += [claiming(".efifw", GB, efifw.build(f"fw{number}", b"payload")) for number in range(60)]
+    blobs += [
+        claiming(".dtbauto", CLAIMED, fdt.build(["last"])), claiming(".efifw", CLAIMED, efifw.build("last", b"x")),
+    ]  # fmt: skip
+    # Each begins behind the one before it and lies over the rest of that.
+    blobs = [blob._replace(virtual_address=MB + 4096 * number) for number, blob in enumerate(blobs)]
+    data = uki(SectionSpec(".hwids", table), *blobs)
+    result = booted(data, fixture.from_json({"smbios": MACHINE, "memory": "64G"}))
+    assert result.sections is not None
+    chosen = [result.sections.section(name) for name in (".dtbauto", ".efifw")]
+    assert [section and section.virtual_size for section in chosen] == [CLAIMED, CLAIMED]
+    assert sum(cost.hashed) < 2 * CLAIMED + 2 * MB
+
+
+def test_as_many_sections_as_the_format_has_room_for(cost: Cost):
+    """65535 rows, each over all before it."""
+    count = 0xFFFF
+    own = [SectionSpec(".osrel", b"ID=x"), SectionSpec(".linux", KERNEL)]
+    small = pe.build(own, file_alignment=1)
+    image = pe.open_bytes(small, "small.efi")
+    table = image.sections[0].header_offset
+    headers = table + 40 * count
+    rows = []
+    for section in image.sections:
+        row = bytearray(small[section.header_offset : section.header_offset + 40])
+        struct.pack_into("<II", row, 16, section.raw_size, section.raw_offset - image.size_of_headers + headers)
+        struct.pack_into("<I", row, 12, 0x400000 + section.virtual_address)
+        rows.append(bytes(row))
+    rows += [
+        struct.pack("<8sIIIIIIHHI", b".dtbauto", MB, 0x600000 + 16 * n, 0, 0, 0, 0, 0, 0, 0) for n in range(count - 2)
+    ]
+    data = bytearray(small[:table] + b"".join(rows) + small[image.size_of_headers :])
+    optional = table - 240
+    struct.pack_into("<H", data, optional - 18, count)
+    struct.pack_into("<II", data, optional + 56, 0x10000000, headers)
+    tracemalloc.stop()
+    result = booted(bytes(data))
+    tracemalloc.start()
+    assert len(result.uki.image.sections) == count
+    assert result.outcome.status == "kernel-started"
+
+
+@pytest.mark.parametrize("command", ["boot", "why", "measure", "diff", "inspect"])
+@pytest.mark.parametrize("memory", ["2G", "64G"])
+def test_the_commands(command: str, memory: str, tmp_path: Path, cost: Cost, capsys: pytest.CaptureFixture[str]):
+    blob = pe.build([SectionSpec(".osrel", b"ID=x"), SectionSpec(".linux", KERNEL), claiming(".cmdline", 3 * GB // 16)])
+    path, host = written(tmp_path, "uki.efi", blob), written(tmp_path, "host.json", MACHINE)
+    words = [command, str(path)]
+    if command != "inspect":
+        words += ["--smbios", str(host), "--memory", "128M" if memory == "2G" else memory]
+    if command == "diff":
+        words += ["--stub", "257", "--stub", "262"]
+    status = main([*words, "--format", "json", "-o", os.devnull])
+    fails = memory == "2G" and command in ("boot", "measure")
+    assert status == int(fails or (command == "diff" and memory != "2G"))
+    assert "internal error" not in capsys.readouterr().err
+    limit = 3 * GB // 16 if memory == "64G" and command != "inspect" else 0
+    assert sum(cost.hashed) <= limit + MB
