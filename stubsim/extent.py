@@ -190,11 +190,16 @@ class Extent:
             self._view = memoryview(held if not zeros else _with_zeros(held, zeros)).toreadonly()
         return self._view
 
+    @property
+    def stored(self) -> int:
+        """The size without the zeros at the end that are nowhere but in memory."""
+        pieces, end = self._map.pieces, self._start + self._size
+        index = bisect_right(self._map.starts, end - 1) - 1
+        return max(min(pieces[index].end, end) - self._start, 0) if index >= 0 else 0
+
     def held(self, zeros: int = 0) -> bytes | memoryview:
         """The bytes up to the last one that is somewhere, and at most so many of the zeros behind it."""
-        pieces = [*self._map.between(self._start, self._start + self._size)]
-        tail = pieces[-1][2] if pieces and pieces[-1][0] is None else 0
-        kept = self[: self._size - tail + min(tail, zeros)]
+        kept = self[: min(self.stored + zeros, self._size)]
         for source, offset, size in kept._map.between(kept._start, kept._start + kept._size):
             if source is not None and size == len(kept):
                 return _read(source, offset, size)

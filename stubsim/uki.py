@@ -13,7 +13,7 @@ from stubsim.formats import efi_program, efifw, pe
 # Readers and ukify agree on this many profiles; the text of further ones is not read.
 PROFILES_MAX = 256
 # Bytes of a text that is decoded, such as a command line.
-TEXT_MAX = 1 << 20
+TEXT_MAX = 6 << 20
 _NULS = 6
 
 
@@ -107,7 +107,8 @@ def text_of(data: Bytes) -> bytes:
     A NUL inside a broken UTF-8 sequence, of at most 6 bytes, does not end a text (efi_string.decode_utf8), but of six
     of them the last one does. StubsimError: longer than a command line or an os-release can be.
     """
-    start = bytes(data[: TEXT_MAX + _NULS])
+    size = data.stored + _NULS if isinstance(data, Extent) else len(data)
+    start = bytes(data[: min(size, TEXT_MAX + _NULS)])
     end = start.find(bytes(_NULS))
     if end < 0 and len(start) < len(data):
         raise StubsimError(f"the text is longer than {TEXT_MAX >> 20} MiB", expected="a NUL before")

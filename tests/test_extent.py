@@ -47,6 +47,7 @@ def test_it_is_bytes(given_: tuple[Extent, bytes], start: int, end: int, zeros: 
     assert not expected or cut != expected[:-1] + bytes([expected[-1] ^ 1])
     assert [cut[at] for at in range(-len(cut), len(cut))] == [*expected, *expected]
     held = bytes(cut.held(zeros))
+    assert len(held) == min(cut.stored + zeros, len(cut))
     assert expected.startswith(held)
     assert not any(expected[len(held) :])
     assert bytes(cut[2:][1:]) == expected[2:][1:]

@@ -100,13 +100,14 @@ class Budget:
 
     def data(self, section: pe.Section) -> Extent:
         """A section's bytes; StubsimError when the sections add up to far more than the file holds."""
-        if not self.spend(section.virtual_size):
+        data = self._uki.data(section)
+        if not self.spend(data.stored):
             raise StubsimError("not looked at: the sections add up to far more than the file holds")
-        return self._uki.data(section)
+        return data
 
     def decode(self, payload: Extent) -> Content | None:
         self._decoded += 1
-        return decode(payload) if self._decoded <= _MOST_DECODED else None
+        return decode(payload) if self._decoded <= _MOST_DECODED and self.spend(len(payload)) else None
 
 
 def read(uki: Uki, budget: Budget, *, profiles: bool = True) -> tuple[Part, ...]:

@@ -25,6 +25,10 @@ Facts = Mapping[str, object]
 Rows = Iterable[tuple[str, Facts]]
 
 
+# Longer command lines are not taken apart: no kernel takes them, and each word costs more than its letters.
+_CHARACTERS_MAX = 256 << 10
+
+
 class Change(NamedTuple):
     """Something that one of the two boots has (None: the other), or that both have with other facts."""
 
@@ -224,6 +228,9 @@ def _cmdline(a: Boot, b: Boot) -> Cmdline | None:
     first, second = (None if boot.prepared is None else boot.prepared.cmdline for boot in (a, b))
     if first == second:
         return None
+    if len(first or "") + len(second or "") > _CHARACTERS_MAX:
+        whole = [Words(change, text) for change, text in (("removed", first), ("added", second)) if text]
+        return Cmdline(first, second, tuple(whole))
     return Cmdline(first, second, tuple(_words((first or "").split(" "), (second or "").split(" "))))
 
 

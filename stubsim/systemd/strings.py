@@ -7,6 +7,7 @@ import re
 UINT_MAX = 0xFFFFFFFF
 _UINT64_MAX = 0xFFFFFFFFFFFFFFFF
 _DIGITS = "0123456789"
+_BLANKS = dict.fromkeys((*range(0x21), 0x7F), " ")
 
 
 def lower(text: str) -> str:
@@ -16,7 +17,7 @@ def lower(text: str) -> str:
 
 def mangle(text: str) -> str:
     """Control characters and DEL become blanks, blanks at both ends go, inner runs stay (mangle_stub_cmdline)."""
-    return "".join(" " if unit <= " " or unit == "\x7f" else unit for unit in text).strip(" ")
+    return text.translate(_BLANKS).strip(" ")
 
 
 def efi_path(text: str) -> str:

@@ -141,12 +141,12 @@ def test_sections_that_add_up_to_far_more_than_the_file(tmp_path: Path):
     rows = [row for row in pe.open_bytes(bytes(data), "").sections if row.name == ".efifw"]
     for row in rows:
         # VirtualSize, VirtualAddress, SizeOfRawData, PointerToRawData
-        for at, number in ((8, 0x40000000), (12, 0x1000), (16, rows[-1].raw_offset), (20, 512)):
+        for at, number in ((8, 0x40000000), (12, 0x200000), (16, rows[-1].raw_offset), (20, 512)):
             data[row.header_offset + at : row.header_offset + at + 4] = number.to_bytes(4, "little")
     path = written(tmp_path, "uki.efi", bytes(data))
-    start = time.monotonic()
+    start = time.process_time()
     result = invoke("inspect", path, "--format", "json")
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
     assert result.status == 0
     assert "no Authenticode digest" in result.err
     assert any(row["sha256"] is None for row in result.json["sections"])
@@ -160,10 +160,10 @@ def test_a_large_table_takes_no_square_time(tmp_path: Path):
     table = entry * count + bytes(hwids.ENTRY_SIZE) + b"fw\0"
     path = written(tmp_path, "uki.efi", uki(SectionSpec(".hwids", table)))
     host = written(tmp_path, "host.json", {})
-    start = time.monotonic()
+    start = time.process_time()
     assert invoke("inspect", path).status == 0
     assert invoke("boot", path, "--smbios", host, "--format", "json").status == 0
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 def survives(result: Result, path: Path) -> None:

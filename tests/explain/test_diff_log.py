@@ -349,7 +349,7 @@ def test_mutated_log(sample_boot: Boot, data: st.DataObject):
 def test_a_very_long_log_takes_no_time(sample_boot: Boot):
     """20,000 events that are all the same, as a hostile log may have them."""
     same = log_of(sample_boot).events[2]
-    before = time.monotonic()
+    before = time.process_time()
     found = compare(sample_boot, Log(Header({"sha256": 32}), (same,) * 20_000))
     assert found.matched <= 2
-    assert time.monotonic() - before < 5
+    assert time.process_time() - before < 5

@@ -394,9 +394,9 @@ def test_clean_text_is_printable(text: str):
 
 def test_long_texts_are_cut_and_cost_little():
     data = make_uki(cmdline=b"a" * 4_000_000 + b" " + b"b " * 1_000_000)
-    began = time.monotonic()
+    began = time.process_time()
     text = rendered(data, make_host())
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert len(text) < 20_000
     assert max(map(len, text.splitlines())) <= 80
     assert "characters,allofthemwith--formatjson)" in "".join(text.split())
