@@ -141,7 +141,12 @@ def test_sections_that_add_up_to_far_more_than_the_file(tmp_path: Path):
     rows = [row for row in pe.open_bytes(bytes(data), "").sections if row.name == ".efifw"]
     for row in rows:
         # VirtualSize, VirtualAddress, SizeOfRawData, PointerToRawData
-        for at, number in ((8, 0x40000000), (12, 0x200000), (16, rows[-1].raw_offset), (20, 512)):
+        for at, number in (
+            (8, 0x40000000),
+            (12, 0x200000),
+            (16, rows[-1].raw_offset - rows[0].raw_offset),
+            (20, rows[0].raw_offset),
+        ):
             data[row.header_offset + at : row.header_offset + at + 4] = number.to_bytes(4, "little")
     path = written(tmp_path, "uki.efi", bytes(data))
     start = time.process_time()
