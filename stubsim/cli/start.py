@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> 
         help="RAM instead of the host file's: 512M, 8G, 1T, ...",
     )
     group.add_argument(
-        "--stub", action=action, metavar="MODEL", help="take another stub than the UKI's own: 257, 262, next, ..."
+        "--stub",
+        action=action,
+        metavar="MODEL",
+        help="take another stub than the UKI's own: 257, 262, next, stubble, ...",
     )
     group.add_argument(
         "--handover",

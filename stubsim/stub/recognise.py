@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stubsim import chid
+from stubsim.errors import StubsimError
 from stubsim.formats import efi_program
 from stubsim.formats.efi_program import LANZABOOTE, STUBBLE, SYSTEMD_STUB
 from stubsim.linux.identify import identify
@@ -81,7 +82,11 @@ def model_for(uki: Uki, override: str | None = None) -> Choice:
     if override is not None:
         if override in (STUBBLE, STUBBLE_14.id):
             return Choice(STUBBLE_14, f"--stub {override}")
-        return choose(None, override)
+        try:
+            return choose(None, override)
+        except StubsimError as error:
+            error.expected = f"{error.expected}, {STUBBLE}"
+            raise
     program = not_a_uki(uki)
     if program is not None:
         return Choice(_unsimulated(program.name), f"the file is {program.what}")

@@ -135,7 +135,7 @@ def _selection(boot: Boot) -> Any:
 def _profile(boot: Boot) -> Any:
     if boot.prepared is None:
         return None
-    index, profiles = boot.prepared.profile, boot.uki.profiles
+    index, profiles = boot.prepared.profile, boot.uki.profiles if boot.model.takes_profiles else ()
     own = profiles[index] if index < len(profiles) else None
     return {"index": index, "id": own and own.id, "title": own and own.title}
 

@@ -108,7 +108,7 @@ def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
     described = f"{host.name}: {name}" if host.name and name else host.name or name
     if described:
         yield "machine", described
-    if prepared is not None and uki.profiles:
+    if prepared is not None and uki.profiles and boot.model.takes_profiles:
         own = uki.profiles[prepared.profile] if prepared.profile < len(uki.profiles) else None
         names = "" if own is None else " ".join(f'"{text}"' for text in (own.id, own.title) if text)
         yield "profile", f"{prepared.profile} {names}".rstrip()

@@ -18,6 +18,7 @@ from stubsim.start import Start
 from stubsim.stub.recognise import STUBBLE_14
 from stubsim.trace import Log, Measured, Unknown
 from stubsim.uki import Uki
+from stubsim.views.json import profile_json
 from tests.stub.harness import CHIDS, FIELDS, KERNEL, OTHER, Row, devicetree, firmware, make_pe, make_uki, table
 
 SBAT = (".sbat", b"sbat,1,SBAT Version,sbat,1,x\nstubble,1,Canonical,stubble,14,x\nstubble.ubuntu,1,x,stubble,14-1,x\n")
@@ -185,6 +186,7 @@ def test_the_option_counts_under_secure_boot_though_the_line_is_dropped():
 def test_sections_of_a_profile_are_sections_like_any_other():
     result = booted((".profile", b"ID=x"), (".hwids", table((DT, CHIDS[3], "lab,a"))), *trees("lab,a"))
     assert chosen(result) == 4
+    assert profile_json(result) == {"index": 0, "id": None, "title": None}
 
 
 @pytest.mark.parametrize(
