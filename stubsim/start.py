@@ -12,7 +12,7 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.machine import image_path
 from stubsim.machine.esp import Esp
-from stubsim.machine.layout import BUILD
+from stubsim.machine.layout import BUILD, QEMU_VIRT, VENDORS
 from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
 from stubsim.machine.variables import Variables
@@ -67,7 +67,7 @@ def start_context(
             uki.machine,
             confidential=host.confidential is not None,
             devices=_devices(host),
-            build=_build(host),
+            build=VENDORS.get(host.firmware.vendor, BUILD),
         ),
         tpm=tpm,
         variables=Variables(host.variables),
@@ -124,16 +124,10 @@ def _devices(host: Host) -> list[str]:
 
 
 def _has_qemus_devicetree(host: Host) -> bool:
-    """AAVMF hands on the tree that QEMU makes of virt where there are no ACPI tables (-machine acpi=off)."""
     try:
-        return host.devicetree is not None and "linux,dummy-virt" in fdt.root_compatible(host.devicetree)
+        return host.devicetree is not None and QEMU_VIRT in fdt.root_compatible(host.devicetree)
     except StubsimError:
         return False
-
-
-def _build(host: Host) -> str:
-    """The build of the firmware, as far as the system table tells: Debian names itself in newer ones (recorded)."""
-    return "2026.08" if host.firmware.vendor == "Debian distribution of EDK II" else BUILD
 
 
 class Loaded(NamedTuple):

@@ -24,6 +24,7 @@ from stubsim.hosts.host import (
     Variable,
     VmFwUpdate,
 )
+from stubsim.machine.layout import QEMU_VIRT, VENDORS
 from stubsim.machine.variables import LOADER
 from stubsim.stub.chid_match import unknown_fields
 from stubsim.stub.models import StubModel
@@ -201,9 +202,10 @@ def _part_of(attribute: str, **values: Sequence[Any]) -> _Class:
 
 
 def _devicetree(host: Host, offered: Offers) -> Iterator[Host]:
-    """None; one that a `.dtbauto` is for; one that none is for."""
+    """None; one that a `.dtbauto` is for; one that none is for, on Arm QEMU's, which changes the memory as well."""
     yield host._replace(devicetree=None)
-    for compatible in (*offered.compatibles, "stubsim,no-such-board"):
+    other = QEMU_VIRT if offered.machine == "aa64" else "stubsim,no-such-board"
+    for compatible in (*offered.compatibles, other):
         yield host._replace(devicetree=fdt.build([compatible]))
 
 
@@ -219,6 +221,9 @@ def _firmware(host: Host, offered: Offers) -> Iterator[Host]:
     # UEFI 2.10 is where a protocol begins to be missed.
     revision = 0x20000 if own.uefi_revision >= 0x20064 else 0x20064
     yield host._replace(firmware=Firmware("Another", own.revision + 1, revision, None, not own.pflash))
+    if offered.machine == "aa64":
+        # What tells the builds apart, whose memory differs.
+        yield from (host._replace(firmware=own._replace(vendor=vendor)) for vendor in VENDORS if vendor != own.vendor)
     if offered.payload is not None:
         yield host._replace(firmware=own._replace(sha256=offered.payload))
     if offered.capsules:
@@ -353,7 +358,7 @@ _CLASSES: dict[str, _Class] = {
     "fw_cfg.vmfwupdate.bios_size": _of_device(bios_size=(0, 16 << 20)),
     "fw_cfg.vmfwupdate.disabled": _of_device(disabled=(False, True)),
     "firmware": _firmware,
-    "firmware.vendor": _part_of("firmware", vendor=("Another",)),
+    "firmware.vendor": _part_of("firmware", vendor=("Another", *VENDORS)),
     "firmware.revision": _part_of("firmware", revision=(0x20000,)),
     "firmware.uefi_revision": _part_of("firmware", uefi_revision=(0x20000, 0x20064)),
     "firmware.sha256": _firmware_sha256,

@@ -36,7 +36,7 @@ from stubsim.uki import Uki
 from stubsim.views.json import boot_json
 from tests.conformance.test_own_golden import CASES, case_of, content, image
 from tests.conftest import ROOT, recordings
-from tests.stub.harness import devicetree, firmware, make_uki, table
+from tests.stub.harness import devicetree, firmware, make_pe, make_uki, table
 
 Json = dict[str, Any]
 
@@ -407,6 +407,15 @@ def test_secure_boot_and_confidential_matter_together():
     assert "cmdline" not in doubted(uki, "confidential", start=start).affects
     assert "cmdline" in doubted(uki, "secure_boot", "confidential", start=start).affects
     assert "cmdline" in doubted(uki, "confidential", "secure_boot", start=start).affects
+
+
+@pytest.mark.parametrize(("machine", "moves"), [(0xAA64, True), (0x8664, False)])
+def test_on_arm_the_build_of_the_firmware_moves_what_is_in_memory(machine: int, moves: bool):
+    # Too large for the bin of loader code.
+    kernel = make_pe((".text", bytes(512)), machine=machine)
+    uki = make_uki((".splash", bytes(1 << 17)), linux=kernel, machine=machine)
+    for key in ("firmware", "firmware.vendor", "devicetree"):
+        assert ("memory" in doubted(uki, key).affects) == moves, key
 
 
 def test_257_fails_on_an_earlier_initrd():

@@ -15,6 +15,7 @@ from stubsim.hosts.qemu_kernel import kernel
 from stubsim.hosts.qemu_options import CommandLine, Option, parse
 from stubsim.hosts.qemu_smbios import table
 from stubsim.hosts.qemu_unheeded import unheeded
+from stubsim.machine.layout import QEMU_VIRT
 
 # Program -> architecture of the firmware; qemu-kvm and kvm do not tell.
 _ARCHITECTURES = {
@@ -235,10 +236,6 @@ def _devicetree(command: CommandLine, architecture: str | None, unknown: set[str
         return None
     unknown.add("devicetree")
     return fdt.build([QEMU_VIRT]) if architecture in _ARM and is_virt else None
-
-
-# The root's compatible (QEMU, hw/arm/virt.c, create_fdt).
-QEMU_VIRT = "linux,dummy-virt"
 
 
 def _acpi_is_off(command: CommandLine) -> bool:

@@ -34,6 +34,8 @@ FREE = "EfiConventionalMemory"
 # Of the firmware, as their map differs. The oldest is taken for one that is not known.
 BUILDS = ("2022.11", "2026.08")
 BUILD = BUILDS[0]
+# The vendor in the system table -> build; Debian names itself only in the newer one (recorded).
+VENDORS = {"EDK II": "2022.11", "Debian distribution of EDK II": "2026.08"}
 
 # EDK II shows free pages in the bin of such a type as allocated, so that the map stays alike from boot to boot, and
 # gives another type no address in them that it asks for (MdeModulePkg/Core/Dxe/Mem/Page.c, `Special`).
@@ -149,6 +151,9 @@ _OVMF_STACK = (0x448B000, 32, "EfiBootServicesData")
 DEVICES = {"serial port beside graphics": 20, "rng": 3, "sha1": 16, "no tpm": -38, "no graphics": -23}
 # And what counts on aa64, where it takes away ranges of their own.
 AARCH64_DEVICES = ("no tpm", "no graphics", "no acpi")
+# The compatible of the tree that QEMU makes of virt (hw/arm/virt.c, create_fdt): AAVMF hands it on where there are no
+# ACPI tables (-machine acpi=off).
+QEMU_VIRT = "linux,dummy-virt"
 
 # QEMU, hw/arm/virt.c and hw/riscv/virt.c; it puts the devicetree at the start of RAM, the size is our own guess.
 _VIRT_START = {"riscv64": 2 << 30, "riscv32": 2 << 30}
