@@ -77,7 +77,7 @@ lab-setup: .venv/.ready-demo
 	@scripts/lab/setup.sh
 
 lab-fuzz: lab-setup
-	@$(BIN)/python -m scripts.lab.fuzz --count $(N) --seed $(SEED) $(ARCHITECTURE:%=--architecture %) $(STUB:%=--stub %)
+	@$(BIN)/python -m scripts.lab.fuzz --count $(N) --seed $(SEED) --by $(firstword $(BY)) $(ARCHITECTURE:%=--architecture %) $(STUB:%=--stub %)
 
 lab-verify: lab-setup
 	@$(LAB_VERIFY) $(CASE)

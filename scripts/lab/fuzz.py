@@ -11,7 +11,6 @@ count give the same boots, whatever the stub; the status is 1 where one differed
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -19,49 +18,40 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from scripts.lab import efirun, recipes
-from scripts.lab.compare import Differences, differences
+from scripts.lab import guest, runs, virtual
+from scripts.lab.compare import Differences
 from scripts.lab.drawing import boots
+from scripts.lab.drawing.sections import good_kernel
 from scripts.lab.recipes import Recipe
 from scripts.lab.stubs import ARCHITECTURES, Stub, stubs
-from stubsim import uki
 from stubsim.errors import StubsimError
-
-Json = dict[str, Any]
 
 # Folders in memory, where there is such a place.
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 # A difference is tried to be made smaller by this many boots.
 TRIES = 150
+NOT_BOOTED = "not booted"
 
 
 class Laboratory:
-    """One stub, and a folder that every boot of it is made in anew."""
+    """One stub, booted by efirun or in QEMU; a folder is made anew for every boot."""
 
-    def __init__(self, tested: Stub) -> None:
+    def __init__(self, tested: Stub, by: str) -> None:
         self.tested = tested
-        self._image = tested.path.read_bytes()
+        self.by = by
 
-    def boot(self, recipe: Recipe, folder: Path) -> tuple[Json, Differences]:
-        recipes.write(recipe, self._image, self.tested.machine, folder)
-        case = efirun.load(folder)
-        image = uki.load(str(case.uki))
-        seen = efirun.run(case, image)
-        secret = boot_secret(seen)
-        if secret is not None:
-            # Drawn at random: the simulator is told, as it is of a machine that was recorded.
-            case.host["boot_secret"] = secret
-        return seen, differences(case, seen, image)
+    def draw(self, seed: int, number: int) -> Recipe:
+        recipe = boots.draw(Random(f"{seed}/{number}"), self.tested.machine)
+        return recipe if self.by == "efirun" else for_qemu(recipe, self.tested.machine)
 
     def differs(self, recipe: Recipe) -> Differences:
         with tempfile.TemporaryDirectory(prefix="lab-fuzz-", dir=_MEMORY) as folder:
-            return self.boot(recipe, Path(folder))[1]
+            return runs.compared(recipe, self.tested, self.by, Path(folder))[1]
 
     def smaller(self, recipe: Recipe, found: Differences) -> Recipe:
         """A recipe that has as little as possible and still differs in the same keys."""
-        tries = TRIES
+        tries = TRIES if self.by == "efirun" else 0
         changed = True
         while changed and tries > 0:
             changed = False
@@ -79,23 +69,20 @@ class Laboratory:
         return recipe
 
     def save(self, recipe: Recipe, folder: Path) -> None:
-        seen, found = self.boot(recipe, folder)
-        secret = boot_secret(seen)
-        if secret is not None:
-            host = folder / "host.json"
-            host.write_text(json.dumps(json.loads(host.read_text()) | {"boot_secret": secret}, indent=1) + "\n")
-        seen = {"case": folder.name, "stub": self.tested.release, **seen}
-        (folder / "expect.json").write_text(json.dumps(seen, indent=1) + "\n")
-        rows = {key: {"stubsim": ours, "stub": theirs} for key, (ours, theirs) in found.items()}
-        (folder / "differs.json").write_text(json.dumps(rows, indent=1) + "\n")
+        seen, found = runs.compared(recipe, self.tested, self.by, folder)
+        runs.keep(folder, self.tested, seen, found, "a random boot")
 
 
-def boot_secret(seen: Json) -> str | None:
-    """The 32 bytes of .extra/boot-secret in the initrd that the kernel got, in hex."""
-    data = bytes.fromhex(seen.get("initrd_hex") or "")
-    at = data.rfind(b".extra/boot-secret\0")
-    start = at + -(-(110 + 19) // 4) * 4 - 110
-    return data[start : start + 32].hex() if at >= 0 else None
+def for_qemu(recipe: Recipe, machine: str) -> Recipe:
+    """With the probe in place of a kernel that is never run, and out of the launcher's way."""
+    dummy = good_kernel(machine)
+    sections = (
+        spec._replace(data=guest.program("probe", machine)) if spec.data == dummy else spec for spec in recipe.sections
+    )
+    path = recipe.path
+    if path == virtual.usual_path(machine):
+        path = "\\EFI\\Linux\\usual.efi"
+    return recipe._replace(sections=tuple(sections), path=path)
 
 
 def smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
@@ -128,17 +115,18 @@ def smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
             yield recipe._replace(sections=(*recipe.sections[:index], plain, *recipe.sections[index + 1 :]))
 
 
-def fuzz(tested: Stub, count: int, seed: int, out: Path, limit: int) -> Counter[str]:
-    """Boot them all; what is counted are sets of keys, "" for no difference."""
-    laboratory = Laboratory(tested)
+def fuzz(laboratory: Laboratory, count: int, seed: int, out: Path, limit: int) -> Counter[str]:
+    """Boot them all and count the sets of keys that differ; "" is no difference, NOT_BOOTED what cannot be booted."""
+    tested = laboratory.tested
     counts: Counter[str] = Counter()
     started = time.monotonic()
     for number in range(count):
-        recipe = boots.draw(Random(f"{seed}/{number}"), tested.machine)
+        recipe = laboratory.draw(seed, number)
         try:
             found = laboratory.differs(recipe)
-        except StubsimError as error:
-            found = {"error": (str(error), None)}
+        except StubsimError:
+            counts[NOT_BOOTED] += 1
+            continue
         except Exception as error:  # the simulator must not do that, and this is where it is seen
             found = {"exception": (repr(error), None)}
         # Registers follow from what was measured.
@@ -154,10 +142,11 @@ def fuzz(tested: Stub, count: int, seed: int, out: Path, limit: int) -> Counter[
                 print(f"{number}: {keys}: not saved: {error!r}")
             print(f"{number}: {keys}: {folder}", flush=True)
     seconds = time.monotonic() - started
-    bad = count - counts[""]
-    print(f"{tested.release} {tested.machine}: {count} boots, {bad} differ, {seconds:.0f} s")
+    left = counts[NOT_BOOTED]
+    bad = count - counts[""] - left
+    print(f"{tested.release} {tested.machine}: {count - left} boots by {laboratory.by}, {bad} differ, {seconds:.0f} s")
     for keys, number in counts.most_common():
-        if keys:
+        if keys not in ("", NOT_BOOTED):
             print(f"  {number:5} {keys}")
     return counts
 
@@ -168,14 +157,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stub", action="append", required=True, metavar="SUITE|FILE")
     parser.add_argument("--architecture", action="append", choices=ARCHITECTURES)
+    parser.add_argument("--by", choices=runs.BOOT, default="efirun")
     parser.add_argument("--out", type=Path, default=Path("build/lab-fuzz"), metavar="DIR")
     parser.add_argument("--limit", type=int, default=3, metavar="N", help="save at most so many of the same keys")
     arguments = parser.parse_args()
     bad = 0
     try:
         for tested in stubs(arguments.stub, arguments.architecture):
-            counts = fuzz(tested, arguments.count, arguments.seed, arguments.out, arguments.limit)
-            bad += arguments.count - counts[""]
+            laboratory = Laboratory(tested, arguments.by)
+            counts = fuzz(laboratory, arguments.count, arguments.seed, arguments.out, arguments.limit)
+            bad += arguments.count - counts[""] - counts[NOT_BOOTED]
     except StubsimError as error:
         print(f"lab-fuzz: {error}", file=sys.stderr)
         return 2

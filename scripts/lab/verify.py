@@ -10,26 +10,16 @@ A case is booted by efirun, by QEMU, or by both; each is compared with the simul
 from __future__ import annotations
 
 import argparse
-import base64
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from scripts.lab import efirun, recipes, standard, virtual
-from scripts.lab.compare import Differences, differences
-from scripts.lab.fuzz import boot_secret
+from scripts.lab import runs, standard
+from scripts.lab.compare import Differences
 from scripts.lab.stubs import ARCHITECTURES, Stub, stubs
-from stubsim import uki
 from stubsim.errors import StubsimError
-from stubsim.formats import smbios
-from stubsim.hosts import fixture
-
-Json = dict[str, Any]
-
-_BOOT = {"efirun": efirun.run, "qemu": virtual.run}
 
 
 class Result(NamedTuple):
@@ -53,45 +43,17 @@ def verify(case: standard.Standard, tested: Stub, by: str, record: Path | None) 
     with tempfile.TemporaryDirectory(prefix="lab-verify-") as name:
         folder = Path(name) / "case" if record is None else record / _folder(case, tested)
         try:
-            seen, found = _compared(case, tested, by, folder)
+            seen, found = runs.compared(case.recipe(tested.machine), tested, by, folder)
         except StubsimError as error:
             return Result(case, tested.machine, by, None, str(error))
         if record is not None:
-            _write(case, tested, folder, seen, found)
+            runs.keep(folder, tested, seen, found, case.shows)
     return Result(case, tested.machine, by, found)
-
-
-def _compared(case: standard.Standard, tested: Stub, by: str, folder: Path) -> tuple[Json, Differences]:
-    recipes.write(case.recipe(tested.machine), tested.path.read_bytes(), tested.machine, folder)
-    made = efirun.load(folder)
-    if by == "efirun" and "smbios" in made.host:
-        # The table as efirun makes it, so that the simulator has all of it, too.
-        read = fixture.from_json({"schema": fixture.SCHEMA, "smbios": made.host.pop("smbios")})
-        table = smbios.from_fields(read.fields, read.oem_strings)
-        made.host["smbios_table"] = {"base64": base64.b64encode(table).decode()}
-    image = uki.load(str(made.uki))
-    seen = _BOOT[by](made, image)
-    # What the firmware added to the machine, and what the stub drew at random there.
-    made.host.update(seen.pop("host", None) or {})
-    if "smbios_table" in made.host:
-        made.host.pop("smbios", None)
-    if secret := boot_secret(seen):
-        made.host["boot_secret"] = secret
-    (folder / "host.json").write_text(json.dumps(made.host, indent=1) + "\n")
-    return seen, differences(made, seen, image)
 
 
 def _folder(case: standard.Standard, tested: Stub) -> str:
     release = tested.release.partition("-")[0]
     return f"{case.name}@{release}" + ("" if tested.machine == "x64" else f"-{tested.machine}")
-
-
-def _write(case: standard.Standard, tested: Stub, folder: Path, seen: Json, found: Differences) -> None:
-    about = {"case": case.name, "stub": tested.release, "description": case.shows}
-    (folder / "expect.json").write_text(json.dumps(about | seen, indent=1) + "\n")
-    if found:
-        rows = {key: {"stubsim": ours, "stub": theirs} for key, (ours, theirs) in found.items()}
-        (folder / "differs.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def results(arguments: argparse.Namespace) -> Iterator[Result]:

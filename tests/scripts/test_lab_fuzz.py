@@ -11,7 +11,8 @@ import pytest
 from scripts.lab import efirun, recipes
 from scripts.lab.compare import differences, narrowed
 from scripts.lab.drawing import boots
-from scripts.lab.fuzz import boot_secret, smaller_recipes
+from scripts.lab.fuzz import smaller_recipes
+from scripts.lab.runs import boot_secret
 from stubsim import uki
 from stubsim.boot import boot
 from stubsim.errors import StubsimError

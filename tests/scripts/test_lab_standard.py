@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lab import efirun, guest, recipes, standard, verify
+from scripts.lab import efirun, guest, recipes, runs, standard, verify
 from scripts.lab.stubs import Stub
 from stubsim import uki
 from stubsim.boot import boot
@@ -76,9 +76,9 @@ def test_a_case_holds_or_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "outcome": "kernel-started", "efi_status": None, "selection": None, "load_options": None, "initrd": None,
         "devicetree": None, "measurements": None, "variables": None, "esp_changes": {}, "messages": [],
     }  # fmt: skip
-    monkeypatch.setitem(verify._BOOT, "efirun", lambda case, image: dict(seen))
+    monkeypatch.setitem(runs.BOOT, "efirun", lambda case, image: dict(seen))
     assert verify.verify(case, tested, "efirun", None).verdict == "holds"
-    monkeypatch.setitem(verify._BOOT, "efirun", lambda case, image: seen | {"load_options": "61000000"})
+    monkeypatch.setitem(runs.BOOT, "efirun", lambda case, image: seen | {"load_options": "61000000"})
     result = verify.verify(case, tested, "efirun", tmp_path / "kept")
     assert result.verdict == "differs: load_options"
     assert (tmp_path / "kept/minimal@262.1/differs.json").is_file()
@@ -86,5 +86,5 @@ def test_a_case_holds_or_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def impossible(case: object, image: object) -> object:
         raise StubsimError("no machine")
 
-    monkeypatch.setitem(verify._BOOT, "efirun", impossible)
+    monkeypatch.setitem(runs.BOOT, "efirun", impossible)
     assert verify.verify(case, tested, "efirun", None).verdict == "not booted: no machine"

@@ -48,6 +48,8 @@ class Machine(Drawing):
             tree = self.tree()
             # The firmware's own has a header at least.
             host["devicetree"] = b64(tree) if len(tree) >= 40 else None
+        if self.maybe(0.15):
+            host["devicetree_fixup"] = self._fixup()
         if self.maybe(0.12):
             host["previous_initrd"] = b64(b"\xa5" * self.one(1, 4, 17, 512))
         if self.maybe(0.1):
@@ -67,6 +69,17 @@ class Machine(Drawing):
             }
         return host
 
+    def _fixup(self) -> Json:
+        """What EFI_DT_FIXUP_PROTOCOL does; all of it is told, so that all of it can be known."""
+        if self.maybe(0.3):
+            return {"error": self.one("EFI_INVALID_PARAMETER", "EFI_NOT_FOUND", "EFI_OUT_OF_RESOURCES")}
+        fixup: Json = {"patches": [{"offset": self.one(28, 36, 4000), "data": b64(b"\x11\x22\x33")}]}
+        if self.maybe(0.5):
+            fixup |= {"needs": self.one(10, 4096, 4097, 20000), "first_call_only": self.maybe(0.7)}
+        if self.maybe(0.3):
+            fixup["append"] = b64(b"appended" * self.one(1, 700))
+        return fixup
+
     def _banks(self) -> list[str]:
         return self.one(
             ["sha256"], ["sha256"], ["sha1", "sha256"], ["sha384"], ["sha1"], ["sha256", "sha384", "sha512"]
@@ -85,7 +98,9 @@ class Machine(Drawing):
         if self.maybe(0.85):
             return table
         parts = [part.raw for part in smbios.parse(table)]
-        kind = self.random.randint(0, 4)
+        kind = self.random.randint(0, 5)
+        if kind == 5:
+            return table[: self.random.randrange(len(table))]
         if kind == 0:
             # The first type 1 counts, and this one may be too short to count.
             tail = bytes(self.one(0, 8, 22, 23, 24))

@@ -16,6 +16,12 @@ from stubsim.formats.pe import SectionSpec
 from stubsim.formats.smbios import Fields
 
 _CODE = 0x6000_0020
+_TEXT = SectionSpec(".text", b"\xcc" * 512, virtual_address=0x1000, characteristics=_CODE)
+
+
+def good_kernel(machine: str) -> bytes:
+    """A kernel that every stub starts, and that nobody runs."""
+    return pe.build([_TEXT], machine=MACHINES[machine], entry_point=0x1000)
 
 
 class Sections(Drawing):
@@ -34,7 +40,16 @@ class Sections(Drawing):
                 found += self._group(base=False)
         if self.maybe(0.05):
             self.random.shuffle(found)
+        if self.maybe(0.03):
+            self._overlap(found)
         return found
+
+    def _overlap(self, found: list[SectionSpec]) -> None:
+        """One section lies where another one is, or in the middle of it; what comes later in the file wins."""
+        at = 0x100000
+        for index in self.random.sample(range(len(found)), min(2, len(found))):
+            found[index] = found[index]._replace(virtual_address=at)
+            at += self.one(0, 0, 2, 4, 512)
 
     def _group(self, *, base: bool) -> list[SectionSpec]:
         """Sections of the base, or of one profile: there are fewer there."""
@@ -71,29 +86,34 @@ class Sections(Drawing):
     def _kernel(self) -> bytes:
         """Mostly a good one; it is never run. Firmware that loads kernels itself is not what is tested here."""
         if self.maybe(0.92):
-            return self._image([self._text()])
-        kind = self.random.randint(0, 8)
+            return good_kernel(self.machine)
+        kind = self.random.randint(0, 9)
+        if kind == 9:
+            rows = [
+                (1, 8, self.one(0x8664, 0xAA64, 0x14C), self.one(0, 0x1000, 0x1010))
+                for _ in range(self.random.randint(0, 2))
+            ]
+            compat = b"".join(struct.pack("<BBHI", *row) for row in rows) + self.one(b"", bytes(8), b"\1\x08")
+            section = SectionSpec(".compat", compat.ljust(512, b"\0"))
+            return self._image([_TEXT, section], machine=self.one(0, 0x14C, 0x8664, 0xAA64, 0x1C0))
         if kind == 0:
-            return self._image([self._text()], machine=self.one(0x8664, 0xAA64, 0x14C, 0x1C0))
+            return self._image([_TEXT], machine=self.one(0x8664, 0xAA64, 0x14C, 0x1C0))
         if kind == 1:
             return self.random.randbytes(self.random.randint(64, 600))
         if kind == 2:
-            return self._image([self._text()], major_image_version=0)
+            return self._image([_TEXT], major_image_version=0)
         if kind == 3:
-            return self._image([self._text()], subsystem=self.one(1, 10, 11, 12))
+            return self._image([_TEXT], subsystem=self.one(1, 10, 11, 12))
         if kind == 4:
-            return self._image([self._text()])[: self.random.randint(64, 1000)]
+            return self._image([_TEXT])[: self.random.randint(64, 1000)]
         if kind == 5:
-            return self._image([self._text(), SectionSpec(".data", b"d" * 512, self.one(0, 1, 100, 511))])
+            return self._image([_TEXT, SectionSpec(".data", b"d" * 512, self.one(0, 1, 100, 511))])
         if kind == 6:
-            return self._image([self._text(), SectionSpec(".reloc", bytes(8))], base_relocations=(0x2000, 8))
+            return self._image([_TEXT, SectionSpec(".reloc", bytes(8))], base_relocations=(0x2000, 8))
         if kind == 7:
             far = SectionSpec(".data", b"d" * 512, virtual_address=self.one(0x1000, 0x5000, 0x100000))
-            return self._image([self._text(), far], size_of_image=self.one(None, 0x3000))
-        return self._image([self._text()], section_alignment=self.one(512, 4096, 0x10000, 0x18000))
-
-    def _text(self) -> SectionSpec:
-        return SectionSpec(".text", b"\xcc" * 512, virtual_address=0x1000, characteristics=_CODE)
+            return self._image([_TEXT, far], size_of_image=self.one(None, 0x3000))
+        return self._image([_TEXT], section_alignment=self.one(512, 4096, 0x10000, 0x18000))
 
     def _image(self, sections: Sequence[SectionSpec], **options: Any) -> bytes:
         return pe.build(sections, **{"machine": MACHINES[self.machine], "entry_point": 0x1000} | options)

@@ -163,25 +163,41 @@ static void add_initrd(void) {
     handle_install(handle, LOAD_FILE2, &protocol);
 }
 
+static uint32_t tree_size(const uint8_t *tree, size_t room) {
+    uint32_t magic, total;
+    memcpy(&magic, tree, 4);
+    memcpy(&total, tree + 4, 4);
+    total = __builtin_bswap32(total);
+    return magic == 0xedfe0dd0 && total < room ? total : room;
+}
+
+/* As a host file describes it: what it needs, then what it appends, fills and patches. */
 static EFI_STATUS EFIAPI fix_up(void *this, uint8_t *tree, size_t *size, uint32_t flags) {
     static unsigned calls;
     (void) this, (void) flags;
     if (machine.fix.error)
         return machine.fix.error;
-    if (*size < machine.fix.needs && !(machine.fix.first_only && calls++)) {
-        *size = machine.fix.needs;
+    size_t end = tree_size(tree, *size), changed = end + machine.fix.append.size, needed = changed;
+    for (Patch *p = machine.fix.patches; p; p = p->next)
+        if (p->offset + p->data.size > needed)
+            needed = p->offset + p->data.size;
+    if (machine.fix.needs > needed && !(machine.fix.first_only && calls))
+        needed = machine.fix.needs;
+    calls++;
+    if (*size < needed) {
+        *size = needed;
         return EFI_BUFFER_TOO_SMALL;
     }
-    uint32_t total = __builtin_bswap32(*(uint32_t *) (tree + 4));
-    if (machine.fix.fill && total <= *size)
-        memset(tree + total, machine.fix.fill_byte, *size - total);
-    for (Patch *p = machine.fix.patches; p; p = p->next)
-        if (p->offset + p->data.size <= *size)
-            memcpy(tree + p->offset, p->data.data, p->data.size);
-    if (machine.fix.append.size && total + machine.fix.append.size <= *size) {
-        memcpy(tree + total, machine.fix.append.data, machine.fix.append.size);
-        *(uint32_t *) (tree + 4) = __builtin_bswap32(total + machine.fix.append.size);
+    if (machine.fix.append.size)
+        memcpy(tree + end, machine.fix.append.data, machine.fix.append.size);
+    if (machine.fix.fill && changed < *size) {
+        memset(tree + changed, machine.fix.fill_byte, *size - changed);
+        changed = *size;
     }
+    if (changed != end)
+        *(uint32_t *) (tree + 4) = __builtin_bswap32(changed);
+    for (Patch *p = machine.fix.patches; p; p = p->next)
+        memcpy(tree + p->offset, p->data.data, p->data.size);
     return EFI_SUCCESS;
 }
 
