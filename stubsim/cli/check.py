@@ -12,8 +12,8 @@ from stubsim.cli import formats, output
 from stubsim.cli.run import INTERNAL_ERROR
 from stubsim.errors import InternalError, StubsimError
 from stubsim.testing import cases
-from stubsim.testing.cases import Machine
-from stubsim.testing.running import Result, Run, check_all, runs_of
+from stubsim.testing.cases import Case, Machine
+from stubsim.testing.running import Result, Run, check_all, runs_of, unread
 from stubsim.testing.update import Update, updates
 from stubsim.views.check import check_json, render_check
 
@@ -40,33 +40,53 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.paths:
         raise StubsimError("nothing to check", expected="case files or folders", hint="see stubsim check --help")
     files = cases.find(arguments.paths)
-    results = _checked(files, arguments.jobs)
+    results = _checked(files, arguments.jobs, update=arguments.update)
     updated: Sequence[Update] = ()
     if arguments.update:
         updated = updates(results)
         changed = [update for update in updated if update.places]
         for update in changed:
             output.write_file(update.file, [update.content])
-        results = _checked(files, arguments.jobs) if changed else results
+        results = _checked(files, arguments.jobs, update=True) if changed else results
     report = check_json(results, updated)
     if arguments.junit is not None:
         from stubsim.views.junit import junit
 
-        output.write(arguments.junit, junit(report))
+        output.write(arguments.junit, junit(report, [result.seconds for result in results]))
     output.write_report(arguments, report, render_check)
     if any(isinstance(result.error, InternalError) for result in results):
         return INTERNAL_ERROR
-    return 1 if report["failed"] else 0
+    unread = [result.error for result in results if result.error is not None]
+    for error in unread:
+        output.tell("error", str(error))
+    return 2 if unread else 1 if report["failed"] else 0
 
 
-def _checked(files: Sequence[str], jobs: int | None) -> Sequence[Result]:
-    runs = runs_of(case for file in files for case in cases.load(file))
+def _checked(files: Sequence[str], jobs: int | None, *, update: bool) -> Sequence[Result]:
+    """What came of every file; one with a mistake in it does not hide the others.
+
+    Raises its StubsimError where there are no others, and before anything is updated; also for a file that is not
+    there, and for a UKI or host that cannot be read.
+    """
+    found: list[Case] = []
+    broken: list[Result] = []
+    for file in files:
+        try:
+            found += cases.load(file)
+        except StubsimError as error:
+            if update or not os.path.exists(file):
+                raise
+            broken.append(unread(file, error))
+    runs = runs_of(found)
+    if broken and not runs:
+        assert broken[0].error is not None
+        raise broken[0].error
     with _progress(runs) as tick:
         results = check_all(runs, jobs, tick)
     for result in results:
         if result.error is not None and not isinstance(result.error, InternalError):
             raise result.error
-    return results
+    return (*broken, *results)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ _STRINGS = (
     "bios_version",
 )
 _BYTES = ("bios_major", "bios_minor", "enclosure_type")
-_ABOUT = ("schema", "name", "source")
+_ABOUT = ("$schema", "schema", "name", "source")
 
 # The keys of every object, by where it stands.
 KEYS: dict[str, tuple[str, ...]] = {

@@ -29,7 +29,7 @@ OPTIONS = (
 # The ways to give the load options; only one can be meant.
 _WAYS = ("load_options", "cmdline", "shell")
 _OF_CASE = ("name", "uki", "host", "accept_unknown", "options", "expect")
-_KEYS = {"": ("schema", *_OF_CASE, "case"), "options": OPTIONS}
+_KEYS = {"": ("$schema", "schema", *_OF_CASE, "case"), "options": OPTIONS}
 _LAYOUT = Layout(_KEYS, tuple(f"{place}.{key}" if place else key for place, keys in _KEYS.items() for key in keys))
 _GLOB = re.compile(r"[*?\[]")
 # tomllib takes the square of a dotted key; none of ours has more than four parts. Strings and comments are none.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 from stubsim import hosts, uki
@@ -40,10 +41,17 @@ class Result(NamedTuple):
     run: Run
     differences: tuple[Difference, ...]
     error: StubsimError | None = None
+    seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
         return not self.differences and self.error is None
+
+
+def unread(file: str, error: StubsimError) -> Result:
+    """A case file of which nothing can be run."""
+    case = Case(file=file, place="", name="the case file", uki="", hosts=(), options={}, expect={})
+    return Result(Run(case, Machine("no machine", "")), (), error)
 
 
 def runs_of(cases: Iterable[Case]) -> tuple[Run, ...]:
@@ -115,13 +123,14 @@ def _read(path: str) -> bytes:
 
 def check(run: Run, inputs: Inputs) -> Result:
     """Boot and compare; what cannot be read is in the result, and so is a fault of stubsim."""
+    began = perf_counter()
     try:
         found = differences(inputs.boot(run), run.case.expect, run.case.accept_unknown)
     except StubsimError as error:
-        return Result(run, (), error)
+        return Result(run, (), error, perf_counter() - began)
     except Exception as error:  # one case less, and the others go on
-        return Result(run, (), InternalError.of(error))
-    return Result(run, found)
+        return Result(run, (), InternalError.of(error), perf_counter() - began)
+    return Result(run, found, None, perf_counter() - began)
 
 
 def check_all(
@@ -162,8 +171,8 @@ def _forked(runs: Sequence[Run], processes: int, inputs: Inputs) -> Iterator[Res
             chunks = pool.map(_chunk, starts)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for start, found in zip(starts, chunks, strict=True):
-                for run, (rows, error) in zip(runs[start : start + _CHUNK], found, strict=True):
-                    yield Result(run, rows, error)
+                for run, (rows, error, seconds) in zip(runs[start : start + _CHUNK], found, strict=True):
+                    yield Result(run, rows, error, seconds)
         except BrokenProcessPool as error:
             raise StubsimError("a process ended before its work was done", hint="-j 1 needs no other") from error
         finally:
@@ -179,6 +188,6 @@ def _take(runs: Sequence[Run], inputs: Inputs) -> None:
 _shared: tuple[Sequence[Run], Inputs]
 
 
-def _chunk(start: int) -> list[tuple[tuple[Difference, ...], StubsimError | None]]:
+def _chunk(start: int) -> list[tuple[tuple[Difference, ...], StubsimError | None, float]]:
     runs, inputs = _shared
     return [check(run, inputs)[1:] for run in runs[start : start + _CHUNK]]

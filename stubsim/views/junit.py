@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,20 +12,25 @@ from stubsim.views.terminal import clean
 Json = dict[str, Any]
 
 
-def junit(report: Json) -> bytes:
-    """A suite for each case file and a test for each boot, from the value of `check_json`; no times, no host name."""
+def junit(report: Json, seconds: Sequence[float]) -> bytes:
+    """A suite for each case file and a test for each boot, from the value of `check_json`; no host name.
+
+    ``seconds`` are what the boots of the report took, in its order.
+    """
     root = ElementTree.Element("testsuites")
     suites: dict[str, list[Json]] = {}
-    for run in report["runs"]:
-        suites.setdefault(run["file"], []).append(run)
+    for run, took in zip(report["runs"], seconds, strict=True):
+        suites.setdefault(run["file"], []).append({**run, "seconds": took})
     for file, runs in suites.items():
         errors = sum(run["error"] is not None for run in runs)
         failures = sum(not run["passed"] for run in runs) - errors
         counts = {"tests": str(len(runs)), "failures": str(failures), "errors": str(errors), "skipped": "0"}
-        suite = ElementTree.SubElement(root, "testsuite", {"name": clean(file), **counts})
+        time = f"{sum(run['seconds'] for run in runs):.3f}"
+        suite = ElementTree.SubElement(root, "testsuite", {"name": clean(file), **counts, "time": time})
         for run in runs:
             name = clean(f"{run['case']}[{run['host']}]")
-            test = ElementTree.SubElement(suite, "testcase", {"name": name, "classname": clean(file)})
+            own = {"name": name, "classname": clean(file), "time": f"{run['seconds']:.3f}"}
+            test = ElementTree.SubElement(suite, "testcase", own)
             if run["error"] is not None:
                 ElementTree.SubElement(test, "error", {"message": clean(run["error"])})
             elif not run["passed"]:

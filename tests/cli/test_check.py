@@ -24,7 +24,7 @@ from stubsim import schemas
 from stubsim.boot import Boot
 from stubsim.hosts import Host
 from stubsim.start import Start
-from stubsim.testing import running
+from stubsim.testing import cases, running
 from stubsim.uki import Uki
 from tests.samples import FULL_UKI, MACHINE, ROOT, Result, execute, invoke, written
 
@@ -304,7 +304,7 @@ def test_what_cannot_be_read_ends_the_check(suite: Path, tmp_path: Path, jobs: s
 def test_a_mistake_in_a_case_file(suite: Path):
     path = suite / "good.boot.toml"
     path.write_text(path.read_text() + "expct = 1\n")
-    result = invoke("check", suite, "--format", "json")
+    result = invoke("check", path, "--format", "json")
     assert (result.status, len(result.lines)) == (2, 1)
     ERROR.validate(result.json)
     assert result.json["path"] == str(path)
@@ -435,3 +435,40 @@ def test_the_report_is_all_that_the_text_needs(suite: Path):
 
     report = json.loads(json.dumps(checked(suite, status=1)))
     assert render_check(report) == invoke("check", suite).out
+
+
+def test_a_broken_file_does_not_hide_the_others(suite: Path, tmp_path: Path):
+    good = invoke("check", suite, "--format", "json").json
+    folder = suite if suite.is_dir() else suite.parent
+    broken = written(folder, "broken.boot.toml", b"uki = 'x.efi'\nhots = 'h.json'\n")
+    junit = tmp_path / "out.xml"
+    result = invoke("check", suite, broken, "--format", "json", "--junit", junit)
+    assert result.status == 2
+    (line,) = [line for line in result.lines if "error" in line]
+    assert line.startswith(f"stubsim: error: {broken}: hots: unknown key")
+    report = json.loads(result.out)
+    others = [run for run in report["runs"] if run["file"] != str(broken)]
+    assert others == good["runs"]
+    (run,) = [run for run in report["runs"] if run["file"] == str(broken)]
+    assert "hots: unknown key" in run["error"]
+    assert "hots: unknown key" in junit.read_text()
+    # Alone it is an error like any other.
+    alone = invoke("check", broken, "--format", "json")
+    assert (alone.status, json.loads(alone.out)["schema"]) == (2, "stubsim/error/1")
+
+
+def test_junit_has_times(suite: Path, tmp_path: Path):
+    path = tmp_path / "out.xml"
+    invoke("check", suite, "--junit", path)
+    root = ElementTree.parse(path).getroot()
+    times = [float(case.get("time") or "nan") for case in root.iter("testcase")]
+    assert times
+    assert all(0 <= time < 3600 for time in times)
+    for each in root:
+        assert float(each.get("time") or "nan") == pytest.approx(sum(float(c.get("time") or 0) for c in each), abs=0.01)
+
+
+def test_editors_may_name_their_schema(suite: Path, tmp_path: Path):
+    host = written(tmp_path, "h.json", {"$schema": "host.json", **MACHINE})
+    assert invoke("host", "show", host).status == 0
+    assert cases.parse(b"'$schema' = 'x'\nuki = 'u'\nhost = 'h'\nexpect.cmdline = 'x'", "a.boot.toml")
