@@ -81,7 +81,7 @@ def test_global_ones_first(tmp_path: Path, stub: str):
     put(tmp_path, f"{GLOBAL}/z.ADDON.EFI", (".cmdline", b"global2"), (".dtb", b"dt"))
     put(tmp_path, f"{GLOBAL}/b.addon.efi", (".cmdline", b"global1"), (".ucode", b"gu"))
     addons = load(run(esp=tmp_path, stub=stub))
-    assert addons.cmdline == "global1 global2 local"
+    assert addons.cmdlines == ("global1 global2 local",)
     assert [(addon.filename, bytes(addon.data)) for addon in addons.ucodes] == [
         ("b.addon.efi", b"gu"), ("a.addon.efi", b"lu"),
     ]  # fmt: skip
@@ -92,7 +92,7 @@ def test_global_ones_first(tmp_path: Path, stub: str):
 def test_from_memory_there_are_none(tmp_path: Path):
     """launch-mem."""
     put(tmp_path, f"{GLOBAL}/a.addon.efi", (".cmdline", b"x"))
-    assert load(run(esp=tmp_path, from_memory=True)) == Addons("", [], [], [])
+    assert load(run(esp=tmp_path, from_memory=True)) == Addons(("",), [], [], [])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_blank_lines_leave_their_separator(tmp_path: Path, texts: list[bytes], e
     """addon-cmdline-blank, addon-cmdline-blankonly."""
     for number, text in enumerate(texts):
         put(tmp_path, f"{OWN}/{number}.addon.efi", (".cmdline", text))
-    assert load(run(esp=tmp_path)).cmdline == expected
+    assert load(run(esp=tmp_path)).cmdlines == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_uname(tmp_path: Path, own: bytes | None, addon: bytes | None, applies: 
     rows: list[Row] = [(".cmdline", b"x")] + ([] if addon is None else [(".uname", addon)])
     put(tmp_path, f"{OWN}/a.addon.efi", *rows)
     one = run(make_uki(*([] if own is None else [(".uname", own)])), esp=tmp_path, stub=stub)
-    assert load(one).cmdline == ("x" if applies else "")
+    assert load(one).cmdlines == ("x" if applies else "",)
     assert one.log() == ([] if applies else [".uname mismatch between a.addon.efi and UKI, ignoring"])
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_addon(tmp_path: Path):
     (tmp_path / OWN / "d.addon.efi").write_bytes(b"no PE")
     (tmp_path / OWN / "e.addon.efi").mkdir()
     one = run(esp=tmp_path)
-    assert load(one) == Addons("", [], [], [])
+    assert load(one) == Addons(("",), [], [], [])
     folder = "\\EFI\\Linux\\lab.efi.extra.d"
     assert one.log() == [
         "a.addon.efi is a UKI, not an addon, ignoring.",
@@ -154,7 +154,7 @@ def test_only_efi_subsystems_are_loaded(tmp_path: Path, subsystem: int, loaded: 
     """Booted systemd-stub 262.1 in QEMU, addons with other values in Subsystem."""
     put(tmp_path, f"{OWN}/c.addon.efi", (".cmdline", b"x"), subsystem=subsystem)
     one = run(esp=tmp_path)
-    assert load(one).cmdline == ("x" if loaded else "")
+    assert load(one).cmdlines == ("x" if loaded else "",)
     path = "\\EFI\\Linux\\lab.efi.extra.d\\c.addon.efi"
     assert one.log() == ([] if loaded else [f"Failed to read 'c.addon.efi' from '{path}', ignoring: Unsupported"])
 
@@ -168,7 +168,7 @@ def test_nothing_to_apply(tmp_path: Path):
     ]
     for stub, level, text in zip(("257", "262"), ("error", "debug"), texts, strict=True):
         one = run(esp=tmp_path, stub=stub, debug=True)
-        assert load(one) == Addons("", [], [], [])
+        assert load(one) == Addons(("",), [], [], [])
         assert one.trace == [Log(level, text)]
 
 
@@ -178,10 +178,10 @@ def test_unsigned_ones_under_secure_boot(tmp_path: Path):
     put(tmp_path, f"{OWN}/b.addon.efi", (".cmdline", b"signed"), certificates=bytes(64))  # type: ignore[arg-type]
     put(tmp_path, f"{OWN}/c.addon.efi", (".cmdline", b"x"), machine=0xAA64)
     one = run(host=Host(secure_boot=True), esp=tmp_path)
-    assert load(one).cmdline == "signed"
+    assert load(one).cmdlines == ("signed",)
     assert [line.rpartition(": ")[2] for line in one.log()] == ["Access denied", "Access denied"]
     one = run(esp=tmp_path)
-    assert load(one).cmdline == "unsigned signed"
+    assert load(one).cmdlines == ("unsigned signed",)
 
 
 def test_a_devicetree_by_hwids_is_preferred(tmp_path: Path):

@@ -65,13 +65,26 @@ def test_control_characters_behind_the_first_nul_do_not_count():
         (b"q\0", "q"),
         (b"q\0x", "q"),
         (b"q\0u\0", "qu"),
-        (b"\0\0", ""),
+        (b"\0\0", None),
     ],
 )
 @BOTH
 def test_raw_options(stub: str, data: bytes | None, expected: str | None):
     """Fewer than two bytes are none, an odd last byte does not count, the NUL may be missing; loadopt-nonul, -odd."""
     assert process_arguments(run(stub=stub, load_options=data).context) == (0, expected)
+
+
+@pytest.mark.parametrize("stub", ["252", "254", "257", "258", "261", "262"])
+def test_options_that_begin_with_a_control_character_are_dropped(stub: str):
+    assert process_arguments(run(stub=stub, load_options="\tab").context) == (0, None)
+    inside = process_arguments(run(stub=stub, load_options="a\tb").context)
+    assert inside == (0, None if stub in ("261", "262") else "a b")
+
+
+def test_leading_blanks_stay_up_to_254():
+    """loadopt-trim@254.26; from the source of 255."""
+    assert process_arguments(run(stub="254", load_options="  a\x7f ").context) == (0, "  a\x7f")
+    assert process_arguments(run(stub="255", load_options="  a\x7f ").context) == (0, "a")
 
 
 def test_stubs_without_profiles_take_the_prefix_as_text():

@@ -120,12 +120,12 @@ def test_nothing_before_leaves_no_blank(line: str | None):
 def test_addon_lines_are_measured_together():
     """addon-cmdline-blank: a blank addon leaves its two blanks behind, only blank ones leave nothing."""
     one = run()
-    assert append_addons(one.context, "own", "a  b", Measured()) == "own a  b"
-    assert append_addons(one.context, "own", " ", Measured()) == "own"
+    assert append_addons(one.context, "own", ("a  b",), Measured()) == "own a  b"
+    assert append_addons(one.context, "own", (" ",), Measured()) == "own"
     assert one.descriptions(12) == ["a  b"]
 
 
 def test_without_tpm_nothing_is_measured():
     one = run(host=Host(tpm=None))
-    assert append_addons(one.context, None, "a", Measured()) == "a"
+    assert append_addons(one.context, None, ("a",), Measured()) == "a"
     assert one.trace == []

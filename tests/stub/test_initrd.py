@@ -10,7 +10,7 @@ from stubsim.stub.initrd import Combined, combine_initrds
 from stubsim.stub.measure import Measured
 from tests.stub.harness import Run, joined, run
 
-NONE = Addons("", [], [], [])
+NONE = Addons((), [], [], [])
 # Every kind with one byte that says which it is.
 ALL = (
     "ucode", "previous", "initrd", "credentials", "global-credentials", "sysext", "global-sysext", "confext",

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import RELOCS_STRIPPED, SectionSpec
 from stubsim.hosts import Host
 from stubsim.machine.layout import FREE
@@ -299,7 +300,7 @@ def free_pages(one: Run) -> int:
     return sum(row.pages for row in one.context.memory.map() if row.type == FREE)
 
 
-@pytest.mark.parametrize(("stub", "told"), [("262", True), ("260", False), ("257", False)])
+@pytest.mark.parametrize(("stub", "told"), [("262", True), ("260.2", False), ("260.3", True), ("257", False)])
 def test_an_alignment_that_is_no_power_of_two(stub: str, told: bool):
     """aa64: kernel-align-odd@262.1, the same as pages."""
     one = run(stub=stub)
@@ -345,3 +346,12 @@ def test_262_replaces_an_earlier_initrd():
     one = run(host=Host(previous_initrd=b"earlier"), debug=True)
     start(one, KERNEL, initrd=INITRD)
     assert "Successfully unregistered previous LINUX_INITRD_MEDIA device." in one.log()
+
+
+@pytest.mark.parametrize(("stub", "handed"), [("257", None), ("258.0", "@0"), ("262", "@0")])
+def test_load_options_pass_through_where_there_is_no_command_line(stub: str, handed: str | None):
+    """Booted systemd-stub 262.1 and, by the source of every tag since, 258: unmeasured, as the firmware gave them."""
+    one = run(stub=stub, load_options="@0")
+    started = linux_exec(one.context, make_pe((".text", CODE)), None, None)
+    assert started.load_options == (None if handed is None else utf16z(handed))
+    assert one.measured(12) == []

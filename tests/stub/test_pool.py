@@ -108,7 +108,7 @@ def test_an_addon_without_room_is_passed_over(tmp_path: Path):
     folder.mkdir(parents=True)
     (folder / "a.addon.efi").write_bytes(make_pe((".cmdline", b"x"), size_of_image=1 << 30))
     one = run(host=Host(memory=64 * MIB), esp=tmp_path)
-    assert load_all_addons(one.context, one.sections()).cmdline == ""
+    assert load_all_addons(one.context, one.sections()).cmdlines == ("",)
     assert one.log() == [
         "Failed to read 'a.addon.efi' from '\\EFI\\Linux\\lab.efi.extra.d\\a.addon.efi', ignoring: Out of resources"
     ]
