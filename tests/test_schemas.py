@@ -499,6 +499,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "reasons": {"devicetree": "because"},
             }
         ],
+        "files_not_taken": [{"path": "\\x.cred", "why": "beside the UKI"}],
         "assumed": [],
         "unknown": [UNKNOWN],
     },

@@ -1,4 +1,4 @@
-"""`stubsim host show|convert HOST`, `stubsim host capture`."""
+"""`stubsim host show|convert HOST`, `stubsim host capture`, `stubsim host merge A B`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     convert = action("convert", "a host file of what there is of a machine")
     convert.add_argument("host", metavar="HOST", help=HOST_HELP)
-    for one in (convert, action("capture", "a host file of the machine that this runs on")):
+    merge = action("merge", "a host file of two sources for one machine: the second fills what the first leaves open")
+    merge.add_argument("host", metavar="A", help=HOST_HELP)
+    merge.add_argument("second", metavar="B", help="another source for the same machine")
+    for one in (convert, merge, action("capture", "a host file of the machine that this runs on")):
         one.add_argument(
             "--keep-ids",
             action="store_true",
@@ -38,7 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     from stubsim.hosts.writing import to_json
     from stubsim.views.json import dumps
 
-    value, dropped = to_json(reading.host, keep_ids=arguments.keep_ids)
+    host = reading.host
+    if arguments.action == "merge":
+        from stubsim.hosts.merging import merge
+
+        host, conflicts = merge(host, hosts.load(arguments.second))
+        for text in conflicts:
+            output.warn(f"{source} and {arguments.second}: {text}")
+    value, dropped = to_json(host, keep_ids=arguments.keep_ids)
     for text in dropped:
         output.warn(f"{source}: {text}")
     output.write(arguments.output, dumps(value))

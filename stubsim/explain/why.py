@@ -13,6 +13,7 @@ from stubsim.explain.lookup import Lookup, OwnChid, look_up, own_chids
 from stubsim.explain.near_misses import near_misses
 from stubsim.explain.other_stubs import OtherStub, other_stubs, profile_of
 from stubsim.explain.selection import KINDS, never_matches_firmware, reason
+from stubsim.explain.untaken_files import Untaken, untaken_files
 from stubsim.explain.what_it_means import what_it_means
 from stubsim.formats import fdt, hwids, pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
@@ -66,13 +67,14 @@ class Choice(NamedTuple):
 
 
 class Why(NamedTuple):
-    """The answer; ``chids`` are all types, ``others`` what other stubs would choose."""
+    """The answer; ``chids`` are all types, ``others`` what other stubs would choose, ``untaken`` files of the ESP."""
 
     boot: Boot
     profile: int | None
     chids: dict[int, OwnChid]
     choices: tuple[Choice, ...]
     others: tuple[OtherStub, ...]
+    untaken: tuple[Untaken, ...] = ()
 
 
 class _Case(NamedTuple):
@@ -98,7 +100,7 @@ def why(boot: Boot, start: Start) -> Why:
     own = own_chids(boot.host)
     near = near_misses(boot.host, boot.model)
     choices = tuple(_choice(_Case(boot, kind, profile), parts, own, near) for kind in KINDS)
-    return Why(boot, profile, own, choices, other_stubs(boot, start))
+    return Why(boot, profile, own, choices, other_stubs(boot, start), untaken_files(boot, start))
 
 
 def _choice(case: _Case, parts: tuple[Part, ...], own: dict[int, OwnChid], near: dict[UUID, str]) -> Choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 from stubsim.formats import edid
@@ -25,6 +26,7 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
     dropped: list[str] = []
     unknown = set(host.unknown)
     if not keep_ids:
+        dropped += _left_out(host)
         host = _anonymous(host, unknown)
     value: dict[str, Any] = {"schema": SCHEMA, "name": host.name, "source": host.source}
     value["smbios"] = _smbios(host, unknown, dropped)
@@ -74,6 +76,18 @@ def _says_nothing(host: Host, key: str, unknown: set[str]) -> bool:
         return False
     value = getattr(host, key)
     return value == getattr(Host(), key) and (key in unknown or value is None or value == ())
+
+
+def _left_out(host: Host) -> Iterator[str]:
+    """What is not written because it identifies the machine."""
+    default = Host()
+    parts = [key for key in _IDENTIFYING if getattr(host, key) != getattr(default, key)]
+    if host.structures is not None:
+        parts.append("the raw SMBIOS table")
+    if any(not string.startswith(_READ_BY_STUBS) for string in host.oem_strings):
+        parts.append("OEM strings that no stub reads")
+    if parts:
+        yield f"left out, as it identifies the machine: {', '.join(parts)}; --keep-ids keeps it"
 
 
 def _anonymous(host: Host, unknown: set[str]) -> Host:

@@ -39,6 +39,14 @@ class Esp:
         with self._errors(found):
             return [entry.name for entry in os.scandir(found) if not entry.is_dir()]
 
+    def folders(self, path: str) -> list[str] | None:
+        """The names of the folders in a folder; None where there is no such folder."""
+        found = self._find(path)
+        if found is None or not os.path.isdir(found):
+            return None
+        with self._errors(found):
+            return [entry.name for entry in os.scandir(found) if entry.is_dir()]
+
     def read(self, path: str) -> Extent | None:
         """A file's content; None where there is no such file."""
         found = self._find(path)

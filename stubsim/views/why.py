@@ -18,6 +18,7 @@ from stubsim.views.json import Json, model_json, of_kind, profile_json, uki_json
 from stubsim.views.terminal import Screen, render_blocks
 from stubsim.views.terminal_boot import DOUBT, Block
 
+_MOST_FILES = 64
 GOOD = ("kernel-started", "firmware-update")
 
 
@@ -36,6 +37,7 @@ def why_json(why: Why) -> Json:
         "chids": _chids(why),
         "choices": {KINDS[choice.kind].word: _choice(choice) for choice in why.choices},
         "other_stubs": [_other(row, boot.model.id) for row in why.others],
+        "files_not_taken": [row._asdict() for row in why.untaken],
         "assumed": list(boot.assumed),
         "unknown": [unknown_json(row) for row in unknown],
     }
@@ -182,6 +184,11 @@ def blocks(report: Json) -> Iterator[Block]:
             yield from _choice_blocks(word, choice)
     if report["other_stubs"]:
         yield _others(report)
+    if report["files_not_taken"]:
+        rows = [(row["path"], row["why"]) for row in report["files_not_taken"][:_MOST_FILES]]
+        more = len(report["files_not_taken"]) - _MOST_FILES
+        rows += [("...", f"and {more} more, all of them with --format json")] if more > 0 else []
+        yield Block("Files that are not taken", rows)
     notes = [("-", f"{row['what']}: {row['why']}") for row in report["unknown"]]
     notes += [
         ("-", f"{', '.join(map(_plain, choice['undecided']))}: the choice of the {NOUNS[word]} depends on it")

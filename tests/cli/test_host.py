@@ -59,7 +59,9 @@ def test_show_convert_and_the_same_answers(source: Path, tmp_path: Path):
     before = shown(source)
     for options in ([], ["--keep-ids"]):
         result = invoke("host", "convert", source, *options, "-o", target)
-        assert result == Result(0, "", "")
+        assert (result.status, result.out) == (0, "")
+        assert all("--keep-ids keeps it" in line for line in result.lines)
+        assert not (options and result.lines)
         value = json.loads(target.read_text())
         HOST.validate(value)
         # What is not known and what is not there take no room.
@@ -155,7 +157,11 @@ def test_what_json_cannot_hold_is_a_warning(tmp_path: Path):
     result = invoke("host", "convert", source)
     assert result.status == 0
     assert result.lines == [
-        f"stubsim: warning: {source}: manufacturer b'M\\xff\\n' is no UTF-8, which JSON cannot hold: written as unknown"
+        f"stubsim: warning: {source}: {text}"
+        for text in (
+            "left out, as it identifies the machine: the raw SMBIOS table; --keep-ids keeps it",
+            "manufacturer b'M\\xff\\n' is no UTF-8, which JSON cannot hold: written as unknown",
+        )
     ]
     assert "smbios.manufacturer" in result.json["unknown"]
     assert invoke("host", "convert", source, "--keep-ids").err == ""
@@ -192,3 +198,24 @@ def test_bad_input_of_every_form(tmp_path: Path, data: bytes, texts: list[str]):
     result = invoke("host", "show", path, "--format", "json")
     assert (result.status, result.json["path"]) == (2, str(path))
     Draft202012Validator(schemas.load("error")).validate(result.json)
+
+
+def test_merge(tmp_path: Path):
+    one = written(tmp_path, "one.json", {"smbios": {"manufacturer": "M"}, "unknown": ["tpm", "smbios.family"]})
+    other = written(tmp_path, "other.json", {"smbios": {"manufacturer": "N", "family": "F"}, "tpm": None})
+    target = tmp_path / "host.json"
+    result = invoke("host", "merge", one, other, "-o", target)
+    assert (result.status, result.out, len(result.lines)) == (0, "", 1)
+    assert "smbios.manufacturer: 'M' counts, and not 'N'" in result.err
+    value = json.loads(target.read_text())
+    HOST.validate(value)
+    assert (value["smbios"]["manufacturer"], value["smbios"]["family"]) == ("M", "F")
+    assert "unknown" not in value or value["unknown"] == []
+
+
+@pytest.mark.parametrize("command", [["boot", "uki.efi"], ["why", "uki.efi"], ["chids"]])
+def test_one_machine_is_not_two(command: list[str]):
+    result = invoke(*command, "--smbios", "a.json", "--smbios", "b.json")
+    assert (result.status, result.out) == (2, "")
+    assert "is given twice" in result.err
+    assert "host merge" in result.err

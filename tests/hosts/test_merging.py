@@ -1,0 +1,54 @@
+"""Two sources for one machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from stubsim import hosts
+from stubsim.hosts import Console, Host
+from stubsim.hosts.merging import merge
+from tests.hosts.test_raw import TABLE
+
+
+def host(**value: object) -> Host:
+    return hosts.from_json(value)
+
+
+def test_the_second_fills_what_the_first_does_not_know():
+    first = host(smbios={"manufacturer": "M"}, unknown=["smbios.family", "tpm", "console", "memory", "edid"])
+    second = host(
+        smbios={"manufacturer": "M", "family": "F"},
+        tpm={"banks": ["sha384"]},
+        console={"graphics": False},
+        memory="4G",
+        unknown=["edid", "rng"],
+    )
+    merged, conflicts = merge(first, second)
+    assert conflicts == ()
+    assert (merged.fields.family, merged.tpm, merged.memory) == (b"F", ("sha384",), 4 << 30)
+    assert merged.console == Console(graphics=False)
+    # The first knows of no generator, and neither knows the panel.
+    assert merged.unknown == {"edid"}
+
+
+def test_a_contradiction_is_named_and_the_first_counts():
+    merged, conflicts = merge(
+        host(smbios={"manufacturer": "A"}, memory="1G"), host(smbios={"manufacturer": "B"}, memory="3G")
+    )
+    assert (merged.fields.manufacturer, merged.memory) == (b"A", 1 << 30)
+    assert [text.partition(":")[0] for text in conflicts] == ["memory", "smbios.manufacturer"]
+
+
+def test_a_whole_table_is_taken_where_nothing_speaks_against_it():
+    table = hosts.recognise.read_bytes(TABLE).host
+    merged, conflicts = merge(host(unknown=["smbios"]), table)
+    assert (merged.structures, merged.fields) == (table.structures, table.fields)
+    assert not [text for text in conflicts if text.startswith("smbios")]
+    merged, conflicts = merge(host(smbios={"manufacturer": "another"}), table)
+    assert merged.structures is None
+    assert conflicts
+
+
+@pytest.mark.parametrize("given", [host(), host(memory="3G", unknown=["rng"]), hosts.recognise.read_bytes(TABLE).host])
+def test_with_itself_nothing_changes(given: Host):
+    assert merge(given, given) == (given, ())
