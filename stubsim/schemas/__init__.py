@@ -19,6 +19,7 @@ NAMES = (
     "hwids-lint",
     "inspect",
     "measure",
+    "stubs",
     "vectors",
     "why",
 )

@@ -1,0 +1,56 @@
+"""The table of releases, as JSON (`stubsim/stubs/1`) and as text; the text is made from the JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stubsim.formats.efi_program import SYSTEMD_STUB
+from stubsim.stub import releases
+from stubsim.stub.distributions import SHIPPED
+from stubsim.stub.recorded import RECORDED
+from stubsim.views.terminal import Screen, render_blocks
+from stubsim.views.terminal_boot import Block
+
+Json = dict[str, Any]
+
+
+def stubs_json() -> Json:
+    """The contract of `stubsim stubs --format json`; see the schema of the same name."""
+    return {
+        "schema": "stubsim/stubs/1",
+        "series": [{"series": major, "newest": f"{major}.{point}"} for major, point in releases.NEWEST_POINT.items()],
+        "changes": [
+            {
+                "name": row.name,
+                "since": [str(border) for border in row.borders],
+                "what": row.what,
+                "basis": row.basis,
+                "reference": row.reference,
+            }
+            for row in releases.CHANGES
+        ],
+        "recorded": [
+            {"release": release, "architecture": machine, "areas": dict(areas)}
+            for (name, release, machine), areas in RECORDED.items()
+            if name == SYSTEMD_STUB
+        ],
+        "shipped": [row._asdict() for row in SHIPPED],
+    }
+
+
+def render_stubs(report: Json, target: Screen | None = None) -> str:
+    """The text for people."""
+    changes = [
+        (", ".join(row["since"]), f"{row['what']} ({row['basis']}: {row['reference']})") for row in report["changes"]
+    ]
+    recorded = [(row["release"], row["architecture"], ", ".join(row["areas"])) for row in report["recorded"]]
+    shipped = [(row["distribution"], row["version"], f"{row['source']}, {row['seen']}") for row in report["shipped"]]
+    series = [(str(row["series"]), row["newest"]) for row in report["series"]]
+    blocks = (
+        Block("What changed, and since which release of each series", changes, fixed=(0,)),
+        Block("The newest known release of each series", series, fixed=(0, 1)),
+        Block("Recorded boots, and the areas that they show", recorded, fixed=(0, 1)),
+        Block("What distributions ship, as found", shipped, fixed=(0, 1)),
+    )
+    first, last = report["series"][0]["series"], report["series"][-1]["newest"]
+    return render_blocks(f"systemd-stub {first} to {last}, by what changed", True, iter(blocks), target)
