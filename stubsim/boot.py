@@ -10,24 +10,23 @@ from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, Watched
-from stubsim.machine.load_image import load_file, place_image
 from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm, rtmr
-from stubsim.machine.variables import NON_VOLATILE, Variable, Variables, WatchedVariables
 from stubsim.start import DEFAULT_START, Loaded, Start, assumed, loaded_image, refuses_to_start, start_context
 from stubsim.stub import refused
 from stubsim.stub.addons import addon_paths
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, StubFailed
-from stubsim.stub.measure import PCR_KERNEL_IMAGE
 from stubsim.stub.models import StubModel
 from stubsim.stub.programs import Program, program
 from stubsim.stub.recognise import model_for, not_a_uki
 from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
-from stubsim.stub.secure_boot import is_allowed, load_image
-from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
+from stubsim.systemd.measure import PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG
 from stubsim.trace import Access, EspWritten, Event, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+from stubsim.uefi.load_image import load_file, place_image
+from stubsim.uefi.secure_boot import is_allowed
+from stubsim.uefi.variables import NON_VOLATILE, Variable, Variables, WatchedVariables
 from stubsim.uki import Uki
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:
     reads: Counter[str] = Counter()
     first, context, files = _boot(uki, host, start, watch=reads)
     unwatched = context._replace(host=host._replace(secure_boot=False), emit=lambda event: None)
-    addons = [image for path in addon_paths(unwatched) if isinstance(image := load_image(unwatched, path), Uki)]
+    addons = [image for path in addon_paths(unwatched) if isinstance(image := unwatched.load_image(path), Uki)]
     seen = trial(first, reads)
     found = doubt.doubts(host, seen, again)
     rows = [Unknown(key, _why(row), row.affects, row.pcrs) for key, row in found.items()]
@@ -432,7 +431,7 @@ _ASSUMED_NEXT = ("the new firmware, or the stub on it, finds what was left and s
 
 def _started_by_firmware(context: Context) -> Outcome | int:
     """What keeps the firmware from starting the image at all; otherwise the gpa that it is loaded to."""
-    if not is_allowed(context, context.uki):
+    if not is_allowed(context.uki, secure_boot=context.host.secure_boot, trusted=context.trusted):
         message = "The firmware refuses an image without a trusted signature."
         return Outcome("failed", message, "EFI_ACCESS_DENIED", refused.signature_missing(context, context.uki))
     image = context.uki.image

@@ -10,16 +10,16 @@ from stubsim.errors import StubsimError
 from stubsim.formats import fdt
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
-from stubsim.machine import image_path
-from stubsim.machine.esp import Esp
 from stubsim.machine.layout import BUILD, QEMU_VIRT, VENDORS
 from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
-from stubsim.machine.variables import Variables
 from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.context import Context, LoadedImage
 from stubsim.stub.models import StubModel
 from stubsim.trace import Emit, Log
+from stubsim.uefi import image_path
+from stubsim.uefi.esp import Esp
+from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
 
 _LOG_LEVEL = b"io.systemd.boot.loglevel="

@@ -25,9 +25,9 @@ from stubsim.hosts.host import (
     VmFwUpdate,
 )
 from stubsim.machine.layout import QEMU_VIRT, VENDORS
-from stubsim.machine.variables import LOADER
 from stubsim.stub.chid_match import unknown_fields
 from stubsim.stub.models import StubModel
+from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
 
 # 512 MiB is the least that a machine with UEFI is sold or rented with; more than 4 GiB has RAM above the hole.

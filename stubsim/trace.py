@@ -15,7 +15,10 @@ class Log(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A PCR extend with its event log entry; ``data`` is the event data as the log holds it."""
+    """A PCR extend with its event log entry; ``data`` is the event data as the log holds it.
+
+    ``by`` is who made it: firmware, loader, stub or kernel.
+    """
 
     pcr: int
     type: str
@@ -23,6 +26,7 @@ class Measured(NamedTuple):
     description: str
     digests: dict[str, bytes]
     data: bytes
+    by: str
 
 
 class VariableSet(NamedTuple):

@@ -17,9 +17,9 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
-from stubsim.machine.variables import LOADER
 from stubsim.start import Start
 from stubsim.trace import FwCfgWritten, Log, Measured, Staged, Unknown
+from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
 from stubsim.views.inspect import inspect_json
 from tests.stub.harness import CHIDS, FIELDS, KERNEL, OTHER, devicetree, firmware, make_uki, setup_header, table

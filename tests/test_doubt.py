@@ -28,10 +28,10 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Capsules, Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
 from stubsim.hosts.fixture import _NAMES
 from stubsim.hosts.host import DevicetreeFixup, DirectBoot, Patch
-from stubsim.machine.variables import LOADER
 from stubsim.start import DEFAULT_START, Start
 from stubsim.supposed import alternatives, offers
 from stubsim.trace import Unknown
+from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
 from stubsim.views.json import boot_json
 from tests.conformance.test_own_golden import CASES, case_of, content, image

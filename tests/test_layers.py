@@ -17,6 +17,7 @@ LAYERS = (
     ("formats",),
     ("chid", "uki"),
     ("hosts", "machine"),
+    ("uefi",),
     ("systemd",),
     ("loader", "stub", "linux", "handover"),
     ("start", "boot", "doubt", "supposed"),

@@ -200,7 +200,7 @@ def test_what_the_reader_takes_the_schema_takes(value: dict[str, Any]):
 
 
 MATCH = {"entry": 0, "chid_type": 3, "chid": GUID, "name": "Device", "fwid": "fw"}
-EVENT = {"pcr": 11, "type": "EV_IPL", "tag": None, "description": ".linux", "digests": {"sha256": SHA256}}
+EVENT = {"by": "stub", "pcr": 11, "type": "EV_IPL", "tag": None, "description": ".linux", "digests": {"sha256": SHA256}}
 UKI = {
     "path": "uki.efi",
     "size": 1,

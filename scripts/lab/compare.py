@@ -11,8 +11,8 @@ from stubsim import uki
 from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.hosts import fixture
-from stubsim.machine.variables import LOADER
 from stubsim.start import Start
+from stubsim.uefi.variables import LOADER
 from stubsim.views.json import boot_json
 
 Json = dict[str, Any]
@@ -114,8 +114,8 @@ def _texts(messages: list[str]) -> Iterator[str]:
 
 
 def _measurements(simulated: Json, banks: list[str]) -> list[Json]:
-    """Without the digests for a confidential guest's own registers."""
-    rows = simulated["measurements"]
+    """The stub's, without the digests for a confidential guest's own registers."""
+    rows = [{key: row[key] for key in row if key != "by"} for row in simulated["measurements"] if row["by"] == "stub"]
     return [row | {"digests": {bank: row["digests"].get(bank) for bank in banks}} for row in rows]
 
 

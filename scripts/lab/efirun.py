@@ -29,8 +29,8 @@ from stubsim.errors import StubsimError
 from stubsim.formats import smbios
 from stubsim.hosts import fixture
 from stubsim.machine.tpm import BANK_BITS
-from stubsim.machine.variables import LOADER
 from stubsim.stub.arguments import split_shell_line
+from stubsim.uefi.variables import LOADER
 
 Json = dict[str, Any]
 

@@ -90,7 +90,7 @@ def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
 
 
 def _trusted(paths: list[str], host: Host | None) -> Callable[[Uki], bool]:
-    from stubsim.stub.secure_boot import read_certificates, trusted_by
+    from stubsim.uefi.secure_boot import read_certificates, trusted_by
 
     if host is not None and not host.secure_boot:
         warn(f"{', '.join(paths)}: --db is not used, Secure Boot is off on this host")

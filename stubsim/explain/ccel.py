@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from stubsim.formats import eventlog
 from stubsim.machine.tpm import replay
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE
 from stubsim.stub.models import NEWEST
 from stubsim.stub.sidecars import TABLE as SIDECARS
-from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG
 
 BANK = "sha384"
 # Of the firmware, of the boot loader (GRUB's commands and files), and of Linux.

@@ -14,11 +14,11 @@ from stubsim.boot import Boot
 from stubsim.explain import words
 from stubsim.explain.diff_selection import Selection, selections
 from stubsim.explain.why import Why, why
-from stubsim.machine.variables import LOADER
 from stubsim.start import Start
-from stubsim.stub.measure import PCR_KERNEL_IMAGE
 from stubsim.stub.profile import PROFILE_EVENT_TAG
+from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+from stubsim.uefi.variables import LOADER
 
 # What there is to compare of a thing: numbers, texts, digests as hex.
 Facts = Mapping[str, object]

@@ -22,9 +22,8 @@ from stubsim.explain.started_images import PCR_BOOT_MANAGER
 from stubsim.formats import eventlog
 from stubsim.machine.tpm import replay
 from stubsim.start import DEFAULT_START, Start
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
 from stubsim.stub.profile import PROFILE_EVENT_TAG
-from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS
 from stubsim.trace import Measured
 
 _APPLICATION = eventlog.EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"]

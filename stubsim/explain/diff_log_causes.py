@@ -15,11 +15,10 @@ from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.cmdline import CMDLINE_EXTRA
 from stubsim.stub.devicetree import DEVICETREE_ADDON_EVENT_TAG
 from stubsim.stub.initrd import INITRD_ADDON_EVENT_TAG, UCODE_ADDON_EVENT_TAG
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE
 from stubsim.stub.models import NEWEST, released, which
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.stub.sidecars import TABLE as SIDECARS
-from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG
 from stubsim.systemd.strings import mangle
 from stubsim.trace import Measured
 

@@ -21,8 +21,7 @@ from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS
 from stubsim.start import Start
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
-from stubsim.stub.smbios import PCR_PLATFORM_CONFIG
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS
 from stubsim.trace import Measured, Unknown
 from stubsim.uki import Uki
 

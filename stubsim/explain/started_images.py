@@ -16,7 +16,6 @@ from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.machine.tpm import Tpm
 from stubsim.start import Start
 from stubsim.stub.addons import addon_paths
-from stubsim.stub.secure_boot import load_image
 from stubsim.uki import Uki
 
 PCR_BOOT_MANAGER = 4
@@ -46,7 +45,7 @@ def loaded_addons(boot: Boot, start: Start) -> Addons:
     images: list[Uki] = []
     doubt = None
     for path in addon_paths(context):
-        image = load_image(context, path)
+        image = context.load_image(path)
         if isinstance(image, Uki):
             images.append(image)
         elif image != "EFI_ACCESS_DENIED":

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from stubsim.boot import Boot
 from stubsim.explain.quiet import quiet_context
-from stubsim.machine.esp import same_name
 from stubsim.start import Start
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context
+from stubsim.uefi.esp import same_name
 
 _EXTRA = ".extra.d"
 _SUFFIXES = (".addon.efi", ".cred", ".raw")

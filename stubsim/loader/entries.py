@@ -13,10 +13,10 @@ from stubsim.loader import type1, type2
 from stubsim.loader.config import SAVED, Config
 from stubsim.loader.entry import ACTION, AUTO, ESP, XBOOTLDR, Entry, Hidden
 from stubsim.loader.releases import LoaderModel
-from stubsim.machine.esp import Esp
 from stubsim.systemd.pattern import matches
 from stubsim.systemd.strings import lower
 from stubsim.systemd.version_order import compare_versions
+from stubsim.uefi.esp import Esp
 from stubsim.uki import Uki
 
 _SMBIOS_ENTRY = b"io.systemd.boot.entries-extra:"

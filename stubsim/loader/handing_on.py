@@ -8,7 +8,7 @@ from stubsim.extent import Bytes
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.loader.entry import LINUX, Entry
 from stubsim.loader.releases import LoaderModel
-from stubsim.machine.esp import Esp
+from stubsim.uefi.esp import Esp
 
 _SMBIOS_EXTRA = b"io.systemd.boot.kernel-cmdline-extra="
 

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import decode_utf8
-from stubsim.machine.esp import same_name
-from stubsim.machine.load_image import AddressTaken, load_file
 from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import STATUS, Context
 from stubsim.stub.pool import allocate
 from stubsim.stub.sections import Sections, locate_by_prefix, locate_sections
-from stubsim.stub.secure_boot import load_image
 from stubsim.systemd.strings import mangle, parse_number
+from stubsim.uefi.esp import same_name
+from stubsim.uefi.load_image import AddressTaken, load_file
 
 _GLOBAL = "\\loader\\addons"
 _PAYLOADS = (".cmdline", ".dtb", ".dtbauto", ".initrd", ".ucode")
@@ -138,7 +137,7 @@ def _payloads(context: Context) -> tuple[str, ...]:
 def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | None:
     """The addon as the firmware loads it, its sections found by the rules of the UKI's own, and its pages."""
     path = f"{folder}\\{name}"
-    addon = load_image(context, path)
+    addon = context.load_image(path)
     if not isinstance(addon, str):
         try:
             pages = load_file(context.memory, addon.image, addon.size).allocated

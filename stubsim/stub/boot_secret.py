@@ -7,54 +7,34 @@ import struct
 
 from stubsim.stub.context import Context
 from stubsim.stub.sections import Sections
-from stubsim.stub.variables import NON_VOLATILE_BOOT_ONLY, set_variable
+from stubsim.systemd import random_seed
+from stubsim.systemd.random_seed import SIZE
+from stubsim.systemd.variables import NON_VOLATILE_BOOT_ONLY
 from stubsim.trace import EspWritten
 
-SIZE = 32
 _LABEL = b"systemd-stub derive secret label v1"
 _MIXIN = "\\loader\\boot-secret-mixin"
-_SEED = "\\loader\\random-seed"
-_SEED_MAX = 32 * 1024
 # EFI_LOADER_FEATURE_RANDOM_SEED of the boot loader interface.
 _LOADER_HANDLES_SEED = 1 << 6
 
 
 def refresh_random_seed(context: Context) -> bool:
-    """Rewrite the seed file where the machine has entropy of its own; True when a seed is handed to the system.
+    """True when a seed is handed to the system; a boot loader that says it has done this keeps the stub from it.
 
-    257 only rewrites a file that is there, 262 makes one where there is a generator (recorded: seed, seed-rng-token,
-    rng). A boot loader that says it has done this keeps the stub from it (recorded: launch-loaderfeatures); it needs
-    the same as the stub and leaves its seed for the boot secret. The file's partition is found by the hard drive node
-    of the UKI's device path, so on a disk without partitions there is no seed (booted systemd-stub 257.13, 262.1).
+    Recorded: launch-loaderfeatures.
     """
-    esp = context.image.esp
-    if esp is None or not context.model.refreshes_random_seed:
+    esp, model = context.image.esp, context.model
+    if esp is None or not model.refreshes_random_seed:
         return False
-    done_by_loader = bool(_loader_features(context) & _LOADER_HANDLES_SEED)
-    if context.host.esp_partition_uuid is None:
-        if not done_by_loader:
-            context.log("debug", "No hard drive device path node found.")
-        return False
-    if not (context.host.rng or _has_token(context)):
-        return False
-    existing = esp.read(_SEED)
-    size = 0 if existing is None else len(existing)
-    if existing is None and not (context.host.rng and context.model.creates_random_seed):
-        return False
-    if existing is None and not context.model.creates_loader_folder and esp.folder("\\loader") is None:
-        # Recorded on 261: rng.
-        return False
-    if done_by_loader:
-        return True
-    if size > _SEED_MAX:
-        context.log("error", "Random seed file is too large.")
-        return False
-    # Where a file can be created, one that is too short is taken as just created.
-    if size < SIZE and not context.model.creates_random_seed:
-        context.log("error", "Random seed file is too short.")
-        return False
-    context.emit(EspWritten(_SEED, max(SIZE, size)))
-    return True
+    return random_seed.refresh_random_seed(
+        context.services,
+        context.host,
+        esp,
+        context.log,
+        creates=model.creates_random_seed,
+        creates_folder=model.creates_loader_folder,
+        done=bool(_loader_features(context) & _LOADER_HANDLES_SEED),
+    )
 
 
 def prepare_boot_secret(context: Context, sections: Sections, seeded: bool) -> bytes | None:
@@ -72,7 +52,7 @@ def prepare_boot_secret(context: Context, sections: Sections, seeded: bool) -> b
     secret = None
     if variable is None:
         context.log("debug", "Failed to read LoaderBootSecret EFI variable: Not found")
-        set_variable(context, "LoaderBootSecret", None, NON_VOLATILE_BOOT_ONLY, SIZE)
+        context.services.set_variable("LoaderBootSecret", None, NON_VOLATILE_BOOT_ONLY, SIZE)
     elif len(variable.data) == SIZE and variable.attributes & 0x7 == NON_VOLATILE_BOOT_ONLY:
         secret = variable.data
     else:
@@ -117,12 +97,6 @@ def os_id(sections: Sections) -> bytes:
             if key == b"ID":
                 identity = value
     return identity
-
-
-def _has_token(context: Context) -> bool:
-    """Whether the system token stands in for a generator: not under Secure Boot (systemd-stub, random-seed.c)."""
-    token = context.variables.get("LoaderSystemToken")
-    return token is not None and len(token.data) >= SIZE and not context.host.secure_boot
 
 
 def _loader_features(context: Context) -> int:

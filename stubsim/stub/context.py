@@ -8,12 +8,14 @@ from typing import NamedTuple
 from stubsim.digests import Digests
 from stubsim.formats import uefi_status
 from stubsim.hosts import Host
-from stubsim.machine.esp import Esp
 from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
-from stubsim.machine.variables import Variables
 from stubsim.stub.models import StubModel
 from stubsim.trace import Emit, Log, Unknown
+from stubsim.uefi.esp import Esp
+from stubsim.uefi.secure_boot import load_image
+from stubsim.uefi.services import Services
+from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
 
 # As systemd's %m prints them.
@@ -64,6 +66,16 @@ class Context(NamedTuple):
     trusted: Callable[[Uki], bool] | None
     log_level: str
     emit: Emit
+
+    @property
+    def services(self) -> Services:
+        """Boot services, as the stub calls them."""
+        return Services("stub", self.tpm, self.variables, self.digests, self.emit)
+
+    def load_image(self, path: str) -> Uki | str:
+        """An image of the partition as the firmware loads it, or the status with which it refuses; see load_image."""
+        assert self.image.esp is not None
+        return load_image(self.image.esp, path, self.machine, secure_boot=self.host.secure_boot, trusted=self.trusted)
 
     def log(self, level: str, message: str) -> None:
         """Print a message if the stub's log level lets it through."""

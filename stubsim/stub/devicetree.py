@@ -8,12 +8,13 @@ from stubsim import extent
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
 from stubsim.formats import fdt
-from stubsim.machine.devicetree_fixup import FixupProtocol
 from stubsim.machine.layout import PAGE
 from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import STATUS, Context
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, Measured, log_event
+from stubsim.stub.measure import Measured, log_event
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG
 from stubsim.trace import Staged
+from stubsim.uefi.devicetree_fixup import FixupProtocol
 
 if TYPE_CHECKING:
     from stubsim.stub.addons import NamedAddon

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from stubsim.extent import Bytes
 from stubsim.stub.addons import Addons
 from stubsim.stub.context import Context
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, Measured, log_event
+from stubsim.stub.measure import Measured, log_event
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG
 
 Parts = Sequence[Bytes]
 

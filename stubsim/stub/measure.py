@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
-from stubsim import trace
 from stubsim.formats.efi_string import utf16z
 from stubsim.stub.context import Context
+from stubsim.stub.models import StubModel
+from stubsim.systemd import measure
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE
 
 if TYPE_CHECKING:
     from stubsim.stub.sections import Sections
-
-# UAPI specification "TPM PCR measurements of Linux userspace boot components".
-PCR_KERNEL_IMAGE = 11
-PCR_KERNEL_CONFIG = 12
-PCR_SYSTEM_EXTENSIONS = 13
 
 
 class Measured:
@@ -33,24 +29,12 @@ class Measured:
 
 
 def log_event(context: Context, pcr: int, description: str, digests: dict[str, bytes], tag: int | None = None) -> bool:
-    """Extend a PCR and log an event; False where there is no TPM or measurement protocol.
+    """Extend a PCR and log an event, as this stub does; False where there is no TPM or measurement protocol."""
+    return measure.log_event(context.services, protocols(context.model), pcr, description, digests, tag=tag)
 
-    EV_IPL carries the description in UTF-16 with its NUL; EV_EVENT_TAG puts u32 tag and u32 size before it. The
-    measurement protocol of a confidential guest knows EV_IPL alone, and up to 260 tagged events do not go there.
-    """
-    model = context.model
-    by_cc = model.measures_by_cc and (tag is None or model.measures_tagged_events_by_cc)
-    if not context.tpm.reached(by_cc=by_cc):
-        return False
-    data = utf16z(description)
-    tagged = tag is not None and context.tpm.tags_events
-    if tagged:
-        data = struct.pack("<II", tag, len(data)) + data
-    context.tpm.extend(pcr, digests, by_cc=by_cc)
-    kind = "EV_EVENT_TAG" if tagged else "EV_IPL"
-    context.emit(trace.Measured(pcr, kind, tag if tagged else None, description, digests, data))
-    # Releases without it call a tagged event not measured (recorded on 257.13: sidecars with an initrd addon).
-    return tag is None or model.counts_tagged_events
+
+def protocols(model: StubModel) -> measure.Protocols:
+    return measure.Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, model.counts_tagged_events)
 
 
 def log_load_options(context: Context, text: str, parameters: Measured) -> None:

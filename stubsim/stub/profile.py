@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from stubsim.formats.efi_string import utf16z
 from stubsim.stub.context import Context
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, Measured, log_event
+from stubsim.stub.measure import Measured, log_event
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG
 
 PROFILE_EVENT_TAG = 0x13AED6DB
 

@@ -8,7 +8,7 @@ from stubsim.machine.layout import PAGE
 from stubsim.machine.memory import POOL_OVERHEAD, OutOfResources
 from stubsim.stub.addons import load_all_addons
 from stubsim.stub.arguments import process_arguments
-from stubsim.stub.boot_secret import SIZE, prepare_boot_secret, refresh_random_seed
+from stubsim.stub.boot_secret import prepare_boot_secret, refresh_random_seed
 from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
 from stubsim.stub.console import append_console
 from stubsim.stub.context import Context
@@ -23,6 +23,7 @@ from stubsim.stub.sections import Sections, find_sections
 from stubsim.stub.sidecars import generate_sidecar_initrds
 from stubsim.stub.smbios import measure_smbios
 from stubsim.stub.variables import export_common_variables, export_pcr_variables, export_stub_variables
+from stubsim.systemd.random_seed import SIZE
 from stubsim.trace import Staged
 
 _GIB4 = 1 << 32

@@ -10,8 +10,9 @@ from stubsim.extent import Bytes
 from stubsim.formats import cpio
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS, Measured, log_event
+from stubsim.stub.measure import Measured, log_event
 from stubsim.stub.pool import Packed, Pages, pack_cpio
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS
 
 Parts = Sequence[Bytes]
 

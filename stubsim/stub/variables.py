@@ -5,48 +5,28 @@ from __future__ import annotations
 import struct
 
 from stubsim.formats.efi_string import utf16z
-from stubsim.machine.variables import LOADER
 from stubsim.stub.context import Context
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS, Measured
-from stubsim.trace import VariableSet
-
-# EFI_VARIABLE_BOOTSERVICE_ACCESS | EFI_VARIABLE_RUNTIME_ACCESS: volatile.
-ATTRIBUTES = 0x6
-NON_VOLATILE_BOOT_ONLY = 0x3
-
-
-def set_variable(context: Context, name: str, data: bytes | None, attributes: int, size: int = 0) -> None:
-    """Write one; the firmware refuses to change attributes, and the stub does not look (recorded: prior-vars).
-
-    Data of None stands for ``size`` bytes drawn at random.
-    """
-    if context.variables.set(name, bytes(size) if data is None else data, attributes):
-        context.emit(VariableSet(name, LOADER, attributes, data))
+from stubsim.stub.measure import Measured
+from stubsim.systemd import variables
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
+from stubsim.systemd.variables import ATTRIBUTES
 
 
 def export_common_variables(context: Context) -> None:
     """The Loader* ones, each only where no boot loader has set it."""
-    firmware = context.host.firmware
     if context.variables.get("LoaderDevicePartUUID") is None:
         _note_no_partition(context)
-    texts = {
-        "LoaderDevicePartUUID": _partition(context),
-        "LoaderImageIdentifier": context.image.path,
-        "LoaderFirmwareInfo": f"{firmware.vendor} {firmware.revision >> 16}.{firmware.revision & 0xFFFF:02}",
-        "LoaderFirmwareType": f"UEFI {firmware.uefi_revision >> 16}.{firmware.uefi_revision & 0xFFFF:02}",
-    }
-    if context.model.exports_tpm_banks:
-        texts["LoaderTpm2ActivePcrBanks"] = f"{context.tpm.active_banks_mask:#010x}"
-    if context.model.exports_keyboard_layout:
-        texts["LoaderKeyboardLayout"] = context.host.keyboard_layout
-        if context.host.keyboard_layout is None:
-            context.log(
-                "debug",
-                "Initial GetKeyboardLayout did not report required buffer size, ignoring: Not found",
-            )
-    for name, text in texts.items():
-        if text is not None and context.variables.get(name) is None:
-            set_variable(context, name, utf16z(text), ATTRIBUTES)
+    model = context.model
+    if model.exports_keyboard_layout and context.host.keyboard_layout is None:
+        context.log("debug", "Initial GetKeyboardLayout did not report required buffer size, ignoring: Not found")
+    variables.export_common_variables(
+        context.services,
+        context.host,
+        context.image.path,
+        _partition(context),
+        tpm_banks=model.exports_tpm_banks,
+        keyboard_layout=model.exports_keyboard_layout,
+    )
 
 
 def export_stub_variables(context: Context, profile: int) -> None:
@@ -55,19 +35,19 @@ def export_stub_variables(context: Context, profile: int) -> None:
     if stub is not None and stub.series_only:
         context.unknown("StubInfo", "the file names the stub's series only, not its version", "variables")
     elif stub is not None:
-        set_variable(context, "StubInfo", utf16z(f"{stub.name} {stub.version}"), ATTRIBUTES)
+        context.services.set_variable("StubInfo", utf16z(f"{stub.name} {stub.version}"), ATTRIBUTES)
     if context.model.stub_features is not None:
-        set_variable(context, "StubFeatures", struct.pack("<Q", context.model.stub_features), ATTRIBUTES)
+        context.services.set_variable("StubFeatures", struct.pack("<Q", context.model.stub_features), ATTRIBUTES)
     else:
         context.unknown("StubFeatures", f"no recording of stub {context.model.id}", "variables")
     if context.model.takes_profiles:
-        set_variable(context, "StubProfile", utf16z(str(profile)), ATTRIBUTES)
+        context.services.set_variable("StubProfile", utf16z(str(profile)), ATTRIBUTES)
     if not context.model.exports_stub_image:
         return
     _note_no_partition(context)
     for name, text in (("StubDevicePartUUID", _partition(context)), ("StubImageIdentifier", context.image.path)):
         if text is not None:
-            set_variable(context, name, utf16z(text), ATTRIBUTES)
+            context.services.set_variable(name, utf16z(text), ATTRIBUTES)
 
 
 def export_pcr_variables(
@@ -80,7 +60,7 @@ def export_pcr_variables(
         ("StubPcrInitRDConfExts", confext, PCR_KERNEL_CONFIG),
     ):
         if measured.all:
-            set_variable(context, name, utf16z(str(pcr)), ATTRIBUTES)
+            context.services.set_variable(name, utf16z(str(pcr)), ATTRIBUTES)
 
 
 def _note_no_partition(context: Context) -> None:

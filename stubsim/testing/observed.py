@@ -10,7 +10,7 @@ from stubsim.explain.selection import reasons
 from stubsim.formats import fdt, hwids
 from stubsim.formats.efi_string import from_utf16
 from stubsim.stub.chid_match import Match
-from stubsim.stub.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
 from stubsim.testing.expectations import Difference, compared
 from stubsim.trace import Log, Unknown, VariableSet
 

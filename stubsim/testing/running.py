@@ -106,7 +106,7 @@ def start_of(options: dict[str, Any]) -> Start:
     if "memory" in options:
         given["memory"] = memory_size(options["memory"])
     if "db" in options:
-        from stubsim.stub.secure_boot import read_certificates, trusted_by
+        from stubsim.uefi.secure_boot import read_certificates, trusted_by
 
         read = [certificate for path in options["db"] for certificate in read_certificates(_read(path), path)]
         given["trusted"] = trusted_by(read)

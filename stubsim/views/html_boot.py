@@ -11,9 +11,9 @@ from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.formats import hwids
 from stubsim.machine.layout import GIB4
-from stubsim.machine.variables import NON_VOLATILE
 from stubsim.stub.programs import is_simulated
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
+from stubsim.uefi.variables import NON_VOLATILE
 from stubsim.views.chids import chids_json
 from stubsim.views.html import (
     UNKNOWN,

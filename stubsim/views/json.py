@@ -130,6 +130,7 @@ def profile_json(boot: Boot) -> Json | None:
 
 def measurement_json(event: Measured) -> Json:
     return {
+        "by": event.by,
         "pcr": event.pcr,
         "type": event.type,
         "tag": None if event.tag is None else f"{event.tag:#010x}",

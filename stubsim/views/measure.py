@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from stubsim.explain.measure import Case, Measurement, Value, in_every_case, measures_image, pcrs_of, values_at
-from stubsim.stub.measure import PCR_KERNEL_IMAGE
 from stubsim.stub.programs import is_simulated
+from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Measured, Unknown
 from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json, unknown_json, verified
 

@@ -13,10 +13,10 @@ from stubsim.explain.selection import reasons
 from stubsim.extent import Bytes
 from stubsim.formats import edid, efifw, fdt, hwids, payload, vmfwupdate
 from stubsim.machine.tpm import rtmr
-from stubsim.machine.variables import NON_VOLATILE
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.programs import is_simulated
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+from stubsim.uefi.variables import NON_VOLATILE
 from stubsim.views.json import follows_update, of_kind, verified
 from stubsim.views.units import gpa_range
 from stubsim.views.units import size as _size

@@ -10,7 +10,7 @@ from stubsim.loader.config import Config
 from stubsim.loader.entries import Entries, Wanted, all_entries, compare, default_entry, find, loader_version
 from stubsim.loader.entry import Entry, Tries
 from stubsim.loader.releases import model_of
-from stubsim.machine.esp import Esp
+from stubsim.uefi.esp import Esp
 from stubsim.uki import Uki
 from tests import samples
 

@@ -7,7 +7,7 @@ import pytest
 from stubsim.loader.entry import Entry
 from stubsim.loader.handing_on import initrd, load_options
 from stubsim.loader.releases import model_of
-from stubsim.machine.esp import Esp
+from stubsim.uefi.esp import Esp
 
 EXTRA = [b"io.systemd.boot.kernel-cmdline-extra=e=1", b"io.systemd.boot.kernel-cmdline-extra=f=1"]
 

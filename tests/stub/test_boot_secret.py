@@ -10,8 +10,8 @@ import pytest
 
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
-from stubsim.machine.variables import LOADER
 from stubsim.stub.boot_secret import derive, os_id, prepare_boot_secret, refresh_random_seed
+from stubsim.uefi.variables import LOADER
 from tests.stub.harness import Run, make_uki, run
 
 SECRET, MIXIN = bytes(range(32)), bytes(range(100, 132))

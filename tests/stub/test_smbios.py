@@ -9,8 +9,8 @@ import pytest
 from stubsim.formats import smbios
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
-from stubsim.machine.variables import LOADER
 from stubsim.stub.smbios import measure_smbios
+from stubsim.uefi.variables import LOADER
 from tests.stub.harness import run
 
 # Wake-up byte at offset 24 of the structure, which is 20 of what follows its header.

@@ -8,9 +8,9 @@ import pytest
 
 from stubsim.hosts import Host
 from stubsim.hosts.host import Firmware, Variable
-from stubsim.machine.variables import LOADER
 from stubsim.stub.measure import Measured
 from stubsim.stub.variables import export_common_variables, export_pcr_variables, export_stub_variables
+from stubsim.uefi.variables import LOADER
 from tests.stub.harness import Run, run
 
 PARTITION = UUID("5eed0e5b-1ab0-4000-8000-0000000000e5")

@@ -7,7 +7,7 @@ from typing import Any
 
 from scripts.lab.drawing.values import Drawing, Json, b64
 from stubsim.formats import edid, smbios
-from stubsim.machine.variables import LOADER
+from stubsim.uefi.variables import LOADER
 
 PARTITION = "5eed0e5b-1ab0-4000-8000-0000000000e5"
 

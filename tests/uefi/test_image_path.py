@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from stubsim import uki
 from stubsim.errors import StubsimError
-from stubsim.machine import image_path
-from stubsim.machine.esp import Esp
-from stubsim.machine.image_path import Found
+from stubsim.uefi import image_path
+from stubsim.uefi.esp import Esp
+from stubsim.uefi.image_path import Found
 from tests.samples import FULL_UKI
 
 

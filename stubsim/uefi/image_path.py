@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from stubsim.machine.esp import Esp
+from stubsim.uefi.esp import Esp
 from stubsim.uki import Uki
 
 # The name of an image that QEMU was given by -kernel (OvmfPkg, GenericQemuLoadImageLib; recorded): of no partition.

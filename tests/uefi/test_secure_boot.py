@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from stubsim.errors import StubsimError
 from stubsim.formats import pe, signature
 from stubsim.hosts import Host
-from stubsim.machine.esp import Esp
-from stubsim.stub.context import LoadedImage
-from stubsim.stub.secure_boot import is_allowed, load_image, read_certificates, trusted_by
+from stubsim.uefi.esp import Esp
+from stubsim.uefi.secure_boot import is_allowed, load_image, read_certificates, trusted_by
 from stubsim.uki import Uki, load
-from tests.stub.harness import make_pe, run
+from tests.stub.harness import make_pe
 
 pytest.importorskip("cryptography")
 
@@ -180,15 +179,14 @@ def test_mutations_never_crash(changes: list[tuple[int, bytes]]):
 def test_is_allowed():
     """sb-unsigned; without --db a certificate table is enough."""
     unsigned, garbage = (Uki(pe.open_bytes(data, "x")) for data in (pe.build(SECTIONS), signed_image(b"garbage")))
-    assert is_allowed(run().context, unsigned)
-    secure = run(host=SECURE).context
-    assert not is_allowed(secure, unsigned)
-    assert is_allowed(secure, garbage)
-    asked = secure._replace(trusted=trusted_by([SIGNER.certificate]))
-    assert not is_allowed(asked, garbage)
-    assert is_allowed(asked, Uki(pe.open_bytes(signed(SIGNER), "x")))
+    assert is_allowed(unsigned, secure_boot=False, trusted=None)
+    assert not is_allowed(unsigned, secure_boot=True, trusted=None)
+    assert is_allowed(garbage, secure_boot=True, trusted=None)
+    asked = trusted_by([SIGNER.certificate])
+    assert not is_allowed(garbage, secure_boot=True, trusted=asked)
+    assert is_allowed(Uki(pe.open_bytes(signed(SIGNER), "x")), secure_boot=True, trusted=asked)
     # Where Secure Boot is off nobody is asked.
-    assert is_allowed(asked._replace(host=Host()), garbage)
+    assert is_allowed(garbage, secure_boot=False, trusted=asked)
 
 
 def test_load_image(tmp_path: Path):
@@ -196,13 +194,12 @@ def test_load_image(tmp_path: Path):
     (tmp_path / "foreign.efi").write_bytes(make_pe((".text", b"x"), machine=0xAA64))
     (tmp_path / "signed.efi").write_bytes(signed(SIGNER))
     (tmp_path / "text.efi").write_bytes(b"no PE")
-    image = LoadedImage(Esp(str(tmp_path)), "\\x.efi", None, None)
-    plain = run().context._replace(image=image)
-    secure = run(host=SECURE).context._replace(image=image, trusted=trusted_by([SIGNER.certificate]))
+    esp, trusted = Esp(str(tmp_path)), trusted_by([SIGNER.certificate])
     for name in ("foreign", "text"):
-        assert load_image(plain, f"\\{name}.efi") == "EFI_UNSUPPORTED"
-        assert load_image(secure, f"\\{name}.efi") == "EFI_ACCESS_DENIED"
-    assert isinstance(load_image(secure, "\\SIGNED.efi"), Uki)
+        path = f"\\{name}.efi"
+        assert load_image(esp, path, "x64", secure_boot=False, trusted=None) == "EFI_UNSUPPORTED"
+        assert load_image(esp, path, "x64", secure_boot=True, trusted=trusted) == "EFI_ACCESS_DENIED"
+    assert isinstance(load_image(esp, "\\SIGNED.efi", "x64", secure_boot=True, trusted=trusted), Uki)
 
 
 def test_certificate_files():

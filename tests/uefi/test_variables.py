@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from stubsim.formats.efi_string import utf16z
-from stubsim.machine.variables import LOADER, Variable, Variables
+from stubsim.uefi.variables import LOADER, Variable, Variables
 
 OTHER = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 OLD = b"o\0l\0d\0\0\0"

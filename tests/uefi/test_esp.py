@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stubsim.errors import StubsimError
-from stubsim.machine.esp import Esp, same_name
+from stubsim.uefi.esp import Esp, same_name
 
 
 @pytest.fixture

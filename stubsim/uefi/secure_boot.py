@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
-from stubsim.stub.context import Context
+from stubsim.uefi.esp import Esp
 from stubsim.uki import Uki
 
 if TYPE_CHECKING:
@@ -15,36 +15,38 @@ if TYPE_CHECKING:
 
     from stubsim.formats.signature import Signature, Signer
 
+# Whether an image's signature leads to a certificate in db.
+Trusted = Callable[[Uki], bool]
+
 # A chain longer than this is taken for a loop.
 _CHAIN_MAX = 8
 
 
-def is_allowed(context: Context, uki: Uki) -> bool:
-    """Without --db an image counts as signed when it has a certificate table."""
-    if not context.host.secure_boot:
+def is_allowed(uki: Uki, *, secure_boot: bool, trusted: Trusted | None) -> bool:
+    """Without --db (``trusted`` None) an image counts as signed when it has a certificate table."""
+    if not secure_boot:
         return True
     if uki.image.certificate_table[1] == 0:
         return False
-    return context.trusted is None or context.trusted(uki)
+    return trusted is None or trusted(uki)
 
 
-def load_image(context: Context, path: str) -> Uki | str:
-    """An image of the partition as the firmware loads it, or the UEFI status with which it refuses.
+def load_image(esp: Esp, path: str, machine: str, *, secure_boot: bool, trusted: Trusted | None) -> Uki | str:
+    """An image of the partition as the firmware of a machine loads it, or the UEFI status with which it refuses.
 
     The signature comes first, and what is no PE has none (EDK II, CoreLoadImageCommon, DxeImageVerificationHandler).
     Raises StubsimError where the file cannot be read.
     """
-    assert context.image.esp is not None
-    data = context.image.esp.read(path)
+    data = esp.read(path)
     if data is None:
         return "EFI_NOT_FOUND"
     try:
         image = Uki(pe.open_bytes(data, path))
     except StubsimError:
-        return "EFI_ACCESS_DENIED" if context.host.secure_boot else "EFI_UNSUPPORTED"
-    if not is_allowed(context, image):
+        return "EFI_ACCESS_DENIED" if secure_boot else "EFI_UNSUPPORTED"
+    if not is_allowed(image, secure_boot=secure_boot, trusted=trusted):
         return "EFI_ACCESS_DENIED"
-    own = pe.MACHINES.get(image.image.machine) == context.machine
+    own = pe.MACHINES.get(image.image.machine) == machine
     return image if own and image.image.subsystem in pe.EFI_SUBSYSTEMS else "EFI_UNSUPPORTED"
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from stubsim.formats import pe
 from stubsim.machine.layout import PAGE
-from stubsim.machine.load_image import AddressTaken, Placed, place_image
 from stubsim.machine.memory import Memory, OutOfResources
+from stubsim.uefi.load_image import AddressTaken, Placed, place_image
 
 GIB = 1 << 30
 

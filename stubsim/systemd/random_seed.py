@@ -1,0 +1,63 @@
+"""The random seed on the partition, which loader and stub refresh (src/boot/random-seed.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stubsim.hosts import Host
+from stubsim.uefi.esp import Esp
+from stubsim.uefi.services import Services
+
+SIZE = 32
+SEED = "\\loader\\random-seed"
+_SEED_MAX = 32 * 1024
+
+
+def refresh_random_seed(
+    services: Services,
+    host: Host,
+    esp: Esp,
+    log: Callable[[str, str], None],
+    *,
+    creates: bool,
+    creates_folder: bool,
+    done: bool = False,
+) -> bool:
+    """Rewrite the seed file where the machine has entropy of its own; True when a seed is handed to the system.
+
+    Without ``creates`` (257) it only rewrites a file that is there, with it (262) it makes one where there is a
+    generator (recorded: seed, seed-rng-token, rng), and with ``creates_folder`` the folder, too. ``done``: a boot
+    loader says it has done this; it needs the same, and leaves its seed for the boot secret. The file's partition is
+    found by the hard drive node of the image's device path, so on a disk without partitions there is no seed (booted
+    systemd-stub 257.13, 262.1).
+    """
+    if host.esp_partition_uuid is None:
+        if not done:
+            log("debug", "No hard drive device path node found.")
+        return False
+    if not (host.rng or _has_token(services, host)):
+        return False
+    existing = esp.read(SEED)
+    size = 0 if existing is None else len(existing)
+    if existing is None and not (host.rng and creates):
+        return False
+    if existing is None and not creates_folder and esp.folder("\\loader") is None:
+        # Recorded on 261: rng.
+        return False
+    if done:
+        return True
+    if size > _SEED_MAX:
+        log("error", "Random seed file is too large.")
+        return False
+    # Where a file can be created, one that is too short is taken as just created.
+    if size < SIZE and not creates:
+        log("error", "Random seed file is too short.")
+        return False
+    services.write(SEED, max(SIZE, size))
+    return True
+
+
+def _has_token(services: Services, host: Host) -> bool:
+    """Whether the system token stands in for a generator: not under Secure Boot (systemd-stub, random-seed.c)."""
+    token = services.variables.get("LoaderSystemToken")
+    return token is not None and len(token.data) >= SIZE and not host.secure_boot

@@ -1,0 +1,46 @@
+"""SMBIOS measured into PCR 1, new in 262's stub and 261's loader (src/boot/measure.c)."""
+
+from __future__ import annotations
+
+from stubsim.formats.efi_string import utf16z
+from stubsim.hosts import Host
+from stubsim.systemd.measure import PCR_PLATFORM_CONFIG, Protocols, log_event
+from stubsim.systemd.variables import ATTRIBUTES
+from stubsim.uefi.services import Services
+
+# Structure type -> event tag; the description names the type.
+_TAGS = {1: 0xD5CB7CBC, 2: 0xE0D47BC8, 11: 0xC0B3BD23}
+_WAKE_UP_TYPE = 24
+# What is unknown without the raw table.
+EVENTS = "the SMBIOS events of PCR 1"
+
+
+def measure_smbios(services: Services, protocols: Protocols, host: Host) -> None:
+    """Every structure of type 1, 2 and 11 in table order, whole, only the wake-up byte of type 1 set to 0.
+
+    LoaderPcrSMBIOS then says so; it is not set where none was (recorded on aa64: launch-nosmbios-empty).
+    Not done twice: LoaderPcrSMBIOS says that the boot loader has (recorded: launch-loaderpcrsmbios, sdboot).
+    """
+    if services.variables.get("LoaderPcrSMBIOS") is not None:
+        return
+    structures = host.structures
+    if structures is None:
+        services.unknown(
+            EVENTS,
+            "the host file has no raw SMBIOS table (smbios_table), and serial numbers and handles are hashed too",
+            "measurements",
+        )
+    elif host.damage is not None:
+        services.unknown(EVENTS, f"the SMBIOS table is damaged: {host.damage}", "measurements")
+    # A table without type 1 does not conform (DSP0134, 6.2), so one that was not given has it.
+    measured = structures is None
+    for structure in structures or ():
+        tag = _TAGS.get(structure.type)
+        if tag is not None:
+            raw = bytearray(structure.raw)
+            if structure.type == 1 and len(structure.formatted) > _WAKE_UP_TYPE:
+                raw[_WAKE_UP_TYPE] = 0
+            text, digests = f"smbios:type{structure.type}", services.digests.of(bytes(raw))
+            measured |= log_event(services, protocols, PCR_PLATFORM_CONFIG, text, digests, tag=tag)
+    if measured:
+        services.set_variable("LoaderPcrSMBIOS", utf16z(str(PCR_PLATFORM_CONFIG)), ATTRIBUTES)
