@@ -17,6 +17,7 @@ def draw(random: Random, machine: str) -> Recipe:
     start = Start(random, machine, sections.addon)
     path = None if start.maybe(0.04) else start.path()
     host = of.host()
+    sections.damages_trees = host.get("devicetree_fixup") is None
     shell = start.shell_line() if start.maybe(0.08) else None
     return Recipe(
         tuple(sections.uki()),

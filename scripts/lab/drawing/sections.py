@@ -77,7 +77,7 @@ class Sections(Drawing):
 
     def _sized(self, name: str, data: bytes) -> SectionSpec:
         size = None
-        if self.maybe(0.06):
+        if self.maybe(0.06) and (self.damages_trees or not name.startswith(".dtb")):
             size = self.one(0, max(len(data) - 1, 0), len(data) + 3, len(data) + 700, len(data) // 2)
         if len(name) < 7 and self.maybe(0.02):
             name += "\0x"

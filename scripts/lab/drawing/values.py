@@ -17,6 +17,8 @@ class Drawing:
 
     def __init__(self, random: Random, machine: str) -> None:
         self.random = random
+        # What a fix-up makes of a tree that is cut off depends on what lies behind it.
+        self.damages_trees = True
         self.machine = machine
 
     def maybe(self, probability: float) -> bool:
@@ -42,7 +44,7 @@ class Drawing:
     def tree(self) -> bytes:
         name = self.one("lab,a", "lab,b", "lab,c", "lab,A", "")
         tree = fdt.build([name] if self.maybe(0.7) else [name, self.one("lab,a", "x")])
-        return self.damaged(tree, 0.1)
+        return self.damaged(tree, 0.1 if self.damages_trees else 0)
 
     def damaged(self, data: bytes, probability: float) -> bytes:
         if not self.maybe(probability):
