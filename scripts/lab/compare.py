@@ -91,7 +91,8 @@ def _pairs(case: efirun.Case, image: uki.Uki, simulated: Json, seen: Json) -> It
         yield "variables", *_variables(simulated, seen)
     ours = {row["path"].strip("\\").replace("\\", "/").casefold(): row["size"] for row in simulated["esp_changes"]}
     yield "esp_changes", ours, {path.casefold(): row["size"] for path, row in seen["esp_changes"].items()}
-    yield "messages", [row["message"] for row in simulated["log"]], list(_texts(seen["messages"]))
+    if seen["messages"] is not None:
+        yield "messages", [row["message"] for row in simulated["log"]], list(_texts(seen["messages"]))
 
 
 def _selected(image: uki.Uki, selection: Json) -> Json:
