@@ -123,11 +123,10 @@ def _write_tables(arguments: argparse.Namespace, path: str, hosts: Iterable[tupl
 
 
 def _from_host(arguments: argparse.Namespace) -> int:
-    from json import dumps
-
     from stubsim.cli import machine
     from stubsim.formats import hwids
     from stubsim.lint.from_host import from_host
+    from stubsim.views.json import dumps
 
     kind, string = (
         (hwids.DEVICETREE, arguments.compatible) if arguments.fwid is None else (hwids.UEFI_FW, arguments.fwid)
@@ -138,7 +137,7 @@ def _from_host(arguments: argparse.Namespace) -> int:
         raise error.within(path=arguments.host) from error
     for note in draft.notes:
         output.tell("note", f"{arguments.host}: {note}")
-    output.write(arguments.output, dumps(draft.description, indent=4, ensure_ascii=False) + "\n")
+    output.write(arguments.output, dumps(draft.description, indent=4))
     return 0
 
 

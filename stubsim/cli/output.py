@@ -75,7 +75,7 @@ def warn(text: str) -> None:
 
 def tell(level: str, text: str) -> None:
     """One line on standard error; the result does not depend on somebody reading it."""
-    from stubsim.views.terminal import clean
+    from stubsim.printable import clean
 
     progress.finish()
     try:

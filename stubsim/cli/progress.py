@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from stubsim.printable import clean
+
 if TYPE_CHECKING:
     from threading import Event
 
@@ -68,7 +70,7 @@ def _show(stop: Event, delay: float) -> None:
     seconds = delay
     while not stop.wait(delay if seconds == delay else _STEP):
         _LINE.visible = True
-        _write(f"{_ERASE}{_LINE.what} ({seconds:.0f} s)")
+        _write(f"{_ERASE}{clean(_LINE.what)} ({seconds:.0f} s)")
         seconds += _STEP
     _LINE.erase()
 

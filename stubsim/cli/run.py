@@ -82,7 +82,9 @@ def _debug(argv: Sequence[str]) -> None:
     if "--debug" in argv:
         import traceback
 
-        traceback.print_exc()
+        from stubsim.printable import clean_lines
+
+        print(clean_lines(traceback.format_exc().rstrip()), file=sys.stderr, flush=True)
 
 
 def _tell_fault(error: Exception, argv: Sequence[str]) -> None:

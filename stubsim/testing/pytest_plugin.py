@@ -27,14 +27,15 @@ class BootFile(pytest.File):
 
     def collect(self) -> Iterator[BootItem]:
         from stubsim.errors import StubsimError
+        from stubsim.printable import clean
         from stubsim.testing import cases, running
 
         try:
             runs = running.runs_of(cases.load(str(self.path)))
         except StubsimError as error:
-            raise self.CollectError(str(error)) from error
+            raise self.CollectError(clean(str(error))) from error
         for run in runs:
-            name = f"{run.case.name}[{run.machine.label}]"
+            name = clean(f"{run.case.name}[{run.machine.label}]")
             yield BootItem.from_parent(self, name=name, run=run, inputs=_inputs(self.config))
 
 
@@ -60,11 +61,14 @@ class BootItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from stubsim.errors import StubsimError
+        from stubsim.printable import clean, clean_lines
 
         if isinstance(excinfo.value, NotAsExpectedError):
             case, machine = self.boot_run
-            return f"{excinfo.value}\n({case.uki} on {machine.path})"
-        return str(excinfo.value) if isinstance(excinfo.value, StubsimError) else super().repr_failure(excinfo, style)
+            return clean_lines(f"{excinfo.value}\n({case.uki} on {machine.path})")
+        if isinstance(excinfo.value, StubsimError):
+            return clean(str(excinfo.value))
+        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, self.name

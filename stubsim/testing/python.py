@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stubsim.boot import Boot
+from stubsim.printable import clean_lines
 from stubsim.testing.expectations import read_expectations
 from stubsim.testing.observed import differences
 from stubsim.testing.telling import difference_json, summary, text
@@ -19,4 +20,4 @@ def assert_boot(boot: Boot, **expect: Any) -> None:
     found = differences(boot, read_expectations(expect, "expect"))
     if found:
         rows = [difference_json(row) for row in found]
-        raise AssertionError(f"{summary(rows)}\n{text(rows)}")
+        raise AssertionError(clean_lines(f"{summary(rows)}\n{text(rows)}"))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stubsim.errors import StubsimError
+from stubsim.printable import clean, without_commands
 from stubsim.testing.cases import Case, Machine
 from stubsim.testing.expectations import NONE, alike
 from stubsim.testing.observed import observed, unknown
@@ -69,7 +70,7 @@ def _expected(inputs: Inputs, uki: str, machine: Machine) -> tuple[str, str]:
         if why is None:
             lines += [f"{place} = {_value(item)}\n" for place, item in _leaves(key, value)]
         else:
-            lines.append(f"# {key} is unknown: {' '.join(why.split())}\n")
+            lines.append(f"# {key} is unknown: {clean(' '.join(why.split()))}\n")
     return _name(failed, selection, unknown(boot, "selection") is not None), "".join(lines)
 
 
@@ -100,12 +101,14 @@ def _value(value: object) -> str:
 
 
 def _string(text: str) -> str:
-    """A basic string of TOML: JSON's escapes are among its own, and it wants one for DEL besides."""
+    """A basic string of TOML: JSON's escapes are among its own; what else is not printable gets the longest one."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise StubsimError(f"{text!r} cannot be written", expected="text without lone surrogates") from error
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    quoted = json.dumps(text, ensure_ascii=False)
+    shown = "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in quoted)
+    return without_commands(shown, number_sign=r"\u0023")
 
 
 def _relative(path: str, folder: str) -> str:

@@ -10,6 +10,8 @@ from stubsim.testing.expectations import NONE, Difference
 
 Json = dict[str, Any]
 
+_MOST_MESSAGES = 64
+
 
 def difference_json(difference: Difference) -> Json:
     """As the report has it (`stubsim/check/1`)."""
@@ -27,7 +29,9 @@ def rows(difference: Json) -> list[tuple[str, str]]:
     expected, got = difference["expected"], difference["got"]
     if difference["key"] == "log":
         found = [("expected", f"a message with {_shown(text)}") for text in expected]
-        found += [("got", message) for message in got] or [("got", "no message")]
+        found += [("got", message) for message in got[:_MOST_MESSAGES]] or [("got", "no message")]
+        if len(got) > _MOST_MESSAGES:
+            found.append(("got", f"and {len(got) - _MOST_MESSAGES} messages more, all of them with --format json"))
     else:
         found = [("expected", _shown(expected))]
         if difference["unknown"] is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from stubsim.printable import clean
 from stubsim.testing.running import Result
 from stubsim.testing.telling import difference_json, rows
 from stubsim.testing.update import Update
-from stubsim.views.terminal import Screen, clean, rendered
+from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from stubsim import chid
 from stubsim.formats import edid
 from stubsim.hosts import Host
+from stubsim.printable import clean
 from stubsim.stub.chid_match import unknown_fields
-from stubsim.views.terminal import Screen, clean, rendered
+from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from stubsim.boot import Boot
 from stubsim.explain.diff_log import Comparison, Difference
 from stubsim.explain.diff_log_causes import Item
+from stubsim.printable import clean
 from stubsim.trace import Unknown
 from stubsim.views.json import Json, hexed, model_json, of_kind, uki_json, unknown_json
-from stubsim.views.terminal import Screen, clean, rendered
+from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from stubsim.formats import edid
 from stubsim.hosts import Reading
-from stubsim.views.terminal import Screen, clean, rendered
+from stubsim.printable import clean
+from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,9 +10,10 @@ from stubsim.formats import hwids
 from stubsim.lint.identities import WORDS, Identity
 from stubsim.lint.subjects import Row, Subject
 from stubsim.lint.table_rules import refused_by
+from stubsim.printable import clean
 from stubsim.stub.models import in_words
 from stubsim.views.inspect import entry_json
-from stubsim.views.terminal import Screen, clean, rendered
+from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console

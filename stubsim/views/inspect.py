@@ -12,12 +12,13 @@ from stubsim.explain.selection import KINDS
 from stubsim.explain.warnings import Subject, warnings
 from stubsim.extent import Extent
 from stubsim.formats import hwids, pe
+from stubsim.printable import clean
 from stubsim.stub.models import in_words
 from stubsim.stub.recognise import model_for
 from stubsim.uki import Uki
 from stubsim.views import payload
 from stubsim.views.json import stub_json
-from stubsim.views.terminal import Screen, clean, rendered
+from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,6 +12,7 @@ from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
 from stubsim.extent import Extent
 from stubsim.formats import fdt, hwids
+from stubsim.printable import without_commands
 from stubsim.stub.chid_match import Match
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def dumps(value: Json) -> str:
+def dumps(value: Json, indent: int = 1) -> str:
     """One document, keys in the order of the contract, ASCII only so that any text survives."""
-    return json.dumps(value, indent=1) + "\n"
+    return without_commands(json.dumps(value, indent=indent), number_sign=r"\u0023") + "\n"
 
 
 def boot_json(boot: Boot, launch: Launch | None = None) -> Json:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from stubsim.printable import clean, clean_lines
 from stubsim.testing.telling import summary, text
-from stubsim.views.terminal import clean
 
 Json = dict[str, Any]
 
@@ -36,6 +36,6 @@ def junit(report: Json, seconds: Sequence[float]) -> bytes:
             elif not run["passed"]:
                 message = clean(summary(run["differences"]))
                 failure = ElementTree.SubElement(test, "failure", {"message": message})
-                failure.text = "\n".join(clean(line) for line in text(run["differences"]).split("\n"))
+                failure.text = clean_lines(text(run["differences"]))
     ElementTree.indent(root, " ")
     return bytes(ElementTree.tostring(root, "utf-8", xml_declaration=True)) + b"\n"

@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from stubsim.lint import RULES, SEVERITIES, Finding, Place, Rule
-from stubsim.views.terminal import Screen, clean, rendered
+from stubsim.printable import clean
+from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,6 +1,6 @@
 """Elements of HTML and SVG, and the one place where text becomes part of them.
 
-The tree is xml.etree's, so the standard library escapes; texts go through `stubsim.views.terminal.clean` on their way
+The tree is xml.etree's, so the standard library escapes; texts go through `stubsim.printable.clean` on their way
 in, so that control characters and the like are seen and do nothing. There is no way to put markup in as a text.
 """
 
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, tostring
 
-from stubsim.views.terminal import clean
+from stubsim.printable import clean, without_commands
 
 Child = Element | str | None
 Attribute = str | int | float | None
+
+# A colon and a number sign where text is broken that would be a command.
+_REFERENCES = ("&#58;", "&#35;")
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 # Where white space around an element would be seen; all others end a line, for whoever reads the source.
@@ -59,9 +62,9 @@ def style(css: str) -> Element:
 
 def to_html(root: Element) -> str:
     """A whole HTML document."""
-    return "<!DOCTYPE html>\n" + tostring(root, encoding="unicode", method="html")
+    return "<!DOCTYPE html>\n" + without_commands(tostring(root, encoding="unicode", method="html"), *_REFERENCES)
 
 
 def to_xml(root: Element) -> str:
     """A whole XML document, such as an SVG file; to be written as UTF-8."""
-    return tostring(root, encoding="unicode", method="xml")
+    return without_commands(tostring(root, encoding="unicode", method="xml"), *_REFERENCES)

@@ -123,6 +123,7 @@ def render_measure(
     """
     from textwrap import wrap
 
+    from stubsim.printable import without_commands
     from stubsim.views.terminal import screen
 
     width = (target or screen()).width
@@ -131,11 +132,11 @@ def render_measure(
         indent = " " * (len(line) - len(line.lstrip()) + 4)
         folded = wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
         lines += folded if len(line) > width else [line.rstrip()]
-    return "".join(f"{line}\n" for line in lines)
+    return without_commands("".join(f"{line}\n" for line in lines))
 
 
 def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iterator[str]:
-    from stubsim.views.terminal import clean
+    from stubsim.printable import clean
 
     boot, cases = measurement.boot, measurement.cases
     yield clean(boot.uki.path)
@@ -165,7 +166,7 @@ def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iter
 
 def _cases(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
     """First what all cases share, then each with the rest."""
-    from stubsim.views.terminal import clean
+    from stubsim.printable import clean
 
     shared = {pcr for values in in_every_case(measurement).values() for pcr in values}
     # A machine with other banks than the rest shares nothing: then each case has its whole table.
@@ -190,7 +191,7 @@ def _cases(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
 
 def _policy(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
     """Each distinct value with what leads to it."""
-    from stubsim.views.terminal import clean
+    from stubsim.printable import clean
 
     for pcr in pcrs_of(measurement):
         for value in values_at(measurement, pcr, phases):
@@ -207,7 +208,7 @@ def _table(measurement: Measurement, pcrs: Sequence[int], phases: Sequence[str])
 
 
 def _line(value: Value) -> str:
-    from stubsim.views.terminal import clean
+    from stubsim.printable import clean
 
     # The other registers are the same in every phase. In this order register, bank and SHA-256 fit into 80 columns.
     phase = (value.phase or ":") if value.pcr == PCR_KERNEL_IMAGE else ""

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stubsim.lint import RULES, Finding, Place, Rule
+from stubsim.printable import clean
 from stubsim.version import __version__
 
 Json = dict[str, Any]
@@ -49,17 +50,23 @@ def _sentence(text: str) -> str:
 
 
 def _result(one: Finding) -> Json:
+    message = f"{_name(one.place, _sentence(one.message))} Fix: {one.fix}"
     result: Json = {
         "ruleId": one.rule.code,
         "ruleIndex": RULES.index(one.rule),
         "level": one.severity,
-        "message": {"text": f"{_name(one.place, _sentence(one.message))} Fix: {one.fix}"},
+        "message": {"text": _text(message)},
         "locations": [_location(one.place)],
     }
     if one.related:
         places = list(dict.fromkeys(one.related))
         result["relatedLocations"] = [{"id": number, **_location(place)} for number, place in enumerate(places, 1)]
     return result
+
+
+def _text(text: str) -> str:
+    """A plain text message, in which only this would be markup: an embedded link (SARIF 2.1.0, 3.11.6)."""
+    return clean(text).replace("](", r"]\x28")
 
 
 def _name(place: Place, text: str) -> str:
@@ -78,9 +85,9 @@ def _location(place: Place) -> Json:
         name = f"{place.section_name} (section {place.section})"
         if place.entry is not None:
             name += f", entry {place.entry}"
-        location["logicalLocations"] = [{"fullyQualifiedName": name, "kind": "member"}]
+        location["logicalLocations"] = [{"fullyQualifiedName": clean(name), "kind": "member"}]
     elif place.json_path is not None:
-        location["logicalLocations"] = [{"fullyQualifiedName": place.json_path, "kind": "value"}]
+        location["logicalLocations"] = [{"fullyQualifiedName": clean(place.json_path), "kind": "value"}]
     return location
 
 

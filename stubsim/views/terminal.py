@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from stubsim.printable import clean, without_commands
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -20,9 +22,8 @@ _USUAL_WIDTH = 80
 _UNWRAPPED = 1 << 16
 # Below, tables fall apart; above, the spaces that fill up lines cost more than the text.
 _WIDTHS = (60, 500)
-# A hostile image has as many and as long texts as it likes; the JSON has them all.
+# A hostile image has as many texts as it likes; the JSON has them all.
 _MOST_ROWS = 64
-_LONGEST_TEXT = 4096
 _GOOD = ("kernel-started", "firmware-update")
 _STYLES = {"error": "red", "warning": "yellow", "chosen": "green", "bad": "red", "added": "green", "removed": "red"}
 
@@ -113,22 +114,8 @@ def rendered(draw: Callable[[Console], None], target: Screen | None = None) -> s
             _environ={},
         )
     )
-    return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
-
-
-def clean(text: str) -> str:
-    """Text that can do nothing to a terminal: what is not printable is written as an escape, and the rest is cut."""
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[:_LONGEST_TEXT]}... ({len(text)} characters, all of them with --format json)"
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
-
-
-def _escaped(code: int) -> str:
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    # Texts are clean before they are wrapped; a line of them may begin anywhere.
+    return without_commands("\n".join(line.rstrip() for line in out.getvalue().split("\n")))
 
 
 def _parts(headline: str, good: bool, blocks: Iterable[Block]) -> Iterator[RenderableType]:

@@ -153,7 +153,7 @@ def test_from_host_for_a_firmware(host: Path):
     assert result.json == {
         "type": "uefi-fw", "name": "Gerät", "fwid": "ovmf", "hwids": [str(CHIDS[7]), str(CHIDS[9])],
     }  # fmt: skip
-    assert "Gerät" in result.out
+    assert '"Ger\\u00e4t"' in result.out
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,10 @@ from stubsim.formats import efifw, fdt, hwids, ovmf, pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from stubsim.formats.smbios import Fields
+from stubsim.printable import clean
 from stubsim.start import DEFAULT_START, Start
 from stubsim.views.json import boot_json
-from stubsim.views.terminal import Screen, clean, render_boot
+from stubsim.views.terminal import Screen, render_boot
 from tests.conftest import ROOT, recordings
 
 EXPECTED = Path(__file__).parent / "expected"
