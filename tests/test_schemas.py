@@ -329,6 +329,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "dtbauto": [{"section": 2, "profile": None, "compatible": ["a,b"], "error": None}],
         "warnings": [],
     },
+    "inspect-folder": {
+        "schema": "stubsim/inspect-folder/1",
+        "folder": "esp",
+        "files": [
+            {
+                "path": "EFI/Linux/a.efi",
+                "size": 4096,
+                "is_uki": True,
+                "why": None,
+                "machine": "x64",
+                "stub": {"name": "systemd-stub", "version": "262.1"},
+                "os": "example 1",
+                "profiles": [{"index": 0, "id": "main", "title": None}],
+            }
+        ],
+        "others": 1,
+    },
     "check": {
         "schema": "stubsim/check/1",
         "passed": 0,

@@ -9,7 +9,7 @@ COMMANDS = {
     "boot": "boot a UKI on a machine: what is chosen, staged and measured",
     "why": "why a UKI's firmware and devicetree are chosen, or why not",
     "diff": "what differs between two UKIs, two machines or two stubs",
-    "inspect": "what is in a UKI: sections, profiles, .hwids, .efifw, its stub",
+    "inspect": "what is in a UKI, from sections to stub; or the UKIs of a folder",
     "chids": "a machine's hardware ids, each with its parts",
     "hwids": "sets of hardware ids: build, show, lint, make one of a machine",
     "host": "machines: show what is understood of one, make a host file of it",

@@ -1,8 +1,9 @@
-"""`stubsim inspect UKI`."""
+"""`stubsim inspect UKI` and `stubsim inspect DIR`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 
 from stubsim import uki
 from stubsim.cli import formats, output, progress
@@ -14,7 +15,9 @@ _MOST_WARNINGS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uki", metavar="UKI", help="a unified kernel image, or an addon")
+    parser.add_argument(
+        "uki", metavar="UKI", help="a unified kernel image, an addon, or a folder: list the UKIs below it"
+    )
     parser.add_argument(
         "--section",
         metavar="NAME",
@@ -24,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if os.path.isdir(arguments.uki):
+        return _list(arguments)
     if arguments.section is not None:
         return _take_out(uki.load(arguments.uki), arguments)
     with progress.shown(f"reading {arguments.uki}"):
@@ -31,6 +36,19 @@ def run(arguments: argparse.Namespace) -> int:
     if not output.seen_together(arguments):
         _warn(arguments.uki, report["warnings"])
     output.write_report(arguments, report, render_inspect)
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from stubsim.explain import partition
+    from stubsim.views.partition import folder_json, render_folder
+
+    folder = arguments.uki
+    if arguments.section is not None:
+        raise StubsimError("a folder has no sections", path=folder, expected="a UKI with --section")
+    with progress.shown(f"reading {folder}"):
+        report = folder_json(folder, partition.read(folder))
+    output.write_report(arguments, report, render_folder)
     return 0
 
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         titles = {name: schemas.load(name)["title"] for name in schemas.NAMES}
-        table = "".join(f"{name:<12}{title}\n" for name, title in titles.items())
+        table = "".join(f"{name:<15}{title}\n" for name, title in titles.items())
         output.write(arguments.output, dumps(titles) if arguments.format == "json" else table)
         return 0
     if arguments.name not in schemas.NAMES:

@@ -18,6 +18,7 @@ NAMES = (
     "hwids",
     "hwids-lint",
     "inspect",
+    "inspect-folder",
     "measure",
     "stubs",
     "vectors",

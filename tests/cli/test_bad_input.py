@@ -453,7 +453,7 @@ def test_an_error_into_a_closed_pipe(tmp_path: Path):
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        result = execute("inspect", tmp_path, "--format", "json", stdout=writer)
+        result = execute("inspect", tmp_path / "missing", "--format", "json", stdout=writer)
     finally:
         os.close(writer)
     one_line(result, 2, tmp_path)
@@ -477,7 +477,7 @@ def test_a_full_disk_is_told(host: Path, image: Path, arguments: list[str]):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_an_error_onto_a_full_disk(tmp_path: Path):
     with open("/dev/full", "wb") as full:
-        result = execute("inspect", tmp_path, "--format", "json", stdout=full)
+        result = execute("inspect", tmp_path / "missing", "--format", "json", stdout=full)
     one_line(result, 2, tmp_path)
 
 
@@ -495,7 +495,7 @@ def test_a_result_does_not_depend_on_a_reader_of_warnings(tmp_path: Path, stderr
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_closed_streams(tmp_path: Path, host: Path, closed: str):
     target = tmp_path / "out.json"
-    for more, status in ((f"chids --smbios '{host}' -o '{target}'", 0), (f"inspect '{tmp_path}' --format json", 2)):
+    for more, status in ((f"chids --smbios '{host}' -o '{target}'", 0), (f"inspect '{tmp_path}/missing' --format json", 2)):
         command = f"'{sys.executable}' -m stubsim {more} {closed}"
         done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=60, check=False)
         assert done.returncode == status
@@ -526,7 +526,7 @@ def test_hostile_texts_do_not_steer_the_terminal(tmp_path: Path, host: Path):
 
 
 def test_debug_shows_where(tmp_path: Path):
-    result = invoke("inspect", tmp_path, "--debug")
+    result = invoke("inspect", tmp_path / "missing", "--debug")
     assert result.status == 2
     assert result.err.startswith("Traceback")
     assert result.lines[-1].startswith("stubsim: error: ")
