@@ -495,7 +495,8 @@ def test_a_result_does_not_depend_on_a_reader_of_warnings(tmp_path: Path, stderr
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_closed_streams(tmp_path: Path, host: Path, closed: str):
     target = tmp_path / "out.json"
-    for more, status in ((f"chids --smbios '{host}' -o '{target}'", 0), (f"inspect '{tmp_path}/missing' --format json", 2)):
+    missing = tmp_path / "missing"
+    for more, status in ((f"chids --smbios '{host}' -o '{target}'", 0), (f"inspect '{missing}' --format json", 2)):
         command = f"'{sys.executable}' -m stubsim {more} {closed}"
         done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=60, check=False)
         assert done.returncode == status
