@@ -230,7 +230,7 @@ def _drives(code: str, folder: Path, machine: str) -> list[str]:
     return [
         "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
         "-drive", f"if=pflash,unit=1,format=raw,file={folder}/vars.fd",
-        "-drive", disk, "-device", f"virtio-blk-pci,drive=disk,bootindex=0{where}",
+        "-drive", disk, "-device", f"virtio-blk-pci,drive=disk{where}",
     ]  # fmt: skip
 
 
