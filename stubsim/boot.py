@@ -10,6 +10,8 @@ from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, Watched
+from stubsim.linux import start as linux
+from stubsim.linux.identify import Linux, identify
 from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm, rtmr
 from stubsim.start import DEFAULT_START, Loaded, Start, assumed, loaded_image, refuses_to_start, start_context
@@ -62,7 +64,7 @@ class Boot(NamedTuple):
     ``memory`` is the guest's, with its content; ``left`` what a hand-over left in it for the boot after the update.
     ``next`` is the boot after a firmware update, where it was to be followed; such a boot has in ``firmware`` the bytes
     that the BIOS region ends with. ``others`` are the boots with other values for what is not known of the host, from
-    which it was found what that affects.
+    which it was found what that affects. ``linux`` is the kernel that was started, where it is a Linux.
     """
 
     uki: Uki
@@ -87,6 +89,7 @@ class Boot(NamedTuple):
     firmware: Extent | None
     next: Boot | None
     start: Start
+    linux: Linux | None = None
     others: tuple[Other, ...] = ()
 
     @property
@@ -186,6 +189,7 @@ def _boot(
         firmware=None,
         next=following,
         start=start,
+        linux=run.linux,
     )
     return result, context, files
 
@@ -297,6 +301,7 @@ class _Run:
         self.proposal: str | None = None
         self.handed_over: HandedOver | None = None
         self.image_gpa = 0
+        self.linux: Linux | None = None
 
     def outcome(self) -> Outcome:
         context = self.context
@@ -340,10 +345,23 @@ class _Run:
         except StubFailed as failure:
             return Outcome("failed", failure.message, failure.status, failure.because)
         self.load_options = started.load_options
+        self._kernel(kernel, self.prepared)
         if self.prepared.cmdline is None and started.load_options:
             # Those of the firmware, which the stub has passed on.
             self.prepared = self.prepared._replace(cmdline=from_utf16(started.load_options))
         return Outcome("kernel-started")
+
+    def _kernel(self, kernel: Extent, prepared: Prepared) -> None:
+        """What Linux itself measures."""
+        context, initrd = self.context, prepared.initrd
+        uname = prepared.sections.text(".uname")
+        self.linux = identify(kernel, None if uname is None else bytes(uname))
+        combined = None
+        if initrd is not None:
+            unknown = [row.name for row in initrd.initrds if not row.known]
+            why = f"its {' and '.join(unknown)} is drawn at random at this boot" if unknown else None
+            combined = linux.Initrd(initrd.parts, why)
+        linux.measure(context.services._replace(by="kernel"), self.linux, self.load_options, combined)
 
     def _hand_over(self, prepared: Prepared) -> Outcome | None:
         """Leave the guest with the chosen firmware, where a hand-over is asked for; None: the kernel is started."""

@@ -76,7 +76,7 @@ def compare(boot: Boot, log: eventlog.Log, start: Start = DEFAULT_START) -> Comp
         log = ccel.as_pcrs(log)
     else:
         banks = _common_banks(boot, log.header)
-    measured = [event for event in boot.trace if isinstance(event, Measured)]
+    measured = [event for event in boot.trace if isinstance(event, Measured) and event.by == "stub"]
     predicted = [Item.predicted(place, event) for place, event in enumerate(measured)]
     real = _split(boot, log, predicted, banks)
     pairs = [

@@ -80,6 +80,11 @@ class Tpm:
         if index in self._rtmrs:
             self._rtmrs[index] = _extended(_RTMR_BANK, self._rtmrs[index], digests[_RTMR_BANK])
 
+    def show(self, pcr: int) -> None:
+        """List a PCR among the values though nothing may have extended it."""
+        for bank, values in self._pcrs.items():
+            values.setdefault(pcr, bytes(_SIZES[bank]))
+
     def pcrs(self) -> dict[str, dict[int, bytes]]:
         """Bank -> PCR -> value, from all zero: PCR 11 to 13 and all others that were extended."""
         return {bank: dict(sorted(values.items())) for bank, values in self._pcrs.items()}

@@ -60,7 +60,7 @@ def _unknown(boot: Boot, key: str) -> dict[str, str]:
     ended = {gap for other in boot.others if other.boot.prepared is None for gap in other.keys}
     why: dict[str, str] = {}
     for row in events:
-        by_register = row.what in boot.host.unknown - ended
+        by_register = row.what not in ended if row.what in boot.host.unknown else bool(row.pcrs)
         for pcr in row.pcrs if by_register else _STUB_PCRS:
             why.setdefault(str(pcr), _text([row]))
     return why

@@ -45,6 +45,7 @@ def boot_json(boot: Boot, launch: Launch | None = None) -> Json:
         "load_options": None if boot.load_options is None else boot.load_options.hex(),
         "cmdline": None if boot.prepared is None else boot.prepared.cmdline,
         "initrd": None if boot.prepared is None else _initrd(boot, boot.prepared.initrd),
+        "kernel": boot.linux and {"format": boot.linux.format, "release": boot.linux.release},
         "devicetree": None if boot.prepared is None else _devicetree(boot, boot.prepared.devicetree),
         "memory": [row._asdict() for row in of_kind(boot, Staged)],
         "fw_cfg": {
