@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stubsim import uki
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if result.next is not None:
         _tell(result.next, good := _is_good(result.next), f"{result.uki.path}: after the update", seen=seen)
     if arguments.extract is not None:
-        _extract(result, arguments.extract)
+        _extract(result, arguments)
     output.write(arguments.output, _rendered(result, launch, arguments))
     return 0 if good else 1
 
@@ -105,17 +106,27 @@ def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace
     return render_boot(result, output.screen(arguments), launch)
 
 
-def _extract(result: Boot, folder: str) -> None:
+def _extract(result: Boot, arguments: argparse.Namespace) -> None:
+    """What is handed over as files, all of them or none."""
     from stubsim.views.files import NAMES, handed_over
 
+    folder = arguments.extract
+    is_new = not os.path.lexists(folder)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise StubsimError(f"cannot be made a folder: {error.strerror or error}", path=folder) from error
-    files = handed_over(result)
+    files = {os.path.join(folder, name): parts for name, parts in handed_over(result).items()}
+    try:
+        for path in files:
+            output.refuse_inputs(path, arguments)
+        output.write_files(files)
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                os.rmdir(folder)
+        raise
     for name in NAMES:
         path = os.path.join(folder, name)
-        if name in files:
-            output.write_file(path, files[name])
-        elif os.path.lexists(path):
+        if path not in files and os.path.lexists(path):
             output.warn(f"{path}: was there before and is left as it is; this boot gives no {name}")

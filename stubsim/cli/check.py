@@ -41,6 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise StubsimError("nothing to check", expected="case files or folders", hint="see stubsim check --help")
     files = cases.find(arguments.paths)
     results = _checked(files, arguments.jobs, update=arguments.update)
+    for path in (arguments.output, arguments.junit):
+        for name in {name for result in results for name in (result.run.case.uki, result.run.machine.path)}:
+            if path is not None:
+                output.refuse_input(path, name)
     updated: Sequence[Update] = ()
     if arguments.update:
         updated = updates(results)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from stubsim.cli import progress
 from stubsim.errors import StubsimError
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 
     from stubsim.views.json import Json
     from stubsim.views.terminal import Screen
+
+Parts = Sequence[Bytes]
+# Names have at most 255 bytes.
+_NAME_KEPT = 40
+# The arguments that name what is read -> what of a folder is, by the ends of the names.
+_INPUTS: dict[str, str | tuple[str, ...]] = {
+    "uki": ".efi", "smbios": (), "host": (), "eventlog": (), "load_options": (), "db": (), "esp": "", "hosts": "",
+    "input": (".json", ".efi"), "folder": ".json", "paths": ".boot.toml", "init": (),
+}  # fmt: skip
 
 
 def write_report(
@@ -91,30 +102,155 @@ def discard(stream: TextIO) -> None:
     os.close(null)
 
 
-def write_file(path: str, parts: list[Bytes]) -> None:
-    """Write the parts to a temporary file beside the target and rename it.
+def write_file(path: str, parts: Parts) -> None:
+    """Write the parts to a file (see `write_files`)."""
+    write_files({path: parts})
 
-    A link stays one, a file that is there keeps its mode, and what is no regular file (a device, a pipe) is written
-    to: renaming would take its place.
+
+def write_files(files: Mapping[str, Parts]) -> None:
+    """Write each file, and all of them or none: to new files beside the targets, which take their places at the end.
+
+    A link stays one, a file that is there keeps its mode and, where that is allowed, its owner. What is no regular
+    file (a device, a pipe) is written to: renaming would take its place.
     """
+    for path in files:
+        refuse_folder(path)
+    with _terminated():
+        placed: list[_Placed] = []
+        try:
+            for path, parts in files.items():
+                placed.append(_Placed(path))
+                placed[-1].write(parts)
+            for one in placed:
+                one.put(keep=len(placed) > 1)
+        except BaseException:
+            for one in reversed(placed):
+                one.undo()
+            raise
+        for one in placed:
+            one.forget()
+
+
+def refuse_folder(path: str) -> None:
+    """StubsimError for what cannot be the name of a file to write."""
     if not path:
         raise StubsimError("the name of the file to write is empty")
-    target = os.path.realpath(path)
-    temporary = f"{target}.{os.getpid()}.tmp"
-    try:
-        if os.path.exists(target) and not os.path.isfile(target):
-            with open(target, "wb") as file:
+    if path.endswith(os.sep) or os.path.isdir(path):
+        raise StubsimError("cannot be written: is a folder", path=path, expected="the name of a file")
+
+
+class _Placed:
+    """A file on its way to its place: written under another name in the same folder, then renamed."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.target = os.path.realpath(path)
+        folder, name = os.path.split(self.target)
+        # Nobody can know it beforehand, and put a link there.
+        own = os.path.join(folder, f".{name[:_NAME_KEPT]}.{os.urandom(8).hex()}")
+        self.temporary, self.before = f"{own}.tmp", f"{own}.old"
+        self.was_there = os.path.exists(self.target)
+        self.in_place = self.was_there and not os.path.isfile(self.target)
+        self.is_put = False
+
+    def write(self, parts: Parts) -> None:
+        with self._errors():
+            if self.in_place:
+                with open(self.target, "wb") as file:
+                    file.writelines(block for part in parts for block in blocks(part))
+                return
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(self.temporary, flags, 0o666), "wb") as file:
                 file.writelines(block for part in parts for block in blocks(part))
+                self._like_before(file.fileno())
+
+    def _like_before(self, descriptor: int) -> None:
+        if self.was_there:
+            status = os.stat(self.target)
+            with suppress(OSError):
+                os.fchown(descriptor, status.st_uid, status.st_gid)
+            # Behind the owner: chown takes the set-user-ID bit away.
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+
+    def put(self, *, keep: bool) -> None:
+        """Take the place; what was there is kept beside it while others may still fail."""
+        if self.in_place:
             return
+        with self._errors():
+            if keep and self.was_there:
+                os.rename(self.target, self.before)
+            os.replace(self.temporary, self.target)
+            self.is_put = True
+
+    def undo(self) -> None:
+        if self.in_place:
+            return
+        with suppress(OSError):
+            if not self.is_put:
+                os.unlink(self.temporary)
+            elif not self.was_there:
+                os.unlink(self.target)
+        with suppress(OSError):
+            os.replace(self.before, self.target)
+
+    def forget(self) -> None:
+        with suppress(OSError):
+            os.unlink(self.before)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            with open(temporary, "wb") as file:
-                file.writelines(block for part in parts for block in blocks(part))
-            if os.path.exists(target):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-            os.replace(temporary, target)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise StubsimError(f"cannot be written: {error.strerror or error}", path=path) from error
+            yield
+        except OSError as error:
+            raise StubsimError(f"cannot be written: {error.strerror or error}", path=self.path) from error
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program only when what is here has been tidied up."""
+    import signal
+
+    received: list[int] = []
+
+    def end(number: int, frame: object) -> NoReturn:
+        for other in asked:
+            signal.signal(other, signal.SIG_IGN)
+        received.append(number)
+        raise SystemExit(128 + number)
+
+    # Whoever has it ignored (nohup) or handles it keeps that; only the first thread may ask.
+    asked = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        with suppress(ValueError):
+            for number in asked:
+                signal.signal(number, end)
+        yield
+    finally:
+        with suppress(ValueError):
+            for number in asked:
+                signal.signal(number, signal.SIG_DFL)
+        if received:
+            # As if nothing had been in between, for whoever waits for this process.
+            os.kill(os.getpid(), received[0])
+
+
+def refuse_inputs(path: str, arguments: argparse.Namespace) -> None:
+    """StubsimError where a file to write is one that the command reads, by whatever name."""
+    for key, suffixes in _INPUTS.items():
+        given = getattr(arguments, key, None)
+        for name in given if isinstance(given, list) else [given]:
+            if isinstance(name, str):
+                refuse_input(path, name, suffixes)
+
+
+def refuse_input(path: str, name: str, suffixes: str | tuple[str, ...] = ()) -> None:
+    """The same for one input; of a folder all that it has with these suffixes."""
+    if not os.path.isfile(path):
+        return
+    is_it = os.path.isfile(name) and os.path.samefile(name, path)
+    if os.path.isdir(name) and path.endswith(suffixes):
+        folder = os.path.realpath(name)
+        is_it = os.path.commonpath((folder, os.path.realpath(path))) == folder
+    if is_it:
+        where = "it is an input" if os.path.isfile(name) else f"it is one of the inputs in {name}"
+        raise StubsimError(f"cannot be written: {where}", path=path, hint="write to another file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -60,8 +61,18 @@ def _command(argv: Sequence[str]) -> int:
         hint = f"did you mean {near[0]}?" if near else f"see {parsers.PROGRAM} --help"
         raise StubsimError(f"no such command or option: {name}", hint=hint)
     arguments = parsers.one(name).parse_args(argv[1:])
+    _look_at_targets(name, arguments)
     status: int = parsers.module(name).run(arguments)
     return status
+
+
+def _look_at_targets(name: str, arguments: argparse.Namespace) -> None:
+    """Before anything is done in vain: files to write are no folders, and none of those that are read."""
+    for path in (arguments.output, getattr(arguments, "junit", None)):
+        # The vectors are written into a folder.
+        if path not in (None, "-") and name != "vectors":
+            output.refuse_folder(path)
+            output.refuse_inputs(path, arguments)
 
 
 def _overview() -> str:
