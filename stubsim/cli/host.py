@@ -48,7 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
         host, conflicts = merge(host, hosts.load(arguments.second))
         for text in conflicts:
             output.warn(f"{source} and {arguments.second}: {text}")
-    value, dropped = to_json(host, keep_ids=arguments.keep_ids)
+    notes = reading.notes if arguments.action == "capture" else ()
+    for text in notes:
+        output.tell("note", text)
+    value, dropped = to_json(host, keep_ids=arguments.keep_ids, notes=notes)
     for text in dropped:
         output.warn(f"{source}: {text}")
     output.write(arguments.output, dumps(value))

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios, uefi_status
-from stubsim.hosts import raw
 from stubsim.hosts.host import (
     Capsules,
     Console,
@@ -56,7 +55,7 @@ _STRINGS = (
     "bios_version",
 )
 _BYTES = ("bios_major", "bios_minor", "enclosure_type")
-_ABOUT = ("$schema", "schema", "name", "source")
+_ABOUT = ("$schema", "schema", "name", "source", "notes")
 
 # The keys of every object, by where it stands.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -112,8 +111,14 @@ _LAYOUT = Layout(KEYS, _NAMES)
 
 def read(data: bytes) -> Reading:
     """The host in a file in JSON; StubsimError for all that is none."""
-    host = from_json(parse(data))
-    return Reading(host, "json", f"host file in JSON ({SCHEMA})", raw.notes(host))
+    value = parse(data)
+    host = from_json(value)
+    notes = tuple(value.get("notes", ())) if isinstance(value, dict) else ()
+    if host.damage is not None:
+        from stubsim.hosts import raw
+
+        notes = (*raw.notes(host), *notes)
+    return Reading(host, "json", f"host file in JSON ({SCHEMA})", notes)
 
 
 def from_json(value: object, path: str | None = None) -> Host:
@@ -136,6 +141,9 @@ def _host(value: object) -> Host:
         fields = top.child("smbios")
     if top.string("schema", SCHEMA) != SCHEMA:
         top.fail("schema", f'"{SCHEMA}"')
+    for key, note in top.items("notes"):
+        if not isinstance(note, str):
+            top.fail(key, "a string")
     walk = _walk(top)
     structures = None if walk is None else walk.structures
     read, oem_strings = _smbios(fields, structures)

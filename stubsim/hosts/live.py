@@ -1,4 +1,4 @@
-"""This machine, as Linux shows it in /sys."""
+"""This machine, as Linux shows it in /sys, /proc and /dev."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import re
 
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
-from stubsim.hosts import raw
+from stubsim.hosts import live_devices, live_variables, raw
 from stubsim.hosts.described import machine
-from stubsim.hosts.fixture import BANKS
-from stubsim.hosts.host import Host, Reading
+from stubsim.hosts.host import Reading
+from stubsim.hosts.live_findings import Findings
 
 _TABLES = "sys/firmware/dmi/tables"
 _ID = "sys/class/dmi/id"
-_SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-_TPM = "sys/class/tpm/tpm0"
 
 # The file below /sys/class/dmi/id -> the field (Linux, drivers/firmware/dmi-id.c).
 _FILES = {
@@ -31,7 +29,7 @@ _FILES = {
 
 
 def read(root: str = "/") -> Reading:
-    """The machine whose /sys is below `root`. Raises StubsimError where that has no SMBIOS strings to read."""
+    """The machine whose /sys, /proc and /dev are below `root`. Raises StubsimError where there is no SMBIOS."""
     tables, ids = os.path.join(root, _TABLES), os.path.join(root, _ID)
     try:
         reading = raw.read_folder(tables, "this machine, /sys/firmware/dmi/tables")
@@ -50,8 +48,13 @@ def read(root: str = "/") -> Reading:
         description = "this machine, by what /sys/class/dmi/id shows everybody"
         why = "as root the whole table can be read" if isinstance(error.__cause__, PermissionError) else error.message
         notes = (*reading.notes, why)
-    host = reading.host._replace(source=description)
-    return Reading(_with_tpm(_with_secure_boot(host, root), root), "live", description, notes)
+    found = Findings(reading.host._replace(source=description), root)
+    for key in ("console", "firmware"):
+        found.split(key)
+    live_variables.read(found)
+    live_devices.read(found)
+    host = found.host._replace(unknown=frozenset(found.unknown))
+    return Reading(host, "live", description, (*notes, *found.notes, *found.how_to_find()))
 
 
 def read_id_folder(path: str) -> Reading:
@@ -82,18 +85,3 @@ def _line(path: str) -> bytes | None:
             return file.read(4096).removesuffix(b"\n")
     except OSError:
         return None
-
-
-def _with_secure_boot(host: Host, root: str) -> Host:
-    """The variable SecureBoot: four bytes of attributes, and 1 where it is on (UEFI 3.3)."""
-    content = _line(os.path.join(root, _SECURE_BOOT))
-    if content is None or len(content) != 5:
-        return host
-    return host._replace(secure_boot=content[4] == 1, unknown=host.unknown - {"secure_boot"})
-
-
-def _with_tpm(host: Host, root: str) -> Host:
-    """Linux shows the PCRs of every active bank. No TPM there may only be no driver."""
-    folder = os.path.join(root, _TPM)
-    banks = tuple(bank for bank in BANKS if os.path.isdir(os.path.join(folder, f"pcr-{bank}")))
-    return host._replace(tpm=banks, unknown=host.unknown - {"tpm"}) if banks else host

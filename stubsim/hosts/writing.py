@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stubsim.formats import edid
@@ -17,8 +17,8 @@ _READ_BY_STUBS = (b"io.systemd.stub.", b"io.systemd.boot.")
 _IDENTIFYING = ("boot_secret", "esp_partition_uuid", "variables")
 
 
-def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The host file, and what could not be written into it, a line each.
+def to_json(host: Host, *, keep_ids: bool = False, notes: Sequence[str] = ()) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The host file with notes for people, and what could not be written into it, a line each.
 
     Without `keep_ids` no serial number, UUID or secret is in it: not the raw SMBIOS table, so that PCR 1 becomes
     unknown, no EFI variable, no OEM string that no stub reads, and of an EDID only the panel's model.
@@ -57,6 +57,8 @@ def to_json(host: Host, *, keep_ids: bool = False) -> tuple[dict[str, Any], tupl
         "firmware": _plain(host.firmware),
         "unknown": sorted(unknown),
     }
+    if notes:
+        value["notes"] = [*notes]
     return {key: item for key, item in value.items() if not _says_nothing(host, key, unknown)}, tuple(dropped)
 
 

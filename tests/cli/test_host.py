@@ -14,9 +14,12 @@ from jsonschema import Draft202012Validator
 
 from stubsim import schemas
 from stubsim.formats import smbios
+from stubsim.hosts import live
 from tests.hosts.test_dmidecode import TEXT as DMIDECODE
 from tests.hosts.test_fwupd import TEXT as FWUPD
 from tests.hosts.test_libvirt import DOMAIN
+from tests.hosts.test_live import put
+from tests.hosts.test_live_variables import variable
 from tests.hosts.test_qemu import SCRIPT
 from tests.hosts.test_raw import DUMP, TABLE
 from tests.hosts.test_writing import SERIALS, UUID_BYTES, table
@@ -180,8 +183,8 @@ def test_wrong_calls(tmp_path: Path, call: Any):
 
 
 BAD = {
-    "table": (TABLE[:40], "offset 0x20", "type 1 has length 27"),
-    "dump": (DUMP[:60], "offset 0x38", "two NUL bytes"),
+    "table": (TABLE[:20], "offset 0x1", "type 0 has length 24"),
+    "dump": (DUMP[:50], "offset 0x21", "type 0 has length 24"),
     "dmidecode": (b"# dmidecode 3.4\n", "offset 0x0", "without a structure"),
     "fwupd": (FWUPD.replace(b"255", b"999"), "offset 0x4f", "BiosMajorRelease", "0 to 255"),
     "qemu": (b"qemu-system-x86_64 -smbios type=1,produkt=x", "'produkt'", "product"),
@@ -219,3 +222,19 @@ def test_one_machine_is_not_two(command: list[str]):
     assert (result.status, result.out) == (2, "")
     assert "is given twice" in result.err
     assert "host merge" in result.err
+
+
+def test_capture_says_what_is_known_and_how_to_find_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In text and in the host file, which another command shows again; a boot does not depend on it."""
+    put(tmp_path, "sys/firmware/dmi/tables/DMI", TABLE)
+    variable(tmp_path, "LoaderFirmwareInfo", "EDK II 1.00")
+    read = live.read
+    monkeypatch.setattr(live, "read", lambda: read(str(tmp_path)))
+    target = tmp_path / "host.json"
+    result = invoke("host", "capture", "-o", target)
+    value = json.loads(target.read_bytes())
+    HOST.validate(value)
+    assert [f"stubsim: note: {note}" for note in value["notes"]] == result.lines[: len(value["notes"])]
+    assert any(note.startswith("rng is unknown: in the UEFI shell, dh ") for note in value["notes"])
+    assert "firmware.vendor" not in value["unknown"]
+    assert shown(target)["notes"] == value["notes"]

@@ -94,6 +94,8 @@ COMPLETE: dict[str, Any] = {
     },
     "firmware": {"vendor": "V", "revision": 1, "uefi_revision": 2, "sha256": "AB" * 32},
     "unknown": ["smbios.family", "fw_cfg.vmfwupdate.cap", "previous_initrd"],
+    "$schema": "https://example.org/host.json",
+    "notes": ["memory: as bought"],
 }
 
 
@@ -131,7 +133,13 @@ def test_every_key_arrives():
 def test_each_key_alone_changes_only_its_own_field(key: str):
     host, default = hosts.from_json({key: COMPLETE[key]}), Host()
     changed = {name for name, one, other in zip(Host._fields, host, default, strict=True) if one != other}
-    fields = {"schema": set(), "previous_initrd": set(), "smbios": {"fields", "oem_strings"}}
+    fields = {
+        "$schema": set(),
+        "schema": set(),
+        "notes": set(),
+        "previous_initrd": set(),
+        "smbios": {"fields", "oem_strings"},
+    }
     assert changed == fields.get(key, {key})
 
 
