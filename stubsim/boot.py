@@ -8,17 +8,19 @@ from uuid import UUID
 from stubsim.digests import Digests
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
+from stubsim.front import Front, differing, front_of, started_by_loader
 from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, Watched
 from stubsim.linux import start as linux
 from stubsim.linux.identify import Linux, identify
+from stubsim.loader.failed import LoaderFailed
 from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm, rtmr
 from stubsim.start import DEFAULT_START, Loaded, Start, assumed, loaded_image, refuses_to_start, start_context
 from stubsim.stub import refused
 from stubsim.stub.addons import addon_paths
 from stubsim.stub.chid_match import machine_chids
-from stubsim.stub.context import Context, StubFailed
+from stubsim.stub.context import Context, LoadedImage, StubFailed
 from stubsim.stub.models import StubModel
 from stubsim.stub.own_image import doubt_own_image
 from stubsim.stub.programs import Program, program
@@ -65,7 +67,8 @@ class Boot(NamedTuple):
     ``memory`` is the guest's, with its content; ``left`` what a hand-over left in it for the boot after the update.
     ``next`` is the boot after a firmware update, where it was to be followed; such a boot has in ``firmware`` the bytes
     that the BIOS region ends with. ``others`` are the boots with other values for what is not known of the host, from
-    which it was found what that affects. ``linux`` is the kernel that was started, where it is a Linux.
+    which it was found what that affects. ``linux`` is the kernel that was started, where it is a Linux,
+    ``loader`` the boot loader in front, and ``image`` how the stub was started in the end.
     """
 
     uki: Uki
@@ -91,6 +94,8 @@ class Boot(NamedTuple):
     next: Boot | None
     start: Start
     linux: Linux | None = None
+    loader: Front | None = None
+    image: LoadedImage | None = None
     others: tuple[Other, ...] = ()
 
     @property
@@ -163,9 +168,10 @@ def _boot(
         context = context._replace(variables=WatchedVariables(host.variables, watch))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
-    run = _Run(context, start, reason)
+    run = _Run(context, start, reason, watch)
     outcome = run.outcome()
     told = outcome.status != "not-simulated"
+    context = run.context
     following = _follow(run, context) if start.follow else None
     result = Boot(
         uki=uki,
@@ -182,7 +188,7 @@ def _boot(
         rtmrs=_rtmrs(tpm) if told else {},
         dialect=run.dialect,
         proposal=run.proposal,
-        assumed=assumed(host, start, loaded),
+        assumed=(*assumed(host, start, loaded), *run.told(host)),
         trace=tuple(trace),
         digests=digests,
         memory=context.memory,
@@ -191,6 +197,8 @@ def _boot(
         next=following,
         start=start,
         linux=run.linux,
+        loader=run.front,
+        image=context.image,
     )
     return result, context, files
 
@@ -291,7 +299,8 @@ def _rtmrs(tpm: Tpm) -> dict[int, bytes]:
 class _Run:
     """One run of the stub, and what is there to show for it when it ends early."""
 
-    def __init__(self, context: Context, start: Start, reason: str) -> None:
+    def __init__(self, context: Context, start: Start, reason: str, watch: Counter[str] | None = None) -> None:
+        self.watch = watch
         self.context = context
         self.start = start
         self.reason = reason
@@ -303,6 +312,12 @@ class _Run:
         self.handed_over: HandedOver | None = None
         self.image_gpa = 0
         self.linux: Linux | None = None
+        self.front: Front | None = None
+        self.said: tuple[str, ...] = ()
+
+    def told(self, host: Host) -> tuple[str, ...]:
+        """What was taken for granted of a boot loader, and where the host file has another's variables."""
+        return self.said if self.front is None else (*self.said, *differing(host, self.context.variables))
 
     def outcome(self) -> Outcome:
         context = self.context
@@ -313,6 +328,12 @@ class _Run:
         stopped = refuses_to_start(context.host, context.machine)
         if stopped is not None:
             return Outcome("hypervisor-abort", f"the hypervisor does not start: {stopped}")
+        try:
+            self.front, self.said = front_of(context, self.start)
+            if self.front is not None:
+                context = self.context = started_by_loader(context, self.front, self.watch)
+        except LoaderFailed as failure:
+            return Outcome("failed", failure.message, failure.status)
         loaded = _started_by_firmware(context)
         if isinstance(loaded, Outcome):
             return loaded

@@ -10,6 +10,7 @@ from stubsim.errors import StubsimError
 from stubsim.formats import fdt
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
+from stubsim.hosts.host import DirectBoot
 from stubsim.machine.layout import BUILD, QEMU_VIRT, VENDORS
 from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
@@ -30,7 +31,9 @@ class Start(NamedTuple):
 
     ``esp`` is a folder of the host, ``path`` the UKI's path below it; ``load_options`` are raw bytes;
     ``profile`` is a number or an id; ``memory`` is bytes of RAM in place of the host's. ``trusted`` tells whether an
-    image's signature leads to a certificate in db; None: a certificate table is enough.
+    image's signature leads to a certificate in db; None: a certificate table is enough. ``loader`` is none,
+    systemd-boot, qemu-kernel, or None for what the partition shows; ``boot_file`` is its path there, ``entry`` what it
+    starts.
     """
 
     esp: str | None = None
@@ -44,6 +47,10 @@ class Start(NamedTuple):
     handover: str | None = None
     follow: bool = False
     trusted: Callable[[Uki], bool] | None = None
+    loader: str | None = None
+    boot_file: str | None = None
+    entry: str | None = None
+    xbootldr: str | None = None
 
 
 DEFAULT_START = Start()
@@ -144,6 +151,8 @@ def loaded_image(uki: Uki, host: Host, start: Start) -> Loaded:
     if start.shell is not None and start.load_options is not None:
         raise StubsimError("the UEFI shell makes the load options", expected="either --shell or load options")
     direct = host.direct_boot
+    if start.loader == "qemu-kernel":
+        direct = direct or DirectBoot(None)
     otherwise = start.from_memory or (start.esp, start.path, start.shell) != (None, None, None)
     if direct is not None and not otherwise:
         given = start.load_options
@@ -165,14 +174,14 @@ def _with_profile(uki: Uki, start: Start, options: bytes | None) -> tuple[bytes 
     shell = None if start.shell is None else split_shell_line(start.shell)
     if start.profile is None:
         return options, shell
-    prefix = f"@{_profile_number(uki, start.profile)}"
+    prefix = f"@{profile_number(uki, start.profile)}"
     if shell is not None:
         return options, (*shell[:1], prefix, *shell[1:])
     rest = b"" if options is None or len(options) < 2 else " ".encode("utf-16-le") + options
     return prefix.encode("utf-16-le") + (rest or b"\0\0"), None
 
 
-def _profile_number(uki: Uki, profile: int | str) -> int:
+def profile_number(uki: Uki, profile: int | str) -> int:
     """A boot loader asks by number; ids are what people know (ID= in .profile)."""
     if isinstance(profile, int):
         return profile

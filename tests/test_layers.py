@@ -20,7 +20,7 @@ LAYERS = (
     ("uefi",),
     ("systemd",),
     ("loader", "stub", "linux", "handover"),
-    ("start", "boot", "doubt", "supposed"),
+    ("start", "boot", "front", "doubt", "supposed"),
     ("explain", "lint", "fleet", "testing"),
     ("views",),
     ("cli", "__main__"),

@@ -35,6 +35,25 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> 
     options.add_argument(
         "--shell", action=action, metavar="LINE", help="the line typed in the UEFI shell, program first"
     )
+    group.add_argument(
+        "--loader",
+        action=action,
+        choices=("none", "systemd-boot", "qemu-kernel"),
+        help="what starts it (default: systemd-boot where --esp has it as what the firmware starts)",
+    )
+    group.add_argument(
+        "--boot-file",
+        action=action,
+        metavar="PATH",
+        help=r"what the firmware starts from --esp (default: \EFI\BOOT\BOOTX64.EFI, \EFI\systemd\systemd-bootx64.efi)",
+    )
+    group.add_argument(
+        "--entry",
+        action=action,
+        metavar="NAME",
+        help="the boot loader's entry, by its id such as x.efi@profile, or default (default: that of the UKI)",
+    )
+    group.add_argument("--xbootldr", action=action, metavar="DIR", help="the tree of the partition beside --esp")
     group.add_argument("--from-memory", action="store_true", help="loaded from memory: no device and no path")
     group.add_argument(
         "--profile",
@@ -90,6 +109,10 @@ def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
         stub=arguments.stub,
         handover=arguments.handover,
         follow=arguments.follow,
+        loader=arguments.loader,
+        boot_file=arguments.boot_file,
+        entry=arguments.entry,
+        xbootldr=arguments.xbootldr,
         trusted=None if arguments.db is None else _trusted(arguments.db, host),
     )
 

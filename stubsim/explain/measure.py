@@ -9,6 +9,7 @@ from typing import NamedTuple
 from stubsim.boot import Boot, Outcome, boot
 from stubsim.explain.possible import Possible, possible
 from stubsim.explain.started_images import (
+    BY_LOADER,
     CONDITION,
     PCR_BOOT_MANAGER,
     Addons,
@@ -112,7 +113,7 @@ def measure_hosts(
     Raises StubsimError as `stubsim.boot.boot` does.
     """
     boots = [(label, _with_banks(host, banks), host) for label, host in hosts]
-    cases, assumed = [], [CONDITION]
+    cases, assumed = [], []
     shown = None
     for label, host, own in boots:
         result = boot(uki, host, start)
@@ -120,7 +121,7 @@ def measure_hosts(
         shown = result if shown is None or result.host.confidential is not None else shown
         addons = loaded_addons(result, start)
         cases.append(_case((label,), result, start, addons))
-        assumed += result.assumed
+        assumed += [CONDITION if result.loader is None else BY_LOADER, *result.assumed]
         if banks is not None and not own.tpm:
             assumed.append(f"{label}: has no TPM; the values are those of a TPM with these banks")
         tick(len(cases))

@@ -16,7 +16,7 @@ def quiet_context(boot: Boot, start: Start) -> Context:
         boot.host,
         start,
         boot.model,
-        image=loaded_image(boot.uki, boot.host, start).image,
+        image=boot.image or loaded_image(boot.uki, boot.host, start).image,
         tpm=tpm,
         digests=boot.digests,
         emit=lambda event: None,

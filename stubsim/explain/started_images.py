@@ -13,13 +13,17 @@ from stubsim.errors import StubsimError
 from stubsim.explain.quiet import quiet_context
 from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
+from stubsim.formats.efi_string import from_utf16
 from stubsim.machine.tpm import Tpm
 from stubsim.start import Start
 from stubsim.stub.addons import addon_paths
+from stubsim.uefi.image_path import QEMU_KERNEL
+from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
 
 PCR_BOOT_MANAGER = 4
 CONDITION = "PCR 4: the firmware starts the UKI directly from a boot option, and has started nothing before it"
+BY_LOADER = "PCR 4: the firmware starts the boot loader from a boot option, and has started nothing before it"
 
 _BOOT_ATTEMPT = b"Calling EFI Application from Boot Option"
 _SEPARATOR = bytes(4)
@@ -64,18 +68,30 @@ def boot_manager_pcr(boot: Boot, start: Start, addons: Addons) -> dict[str, byte
         return f"the kernel is not started: {boot.outcome.message or boot.outcome.status}"
     if addons.doubt is not None:
         return addons.doubt
+    if boot.loader is None and start.loader is None and (unseen := loader_info(boot)) is not None:
+        return f"{unseen} has started the UKI (LoaderInfo), and its image is not in --esp (--esp, --loader none)"
     tpm = Tpm(boot.host.tpm)
     try:
-        images = started_images(boot, addons)
-        for data in (_BOOT_ATTEMPT, _SEPARATOR):
-            tpm.extend(PCR_BOOT_MANAGER, boot.digests.of(data))
+        images: list[pe.Image | bytes] = [_BOOT_ATTEMPT, _SEPARATOR, *started_images(boot, addons)]
+        if boot.loader is not None:
+            images.insert(2, boot.loader.loader.image.image)
+        elif boot.image is not None and boot.image.path == QEMU_KERNEL:
+            # Loaded before there is a boot option (recorded: qemukernel257, qemukernel262).
+            images.insert(0, images.pop(2))
         for image in images:
-            if image.subsystem != pe.APPLICATION:
-                continue
-            tpm.extend(PCR_BOOT_MANAGER, {bank: boot.uki.authenticode(bank, image) for bank in tpm.banks})
+            if isinstance(image, bytes):
+                tpm.extend(PCR_BOOT_MANAGER, boot.digests.of(image))
+            elif image.subsystem == pe.APPLICATION:
+                tpm.extend(PCR_BOOT_MANAGER, {bank: boot.uki.authenticode(bank, image) for bank in tpm.banks})
     except StubsimError as error:
         return f"no Authenticode digest: {error}"
     return {bank: values[PCR_BOOT_MANAGER] for bank, values in tpm.pcrs().items()}
+
+
+def loader_info(boot: Boot) -> str | None:
+    """The boot loader that the host file says was there."""
+    found = next((row for row in boot.host.variables if (row.name, row.guid) == ("LoaderInfo", LOADER)), None)
+    return None if found is None else from_utf16(found.data)
 
 
 def started_images(boot: Boot, addons: Addons) -> list[pe.Image]:

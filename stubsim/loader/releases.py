@@ -24,6 +24,10 @@ class LoaderModel(NamedTuple):
     exports_tpm_banks: bool = False
     exports_keyboard_layout: bool = False
     creates_random_seed: bool = False
+    creates_loader_folder: bool = False
+    measures_loader_conf: bool = False
+    measures_by_cc: bool = False
+    measures_tagged_events_by_cc: bool = False
     appends_smbios_extra: bool = False
     reads_smbios_entries: bool = False
     refuses_two_kinds: bool = False
@@ -42,7 +46,13 @@ class Change(NamedTuple):
 
 
 CHANGES = (
-    Change(255, "source", "a line for kernels of Type #1 entries from SMBIOS", {"appends_smbios_extra": True}),
+    Change(
+        255,
+        "source",
+        "a line for kernels of Type #1 entries from SMBIOS, loader.conf into PCR 5",
+        {"appends_smbios_extra": True, "measures_loader_conf": True},
+    ),
+    Change(256, "source", "the measurement protocol of confidential guests", {"measures_by_cc": True}),
     Change(
         257,
         "recorded",
@@ -67,6 +77,7 @@ CHANGES = (
         "SMBIOS into PCR 1, LoaderKeyboardLayout, a random seed where there is none, a preferred entry",
         {
             "measures_smbios": True,
+            "measures_tagged_events_by_cc": True,
             "exports_keyboard_layout": True,
             "creates_random_seed": True,
             "prefers_entry": True,
@@ -77,7 +88,11 @@ CHANGES = (
         262,
         "recorded",
         "files beside a Type #1 entry's UKI",
-        {"type1_keys": frozenset({"extra", "profile", "uki", "uki-url"}), "features": 0x3FFFFF},
+        {
+            "type1_keys": frozenset({"extra", "profile", "uki", "uki-url"}),
+            "features": 0x3FFFFF,
+            "creates_loader_folder": True,
+        },
     ),
 )
 OLDEST, NEWEST = 252, 262

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 # The vendor GUID of the Boot Loader Interface (systemd.io/BOOT_LOADER_INTERFACE).
 LOADER = UUID("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
 
+# EFI_GLOBAL_VARIABLE (UEFI 2.10, 3.3).
+GLOBAL = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
+
 # UEFI 2.10, 8.2.1.
 NON_VOLATILE, BOOT_SERVICE, RUNTIME = 1, 2, 4
 

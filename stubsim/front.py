@@ -1,0 +1,142 @@
+"""What stands before the stub, by options, partition and host file; its stage is loaded only where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.hosts import Host
+from stubsim.hosts.host import Watched
+from stubsim.start import Start, profile_number
+from stubsim.stub.context import Context
+from stubsim.uefi.esp import Esp
+from stubsim.uefi.secure_boot import is_allowed
+from stubsim.uefi.variables import LOADER, Variables, WatchedVariables
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from stubsim.loader.entry import Entry
+    from stubsim.loader.run import Loader
+
+
+class Front(NamedTuple):
+    """The boot loader and the entry that it starts, with load options ``given`` in place of the entry's own."""
+
+    loader: Loader
+    entry: Entry
+    xbootldr: Esp | None
+    given: bytes | None
+
+
+def front_of(context: Context, start: Start) -> tuple[Front | None, tuple[str, ...]]:
+    """The loader that starts the UKI, None where the firmware does; and what was taken for granted.
+
+    Raises StubsimError for contradicting options, and for an entry that was asked for and is not there.
+    """
+    asked = start.loader == "systemd-boot" or start.entry is not None
+    _refuse(start, asked=asked)
+    esp = context.image.esp
+    if start.loader in ("none", "qemu-kernel") or start.shell is not None or esp is None or esp.root is None:
+        return None, ()
+    from stubsim.loader import run
+
+    loader = run.find_loader(esp, context.machine, start.boot_file)
+    if loader is None:
+        if asked:
+            expected = "systemd-boot, as what the firmware starts (--boot-file)"
+            raise StubsimError("no systemd-boot there", path=esp.root, expected=expected)
+        return None, ()
+    xbootldr = None if start.xbootldr is None else Esp(start.xbootldr)
+    entries = run.entries_of(loader, context.host, esp, xbootldr)
+    profile = 0 if start.profile is None else profile_number(context.uki, start.profile)
+    try:
+        path = context.image.path
+        entry = run.choose(loader, context.host, entries, esp, wanted=start.entry, path=path, profile=profile)
+    except StubsimError as error:
+        if asked:
+            raise
+        return None, (f"{error.message}: the firmware is taken to start the UKI itself, not the systemd-boot in --esp",)
+    _same_image(context, entry, esp if entry.partition == "esp" or xbootldr is None else xbootldr)
+    given = None
+    if start.load_options is not None or (start.profile is not None and entry.profile != profile):
+        given = context.image.load_options
+    return Front(loader, entry, xbootldr, given), tuple(_said(loader, entry, context.host))
+
+
+def started_by_loader(context: Context, front: Front, watch: Counter[str] | None) -> Context:
+    """The machine as the stub finds it behind the loader. Raises LoaderFailed."""
+    from stubsim.loader import run
+    from stubsim.loader.failed import LoaderFailed
+
+    loader, host, esp = front.loader, context.host, context.image.esp
+    assert esp is not None
+    if not is_allowed(loader.image, secure_boot=host.secure_boot, trusted=context.trusted):
+        raise LoaderFailed("The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
+    initial = [row for row in host.variables if row.guid != LOADER or row.name not in run.WRITES]
+    variables = Variables(initial) if watch is None else WatchedVariables(initial, watch)
+    services = context.services._replace(by="loader", variables=variables)
+    handed = run.run(services, loader, host, esp, front.xbootldr, front.entry, front.given)
+    context.unknown(
+        "where images and initrd lie", f"what systemd-boot {loader.version} allocates was never recorded", "memory"
+    )
+    if handed.initrd is not None or handed.devicetree is not None:
+        host = Host(*host)._replace(
+            previous_initrd=host.previous_initrd if handed.initrd is None else handed.initrd,
+            devicetree=host.devicetree if handed.devicetree is None else bytes(handed.devicetree),
+        )
+        host = host if watch is None else Watched(host, watch)
+    if front.entry.partition != "esp":
+        context.unknown("StubDevicePartUUID", "the GUID of the XBOOTLDR partition is in no host file", "variables")
+    at = esp if front.entry.partition == "esp" or front.xbootldr is None else front.xbootldr
+    image = context.image._replace(path=handed.path, load_options=handed.load_options, esp=at)
+    return context._replace(image=image, host=host, variables=variables)
+
+
+def _refuse(start: Start, *, asked: bool) -> None:
+    front = next((name for name, value in _of_a_loader(start).items() if value is not None), None)
+    if start.loader in ("none", "qemu-kernel") and front is not None:
+        raise StubsimError(
+            f"{front} asks for a boot loader, and --loader {start.loader} means none", expected="one of them"
+        )
+    if asked and (start.shell is not None or start.from_memory):
+        other = "--from-memory" if start.from_memory else "--shell"
+        raise StubsimError(f"{other} excludes a boot loader", expected="either a boot loader or that")
+    if asked and start.esp is None:
+        raise StubsimError("a boot loader is on a partition", expected="its tree (--esp)")
+    if start.loader == "qemu-kernel" and start.esp is not None:
+        raise StubsimError("QEMU's -kernel is on no partition", expected="no --esp with --loader qemu-kernel")
+
+
+def _of_a_loader(start: Start) -> dict[str, str | None]:
+    return {"--entry": start.entry, "--boot-file": start.boot_file, "--xbootldr": start.xbootldr}
+
+
+def _same_image(context: Context, entry: Entry, esp: Esp) -> None:
+    data = esp.read(entry.loader or "")
+    if data is None or len(data) != context.uki.size or data != context.uki.image.data:
+        raise StubsimError(
+            f"the entry {entry.id} starts {entry.loader}, which is another file",
+            path=context.uki.path,
+            expected="the file that the entry names",
+        )
+
+
+def _said(loader: Loader, entry: Entry, host: Host) -> Iterator[str]:
+    from stubsim.loader.run import offers_setup
+
+    yield f"systemd-boot {loader.version} ({loader.path}) starts it by the entry {entry.id} (--loader, --entry)"
+    if offers_setup(host) is None:
+        yield "the firmware is taken to offer its set-up, which LoaderEntries names (variable OsIndicationsSupported)"
+
+
+def differing(host: Host, variables: Variables) -> Iterator[str]:
+    """What the host file says that systemd-boot wrote, and the simulated one did not write; times apart."""
+    from stubsim.loader.run import WRITES
+
+    for row in host.variables:
+        if row.guid == LOADER and row.name in WRITES and "Time" not in row.name:
+            ours = variables.get(row.name)
+            if ours is None or ours.data != row.data:
+                yield f"the host file has another {row.name} than this systemd-boot writes"

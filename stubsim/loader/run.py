@@ -1,0 +1,252 @@
+"""systemd-boot from its start to the start of an entry's image, in its own order (boot.c, run and image_start)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
+from stubsim.formats import pe
+from stubsim.formats.efi_string import from_utf16, utf16z
+from stubsim.hosts import Host
+from stubsim.loader import config as loader_conf
+from stubsim.loader import handing_on
+from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version
+from stubsim.loader.entry import ESP, TYPE2, Entry
+from stubsim.loader.failed import LoaderFailed
+from stubsim.loader.releases import LoaderModel, model_of
+from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
+from stubsim.systemd.random_seed import refresh_random_seed
+from stubsim.systemd.smbios import measure_smbios
+from stubsim.systemd.variables import ATTRIBUTES, export_common_variables
+from stubsim.uefi.esp import Esp, same_name
+from stubsim.uefi.services import Services
+from stubsim.uefi.variables import GLOBAL
+from stubsim.uki import Uki
+
+LOADER_CONF = "\\loader\\loader.conf"
+LOADER_CONF_EVENT_TAG = 0xF5BC582A
+# What it writes itself at each boot; of a machine that it has booted they are its output.
+WRITES = frozenset(
+    {
+        "LoaderInfo", "LoaderFeatures", "LoaderImageIdentifier", "LoaderDevicePartUUID", "LoaderFirmwareInfo",
+        "LoaderFirmwareType", "LoaderTpm2ActivePcrBanks", "LoaderKeyboardLayout", "LoaderPcrSMBIOS", "LoaderEntries",
+        "LoaderEntrySelected", "LoaderBootCountPath", "LoaderTimeInitUSec", "LoaderTimeMenuUSec", "LoaderTimeExecUSec",
+    }
+)  # fmt: skip
+_FIRMWARE_SETUP = 1
+
+
+class Loader(NamedTuple):
+    """systemd-boot as it lies on the partition that the firmware starts it from."""
+
+    image: Uki
+    path: str
+    version: str
+
+    @property
+    def model(self) -> LoaderModel:
+        number = self.version.partition(".")[0].partition("~")[0].partition("-")[0]
+        return model_of(int(number) if number.isdigit() else 0)
+
+
+class Handed(NamedTuple):
+    """What the image of the entry is given: its path, load options, and what the kernel is to find."""
+
+    entry: Entry
+    path: str
+    load_options: bytes | None
+    initrd: bytes | None
+    devicetree: Bytes | None
+
+
+def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
+    """What the firmware starts from a partition, where that is systemd-boot. Raises StubsimError for no such file."""
+    usual = (f"\\EFI\\BOOT\\BOOT{machine.upper()}.EFI", f"\\EFI\\systemd\\systemd-boot{machine}.efi")
+    for path in usual if boot_file is None else (boot_file,):
+        data = esp.read(path)
+        if data is None:
+            continue
+        try:
+            image = Uki(pe.open_bytes(data, path))
+        except StubsimError:
+            return None
+        version = loader_version(image)
+        return None if version is None else Loader(image, path, version)
+    if boot_file is not None:
+        raise StubsimError("no such file on the partition", path=boot_file, expected="what the firmware starts")
+    return None
+
+
+def entries_of(loader: Loader, host: Host, esp: Esp, xbootldr: Esp | None) -> Entries:
+    """All entries, as LoaderEntries has them; nothing is measured."""
+    oem_strings = () if host.confidential is not None else host.oem_strings
+    return all_entries(
+        loader.model,
+        _config(loader, esp),
+        esp=esp,
+        xbootldr=xbootldr,
+        version=loader.version,
+        machine=loader.image.machine,
+        own_path=loader.path,
+        oem_strings=oem_strings,
+        firmware_setup=offers_setup(host) is not False,
+    )
+
+
+def offers_setup(host: Host) -> bool | None:
+    """Whether the firmware can be told to start its set-up; None where the host file does not have the variable."""
+    for row in host.variables:
+        if (row.name, row.guid) == ("OsIndicationsSupported", GLOBAL):
+            return bool(row.data[:1] and row.data[0] & _FIRMWARE_SETUP)
+    return None
+
+
+def choose(
+    loader: Loader, host: Host, entries: Entries, esp: Esp, *, wanted: str | None, path: str | None, profile: int
+) -> Entry:
+    """The entry asked for by its id, or "default", or that of an image by its path. Raises StubsimError for none."""
+    rows = [row for row in entries.entries if row.loader is not None]
+    if wanted == "default":
+        chosen = default_entry(entries.entries, _config(loader, esp), _wanted(host))
+        if chosen is None or chosen.loader is None:
+            raise StubsimError("systemd-boot has no entry to start", expected="an entry that names an image")
+        return chosen
+    if wanted is not None:
+        chosen = find(rows, wanted) or find(rows, f"{wanted}.conf") or find(rows, f"{wanted}.efi")
+        if chosen is None:
+            raise _no_entry(wanted, entries)
+        return chosen
+    named = [row for row in rows if row.partition == ESP and path is not None and same_name(row.loader or "", path)]
+    own = [row for row in named if row.kind == TYPE2 and row.profile == profile] or [
+        row for row in named if row.kind == TYPE2 and row.profile == 0
+    ]
+    found = own or named
+    if len(found) > 1:
+        raise StubsimError(f"{' and '.join(row.id for row in found)} start {path}", expected="one of them (--entry)")
+    if not found:
+        raise StubsimError(f"systemd-boot has no entry for {path}", expected="an entry (--entry), or --loader none")
+    return found[0]
+
+
+def _no_entry(wanted: str, entries: Entries) -> StubsimError:
+    from difflib import get_close_matches
+
+    hidden = next((row for row in entries.hidden if (row.file or "").lower().endswith(wanted.lower())), None)
+    if hidden is not None:
+        return StubsimError(f"{wanted} is no entry to systemd-boot: {hidden.why}", expected="an entry that it lists")
+    ids = [row.id for row in entries.entries]
+    near = get_close_matches(wanted, ids, 1)
+    hint = f"did you mean {near[0]}?" if near else None
+    return StubsimError(f"no entry matches {wanted!r}", expected=", ".join(ids) or "there are none", hint=hint)
+
+
+def run(  # noqa: PLR0917 - one of each
+    services: Services,
+    loader: Loader,
+    host: Host,
+    esp: Esp,
+    xbootldr: Esp | None,
+    entry: Entry,
+    given: bytes | None,
+) -> Handed:
+    """All that systemd-boot does before it starts the image; ``given`` are load options in place of the entry's own.
+
+    Raises LoaderFailed.
+    """
+    model = loader.model
+    protocols = Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, counts_tagged=True)
+    partition = None if host.esp_partition_uuid is None else str(host.esp_partition_uuid).upper()
+    export_common_variables(
+        services,
+        host,
+        loader.path,
+        partition,
+        tpm_banks=model.exports_tpm_banks,
+        keyboard_layout=model.exports_keyboard_layout,
+    )
+    _set(services, "LoaderTimeInitUSec", None)
+    _set(services, "LoaderInfo", f"systemd-boot {loader.version}")
+    if model.features is not None:
+        services.set_variable("LoaderFeatures", model.features.to_bytes(8, "little"), ATTRIBUTES)
+    else:
+        services.unknown("LoaderFeatures", f"no recording of systemd-boot {loader.version}", "variables")
+    if model.measures_smbios and services.tpm.reached(by_cc=protocols.cc):
+        measure_smbios(services, protocols, host)
+    conf = esp.read(LOADER_CONF)
+    if conf is not None and model.measures_loader_conf:
+        digests = services.digests.of(conf)
+        log_event(services, protocols, PCR_BOOT_LOADER_CONFIG, "loader.conf", digests, tag=LOADER_CONF_EVENT_TAG)
+    services.variables.set("LoaderEntryOneShot", b"", 0)
+    entries = entries_of(loader, host, esp, xbootldr)
+    _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
+    path = _count(services, entry)
+    _set(services, "LoaderEntrySelected", entry.id)
+    refresh_random_seed(
+        services,
+        host,
+        esp,
+        lambda level, message: None,
+        creates=model.creates_random_seed,
+        creates_folder=model.creates_loader_folder,
+    )
+    options = _load_options(entry, model, host, given)
+    initrd = handing_on.initrd(entry, esp if entry.partition == ESP or xbootldr is None else xbootldr, model)
+    if isinstance(initrd, str):
+        raise LoaderFailed(f"Error preparing initrd: Not found ({initrd})", "EFI_NOT_FOUND")
+    devicetree = None
+    if entry.devicetree is not None and not host.secure_boot:
+        devicetree = (esp if entry.partition == ESP or xbootldr is None else xbootldr).read(entry.devicetree)
+        if devicetree is None:
+            raise LoaderFailed(f"Error loading {entry.devicetree}: Not found", "EFI_NOT_FOUND")
+    if options:
+        digests = services.digests.of(options)
+        log_event(services, protocols, PCR_KERNEL_CONFIG, from_utf16(options), digests)
+    if entry.extras:
+        services.unknown(
+            "what becomes of the entry's extra files",
+            "systemd-boot 262.1 was once seen to pass none of them on",
+            "cmdline", "initrd", "devicetree", "measurements", "pcrs", "rtmrs",
+        )  # fmt: skip
+    _set(services, "LoaderTimeExecUSec", None)
+    joined = None if initrd is None else b"".join(bytes(piece) for piece in initrd)
+    return Handed(entry, path, options, joined, devicetree)
+
+
+def _set(services: Services, name: str, text: str | None) -> None:
+    """Text, or a time, which only the clock knows."""
+    services.set_variable(name, None if text is None else utf16z(text), ATTRIBUTES, 2)
+
+
+def _count(services: Services, entry: Entry) -> str:
+    """The path of the image, after one more try was put down in the name of the entry's file."""
+    assert entry.loader is not None
+    if entry.tries is None or entry.tries.current == entry.tries.next:
+        return entry.loader
+    after = f"{entry.tries.directory}\\{entry.tries.next}"
+    _set(services, "LoaderBootCountPath", after)
+    return after if entry.kind == TYPE2 else entry.loader
+
+
+def _load_options(entry: Entry, model: LoaderModel, host: Host, given: bytes | None) -> bytes | None:
+    if given is not None:
+        return given or None
+    text = handing_on.load_options(entry, model, () if host.confidential is not None else host.oem_strings)
+    return None if text is None else utf16z(text)
+
+
+def _config(loader: Loader, esp: Esp) -> loader_conf.Config:
+    content = esp.read(LOADER_CONF)
+    return loader_conf.parse(bytes(content or b""), takes_preferred=loader.model.prefers_entry)
+
+
+def _wanted(host: Host) -> Wanted:
+    from stubsim.uefi.variables import LOADER
+
+    texts = {row.name: from_utf16(row.data) for row in host.variables if row.guid == LOADER}
+    return Wanted(
+        one_shot=texts.get("LoaderEntryOneShot"),
+        preferred=texts.get("LoaderEntryPreferred"),
+        default=texts.get("LoaderEntryDefault"),
+        last=texts.get("LoaderEntryLastBooted"),
+    )

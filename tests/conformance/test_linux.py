@@ -1,0 +1,105 @@
+"""Whole boots of a real Linux, from the boot loader to the kernel (golden-linux): the machine's own registers.
+
+The entry is what systemd-boot itself takes; its variables in the host file are what has to come out.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stubsim.boot import boot
+from stubsim.cli import parsers
+from stubsim.cli.start import start as start_of
+from stubsim.explain.measure import measure_hosts
+from stubsim.hosts import recognise
+from stubsim.start import Start
+from stubsim.uki import load
+from stubsim.views.json import boot_json
+from tests.conftest import SHARED
+
+Json = dict[str, Any]
+REGISTERS = ("4", "9", "11", "12", "13")
+CASES = sorted(path.parent.name for path in (SHARED / "golden-linux").glob("*/boot.json"))
+
+
+@pytest.fixture(scope="module")
+def restored(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recordings with their big files put together."""
+    folder, out = shared / "golden-linux", tmp_path_factory.mktemp("linux")
+    subprocess.run([sys.executable, str(folder / "restore.py"), str(folder), str(out)], check=True, capture_output=True)
+    return out
+
+
+def started(folder: Path) -> tuple[str, Start]:
+    case = json.loads((folder / "boot.json").read_text())
+    args = case["args"]
+    if case["systemd_boot"] is not None:
+        args = ["--esp", "esp", "--entry", "default", *(["--db", "db.crt"] if "--db" in args else [])]
+    args = [str(folder / text) if text in ("esp", "db.crt") else text for text in args]
+    parsed = parsers.one("boot").parse_args([case["uki"], "--smbios", "host.json", *args])
+    return str(folder / case["uki"]), start_of(parsed)
+
+
+def run(folder: Path, host: str) -> tuple[Json, Json]:
+    """The boot, its JSON, and what was recorded; PCR 4 is that of `measure`."""
+    path, start = started(folder)
+    uki, machine = load(path), recognise.load(str(folder / host))
+    report = boot_json(boot(uki, machine, start))
+    for bank, values in measure_hosts(uki, [("it", machine)], start).cases[0].pcrs.items():
+        report["pcrs"].setdefault(bank, {}).update({"4": values[4].hex()} if 4 in values else {})
+    return report, json.loads((folder / "expect.json").read_text())
+
+
+def wrong(report: Json, expected: Json) -> list[tuple[str, str]]:
+    """Registers with another value than the TPM's."""
+    return [
+        (bank, pcr)
+        for bank, values in expected["pcrs"].items()
+        for pcr in REGISTERS
+        if report["pcrs"][bank].get(pcr, values[pcr]) != values[pcr]
+    ]
+
+
+def missing(report: Json, expected: Json) -> set[str]:
+    return {pcr for bank in expected["pcrs"] for pcr in REGISTERS if pcr not in report["pcrs"][bank]}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_complete_machine(name: str, restored: Path):
+    folder = restored / name
+    secret = folder / "host-secret.json"
+    report, expected = run(folder, secret.name if secret.exists() else "host.json")
+    assert wrong(report, expected) == []
+    assert missing(report, expected) == set()
+    assert report["cmdline"].strip() == expected["cmdline"].strip()
+    if expected["initrd"] is not None:
+        assert report["initrd"]["sha256"] == expected["initrd"]["sha256"]
+    ours = {
+        row["name"]: (row["attributes"], row["data"])
+        for row in report["variables"]
+        if row["guid"] == "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f" and not row["name"].startswith("LoaderTime")
+    }
+    theirs = {
+        key: (row["attributes"], row["data"])
+        for key, row in expected["variables"].items()
+        if not key.startswith("LoaderTime")
+    }
+    # A variable for boot services only is not there afterwards.
+    boot_only = {key for key, (attributes, _) in ours.items() if not attributes & 4}
+    assert {key: row for key, row in ours.items() if key not in boot_only} == theirs
+    assert not [line for line in report["assumed"] if "the host file has another" in line]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_captured_machine(name: str, restored: Path):
+    """What a capture cannot tell is announced: no register has a wrong value."""
+    report, expected = run(restored / name, "host-captured.json")
+    assert wrong(report, expected) == []
+    if missing(report, expected):
+        assert report["unknown"]
