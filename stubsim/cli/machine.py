@@ -8,7 +8,7 @@ from typing import Any
 
 from stubsim import hosts
 from stubsim.cli import output
-from stubsim.hosts import Host, raw
+from stubsim.hosts import Host
 
 
 class Once(argparse.Action):
@@ -29,20 +29,10 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def add_allow_outside(parser: argparse.ArgumentParser) -> None:
-    """The option of every command that reads machines or cases."""
-    parser.add_argument(
-        "--allow-outside",
-        action="store_true",
-        help="read files that a QEMU command line, libvirt XML or a case names wherever they lie (default: below its "
-        "folder and the current one)",
-    )
-
-
-def load(path: str, *, allow_outside: bool = False) -> Host:
+def load(path: str) -> Host:
     """The host at a path; each note of its reading is a line on standard error, damage a warning."""
-    reading = hosts.read(path, allow_outside=allow_outside)
-    damage = raw.notes(reading.host)
+    reading = hosts.read(path)
+    damage = reading.host.notes
     for text in reading.notes:
         output.tell("warning" if text in damage else "note", f"{path}: {text}")
     return reading.host

@@ -115,9 +115,7 @@ def read(data: bytes) -> Reading:
     host = from_json(value)
     notes = tuple(value.get("notes", ())) if isinstance(value, dict) else ()
     if host.damage is not None:
-        from stubsim.hosts import raw
-
-        notes = (*raw.notes(host), *notes)
+        notes = (*host.notes, *notes)
     return Reading(host, "json", f"host file in JSON ({SCHEMA})", notes)
 
 

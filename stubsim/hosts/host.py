@@ -149,6 +149,13 @@ class Host(NamedTuple):
     unknown: frozenset[str] = frozenset()
     chids: tuple[tuple[int, UUID | None], ...] = ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the table that it was read from."""
+        if self.damage is None:
+            return ()
+        return (f"the SMBIOS table is damaged: {self.damage}; what stands before that is read, and nothing behind it",)
+
 
 class Watched(Host):
     """A host that counts which of its fields it is asked for, by name."""

@@ -46,20 +46,13 @@ def read_dump(data: bytes) -> Reading:
     host = _host(table, f"dmidecode --dump-bin, SMBIOS {major}.{minor}", address, size=length)
     if data.startswith(b"_SM_") and len(table) < length and host.damage is None:
         host = host._replace(damage=f"offset {len(data):#x}: only {len(table)} bytes of {length} are there")
-    return Reading(host, "dmidecode-bin", host.source or "", notes(host))
+    return Reading(host, "dmidecode-bin", host.source or "", host.notes)
 
 
 def read_table(data: bytes, description: str = "raw SMBIOS table") -> Reading:
     """A table and nothing else, as in /sys/firmware/dmi/tables/DMI or QEMU's etc/smbios/smbios-tables."""
     host = _host(data, description)
-    return Reading(host, "smbios-table", description, notes(host))
-
-
-def notes(host: Host) -> tuple[str, ...]:
-    """What is to be said of the table that a host was read from."""
-    if host.damage is None:
-        return ()
-    return (f"the SMBIOS table is damaged: {host.damage}; what stands before that is read, and nothing behind it",)
+    return Reading(host, "smbios-table", description, host.notes)
 
 
 def read_folder(path: str, source: str | None = None) -> Reading:
@@ -77,7 +70,7 @@ def read_folder(path: str, source: str | None = None) -> Reading:
         host = _host(table, source or description)
     except StubsimError as error:
         raise error.within(path=os.path.join(path, TABLE)) from error
-    return Reading(host, "smbios-folder", description, notes(host))
+    return Reading(host, "smbios-folder", description, host.notes)
 
 
 def _host(table: bytes, source: str, offset: int = 0, size: int = 0) -> Host:

@@ -141,6 +141,16 @@ def test_short_forms():
     assert got["variables.NoSuchVariable"] is None
 
 
+def test_a_bare_series_is_its_newest_point_release():
+    newest, older = (booted(start=Start(stub=name)) for name in ("257", "257.4"))
+    for form in ("257", {"id": "257"}, "257.13"):
+        assert found(newest, model=form) == []
+        (row,) = differences(older, {"model": form})
+        assert row.got in ("257.4", {"id": "257.4"})
+    assert found(newest, model="257.4") == ["model"]
+    assert found(newest, model="258") == ["model"]
+
+
 def test_absent_and_blank_are_two_things():
     blank = booted(uki(pe.SectionSpec(".profile", b"ID=a"), pe.SectionSpec(".cmdline", b" ")))
     assert found(blank, cmdline="") == []

@@ -77,7 +77,8 @@ def test_the_whole_text_piped(tree: Path, name: str, width: int):
 
 @pytest.mark.parametrize("name", ["why-refused", "diff-hosts"])
 def test_the_whole_text_on_a_terminal(tree: Path, name: str):
-    plain = piped(tree, *CALLS[name])
+    # What is piped is as wide as it likes, unless it is told otherwise.
+    plain = piped(tree, *CALLS[name], COLUMNS="80")
     assert on_terminal(tree, *CALLS[name], NO_COLOR="1") == plain
     coloured = on_terminal(tree, *CALLS[name])
     assert SGR.search(coloured)
