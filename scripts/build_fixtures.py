@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import struct
 import sys
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 from stubsim import chid, hosts
-from stubsim.formats import capsule, cpio, efifw, fdt, hwids, hwids_json, igvm, ovmf, pe
+from stubsim.formats import capsule, cpio, efifw, fdt, hwids, hwids_json, igvm, ovmf, pcrsig, pe
 from stubsim.formats.pe import SectionSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,29 @@ PUBLIC_KEY = b"""-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=
 -----END PUBLIC KEY-----
 """
+
+# A key of RSA for signed policies: its primes, and itself.
+_PRIMES = (
+    int(
+        "da591a834480becdda4f53b91267315f6344adb5953efb25a898f02a4432dcedebab197fd81b0e02ada93d09ef6bb400563f1fb21ae75e64a171e3cf9e2eadd7",
+        16,
+    ),
+    int(
+        "d0d57e604ca4983a871724a5648ce66397c65725e253436fbf3d26f2cd531f187ca95607ee3388203e4876a5f99a6aee36f853120b5052c224698ce9abc8164f",
+        16,
+    ),
+)
+SIGNING_KEY = b"""-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCyHn13tLX94dhsvnNz4BRiJG8u
+UukH4VOhtKoiB3FSqRMY6IPrTNiCbtTQKb6ojOp1zi9wayVrIPXW5bit55qeDeHM
+gBN8zvhrvuvk8qVElOIlGdJ1RermmR6dpnvnUY5lHtZWQ7Q3zIXAg9k5Oxv/m2FW
+42Ta6hFNUrPvQFAfWQIDAQAB
+-----END PUBLIC KEY-----
+"""
+_EXPONENT = 65537
+_PKCS_1 = 22
+# RFC 8017, 9.2: what EMSA-PKCS1-v1_5 puts before a SHA-256 digest.
+_SHA256_PREFIX = bytes.fromhex("3031300d060960864801650304020105000420")
 
 # --- what goes into the sections -------------------------------------------------------------------------------------
 
@@ -363,6 +387,34 @@ def huawei(folder: str) -> bytes:
     return uki([*system(AA64), hwids_folder(folder), tree], machine=AA64)
 
 
+def signed() -> bytes:
+    """Policies of PCR 11 in `.pcrsig`, signed as systemd-measure does: for each phase, in the bank of SHA-256."""
+    from stubsim.explain.measure import PHASES, measure_any, values_at
+    from stubsim.start import DEFAULT_START
+    from stubsim.uki import Uki
+
+    sections = [*system(), SectionSpec(".pcrpkey", SIGNING_KEY)]
+    measured = measure_any(Uki(pe.open_bytes(uki(sections), "signed.efi")), DEFAULT_START)
+    policies = [pcrsig.policy_pcr("sha256", {11: row.value}) for row in values_at(measured, 11, PHASES)]
+    return uki([*sections, SectionSpec(".pcrsig", signatures("sha256", policies))])
+
+
+def signatures(bank: str, policies: Iterable[bytes]) -> bytes:
+    """A `.pcrsig` of these policies, by SIGNING_KEY."""
+    p, q = _PRIMES
+    size = (p * q).bit_length() // 8
+    private = pow(_EXPONENT, -1, (p - 1) * (q - 1))
+    # The DER of PKCS #1 ends the PEM file's: behind it is nothing, before it the algorithm and a bit string's header.
+    fingerprint = hashlib.sha256(b64decode(b"".join(SIGNING_KEY.split(b"\n")[1:-2]))[_PKCS_1:]).digest()
+    entries = []
+    for policy in policies:
+        digest = _SHA256_PREFIX + hashlib.sha256(policy).digest()
+        padded = b"\0\1" + b"\xff" * (size - 3 - len(digest)) + b"\0" + digest
+        value = pow(int.from_bytes(padded, "big"), private, p * q).to_bytes(size, "big")
+        entries.append(pcrsig.Entry((11,), fingerprint, policy, value))
+    return pcrsig.build([pcrsig.Bank(bank, tuple(entries))])
+
+
 def zero_id() -> bytes:
     """A devicetree whose only id is all zeros, and no other entry."""
     return uki([*system(), hwids_folder("example-zero-id"), SectionSpec(".dtbauto", fdt.build(["example,board"]))])
@@ -382,6 +434,7 @@ FIXTURES: dict[str, Callable[[], bytes]] = {
     "huawei.efi": partial(huawei, "huawei-c233"),
     "huawei-fixed.efi": partial(huawei, "huawei-c233-fixed"),
     "zero-id.efi": zero_id,
+    "signed.efi": signed,
 }
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the Debian tools that the tests marked "oracle" compare with. Where that is not possible, say so in one line:
-# the tests then skip, and under CI=true they fail. Debian 12 has no ukify, and its fwupdtool reads no event log, so
-# those two come from Debian testing, in a folder of their own (STUBSIM_ORACLES) that they are run in by chroot.
+# the tests then skip, and under CI=true they fail. Debian 12 has no ukify, its systemd-measure is an old one, and its
+# fwupdtool reads no event log, so those come from Debian testing, in a folder of their own (STUBSIM_ORACLES) that they
+# are run in by chroot.
 set -euo pipefail
 
 # command or file, and the Debian package it comes from
@@ -14,6 +15,8 @@ fwupdtool       fwupd
 qemu-system-x86_64 qemu-system-x86
 qemu-system-aarch64 qemu-system-arm
 tpm2_eventlog   tpm2-tools
+tpm2_policypcr  tpm2-tools
+swtpm           swtpm
 sbsign          sbsigntool
 pesign          pesign
 debootstrap     debootstrap
@@ -41,15 +44,16 @@ missing() {
 newer=${STUBSIM_ORACLES:-/var/cache/stubsim-oracles}/testing
 
 make_newer() {
-    [ ! -x "$newer/usr/bin/fwupdtool" ] || return 0
-    [ "$(id -u)" = 0 ] || give_up "chroot into Debian testing needs root" "fwupd 2.1.1 or newer, systemd-ukify"
-    echo "oracles: putting ukify and fwupdtool of Debian testing into $newer"
+    [ ! -x "$newer/usr/bin/fwupdtool" ] || [ ! -x "$newer/usr/lib/systemd/systemd-measure" ] || return 0
+    [ "$(id -u)" = 0 ] || give_up "chroot into Debian testing needs root" "fwupd 2.1.1 or newer, systemd-ukify, systemd-tpm"
+    echo "oracles: putting ukify, systemd-measure and fwupdtool of Debian testing into $newer"
     rm -rf "$newer.new"
     mkdir -p "$(dirname "$newer")"
     # It exits with an error because fwupd's service cannot be set up in there; what counts is that the tools run.
-    debootstrap --variant=minbase --include=fwupd,systemd-ukify testing "$newer.new" >"$newer.log" 2>&1 </dev/null || true
-    if ! { chroot "$newer.new" ukify --version && chroot "$newer.new" fwupdtool get-firmware-types; } >/dev/null 2>&1; then
-        give_up "debootstrap failed: $(tail -n 1 "$newer.log")" "fwupd 2.1.1 or newer, systemd-ukify"
+    debootstrap --variant=minbase --include=fwupd,systemd-ukify,systemd-tpm,libtss2-rc0t64 testing "$newer.new" \
+        >"$newer.log" 2>&1 </dev/null || true
+    if ! { chroot "$newer.new" ukify --version && chroot "$newer.new" /usr/lib/systemd/systemd-measure --version && chroot "$newer.new" fwupdtool get-firmware-types; } >/dev/null 2>&1; then
+        give_up "debootstrap failed: $(tail -n 1 "$newer.log")" "fwupd 2.1.1 or newer, systemd-ukify, systemd-tpm"
     fi
     mv "$newer.new" "$newer"
 }

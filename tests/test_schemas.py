@@ -450,6 +450,42 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "measurements": [EVENT],
         "unknown": [UNKNOWN],
     },
+    "verify-pcrsig": {
+        "schema": "stubsim/verify-pcrsig/1",
+        "uki": UKI,
+        "model": MODEL,
+        "complete": False,
+        "phases": [":"],
+        "profiles": [
+            {
+                "profile": PROFILE,
+                "pcrsig": 3,
+                "pcrpkey": None,
+                "keys": [{"kind": "RSA 2048", "pkfp": SHA256}],
+                "values": [
+                    {"phase": ":", "bank": "sha256", "hash": SHA256, "pol": SHA256, "hosts": ["h"], "conditions": []}
+                ],
+            }
+        ],
+        "signatures": [
+            {
+                "section": 3,
+                "bank": "sha256",
+                "entry": 0,
+                "pcrs": [11],
+                "pkfp": SHA256,
+                "ref": None,
+                "pol": None,
+                "status": "only",
+                "because": None,
+                "holds_for": [{"profile": 0, "phase": ":", "hosts": [], "conditions": ["c"]}],
+            }
+        ],
+        "missing": [{"profile": 0, "bank": None, "phase": None, "hosts": [], "conditions": [], "because": "b"}],
+        "faults": ["f"],
+        "assumed": ["a"],
+        "unknown": [UNKNOWN],
+    },
     "vectors": {
         "schema": "stubsim/vectors/1",
         "stubs": [{"id": "262", "basis": "recording", "sections": [".linux"]}],

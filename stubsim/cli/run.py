@@ -77,7 +77,7 @@ def _look_at_targets(name: str, arguments: argparse.Namespace) -> None:
 
 def _overview() -> str:
     lines = [f"usage: {parsers.PROGRAM} COMMAND ...", "", DESCRIPTION, "", "commands:"]
-    lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:<13} {text}" for name, text in COMMANDS.items()]
     lines += ["", "options:", "  -h, --help  show this, or behind a command its options and an example"]
     lines += [
         "  --version   show the version",

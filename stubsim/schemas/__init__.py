@@ -22,6 +22,7 @@ NAMES = (
     "measure",
     "stubs",
     "vectors",
+    "verify-pcrsig",
     "why",
 )
 

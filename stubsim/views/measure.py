@@ -121,18 +121,9 @@ def render_measure(
 
     Digests are never cut, and stand on the line of their register and bank.
     """
-    from textwrap import wrap
+    from stubsim.views.terminal import folded
 
-    from stubsim.printable import without_commands
-    from stubsim.views.terminal import screen
-
-    width = (target or screen()).width
-    lines: list[str] = []
-    for line in _text(measurement, phases, policy):
-        indent = " " * (len(line) - len(line.lstrip()) + 4)
-        folded = wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-        lines += folded if len(line) > width else [line.rstrip()]
-    return without_commands("".join(f"{line}\n" for line in lines))
+    return folded(_text(measurement, phases, policy), target)
 
 
 def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iterator[str]:

@@ -118,6 +118,19 @@ def rendered(draw: Callable[[Console], None], target: Screen | None = None) -> s
     return without_commands("\n".join(line.rstrip() for line in out.getvalue().split("\n")))
 
 
+def folded(lines: Iterable[str], target: Screen | None = None) -> str:
+    """The lines with a newline at each end, folded to the width of the screen, but no word of them, as a digest is."""
+    from textwrap import wrap
+
+    width = (target or screen()).width
+    text: list[str] = []
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        rows = wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        text += rows if len(line) > width else [line.rstrip()]
+    return without_commands("".join(f"{line}\n" for line in text))
+
+
 def _parts(headline: str, good: bool, blocks: Iterable[Block]) -> Iterator[RenderableType]:
     from rich.text import Text
 

@@ -1,0 +1,84 @@
+"""`stubsim verify-pcrsig UKI [--smbios HOST]...`."""
+
+from __future__ import annotations
+
+import argparse
+
+from stubsim import uki
+from stubsim.cli import formats, output, progress, start
+from stubsim.cli.machines import host_files, named_hosts
+from stubsim.cli.simulated import all_simulated
+from stubsim.errors import StubsimError
+from stubsim.explain import signing_keys
+from stubsim.explain.measure import PHASES, phase_path
+from stubsim.explain.pcr_signatures import verify
+from stubsim.hosts.recognise import HOST_HELP
+from stubsim.machine.tpm import BANKS
+from stubsim.views.pcr_signatures import render_verify_pcrsig, verify_pcrsig_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    # With all options it is wider than a terminal.
+    parser.usage = "%(prog)s [OPTION]... UKI"
+    parser.epilog = (
+        "Exit status: 0 each profile, phase and machine has a signature that holds, 1 one of them has none, 2 "
+        "trouble. Needs cryptography."
+    )
+    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    parser.add_argument(
+        "--smbios",
+        "--host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help=f"{HOST_HELP}; may be repeated (default: every value that any machine can get)",
+    )
+    parser.add_argument("--hosts", metavar="DIR", help="a folder of machines, every file in it")
+    parser.add_argument(
+        "--bank",
+        metavar="BANK",
+        action="append",
+        type=str.lower,
+        choices=BANKS,
+        help=f"{', '.join(BANKS)}; each has to have signatures; may be repeated (default: the one that systemd enrols "
+        "in, sha256 where the machine has it, else sha1)",
+    )
+    parser.add_argument(
+        "--phase",
+        metavar="PHASE",
+        action="append",
+        type=phase_path,
+        help="a boot phase path that has to have a signature, as of systemd-measure; ':' is right after the stub; may "
+        "be repeated (default: enter-initrd, and on to leave-initrd, sysinit and ready)",
+    )
+    parser.add_argument(
+        "--public-key",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a key in PEM that signatures may be of, beside the UKI's .pcrpkey; may be repeated",
+    )
+    start.add_arguments(parser)
+    formats.add(parser, "text", "json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    image, how = uki.load(arguments.uki), start.start(arguments)
+    machines = named_hosts([*arguments.smbios, *host_files(arguments.hosts)])
+    keys = [_key(path) for path in arguments.public_key]
+    phases = PHASES if arguments.phase is None else sorted(set(arguments.phase))
+    try:
+        with progress.shown(f"hashing {arguments.uki}"):
+            result = verify(image, machines, how, phases=phases, banks=arguments.bank, keys=keys)
+    except StubsimError as error:
+        raise error.within(path=arguments.uki) from error
+    output.write_report(arguments, verify_pcrsig_json(result), render_verify_pcrsig)
+    simulated = all_simulated(*(one.measurement.boot for one in result.handed))
+    return 0 if simulated and not result.missing else 1
+
+
+def _key(path: str) -> signing_keys.Key:
+    try:
+        return signing_keys.read(start.read(path))
+    except StubsimError as error:
+        raise error.within(path=path) from error

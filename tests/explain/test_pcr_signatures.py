@@ -1,0 +1,349 @@
+"""Which signed policies hold: for ukify's own signatures, for ours, and for what was done to them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from hypothesis import given, settings
+
+from stubsim import hosts, uki
+from stubsim.explain.measure import PHASES, measure_any, measure_hosts, values_at
+from stubsim.explain.pcr_signatures import Verification, verify
+from stubsim.explain.signing_keys import read
+from stubsim.formats import hwids, pcrsig, pe
+from stubsim.formats.pcrsig import Bank, Entry
+from stubsim.formats.pe import SectionSpec
+from stubsim.hosts import Host
+from stubsim.start import Start
+from tests import samples
+from tests.strategies import mutated
+
+RSA = rsa.generate_private_key(65537, 2048)
+ECC = ec.generate_private_key(ec.SECP256R1())
+OTHER = rsa.generate_private_key(65537, 2048)
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PHASE = "enter-initrd"
+MATCHING = hosts.from_json({"smbios": samples.MACHINE})
+FIRMWARE = (samples.table((hwids.UEFI_FW, "fw")), samples.firmware())
+
+
+def public(key: PrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_section(key: PrivateKey = RSA) -> SectionSpec:
+    return SectionSpec(".pcrpkey", public(key))
+
+
+def signed(pol: bytes, key: PrivateKey = RSA, hashed: Any = None, **changes: Any) -> Entry:
+    hashed = hashed or hashes.SHA256()
+    entry = Entry((11,), read(public(key)).fingerprints[0], pol, None)._replace(**changes)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return entry._replace(sig=key.sign(entry.signed, padding.PKCS1v15(), hashed))
+    return entry._replace(sig=key.sign(entry.signed, ec.ECDSA(hashed)))
+
+
+def section(*entries: Entry, bank: str = "sha256") -> SectionSpec:
+    return SectionSpec(".pcrsig", pcrsig.build([Bank(bank, entries)]))
+
+
+def image(*sections: SectionSpec, **options: Any) -> uki.Uki:
+    return uki.Uki(pe.open_bytes(samples.uki(*sections, **options), "made.efi"))
+
+
+def policies(
+    *sections: SectionSpec, phase: str = PHASE, bank: str = "sha256", host: Host | None = None, **start: Any
+) -> list[bytes]:
+    """Of each PCR 11 that a UKI with these sections has."""
+    own, how = image(*sections), Start(**start)
+    result = measure_hosts(own, [("h", host)], how, [bank]) if host else measure_any(own, how, [bank])
+    return [pcrsig.policy_pcr(bank, {11: row.value}) for row in values_at(result, 11, (phase,))]
+
+
+def verified(*sections: SectionSpec, phases: Sequence[str] = (PHASE,), **options: Any) -> Verification:
+    names = [(f"host{number}", host) for number, host in enumerate(options.pop("hosts", ()))]
+    return verify(image(*sections), names, Start(), phases=phases, **options)
+
+
+def statuses(result: Verification) -> list[str]:
+    return [one.status for one in result.verdicts]
+
+
+@pytest.mark.parametrize("key", [RSA, ECC], ids=["RSA", "ECC"])
+@pytest.mark.parametrize("bank", ["sha1", "sha256", "sha384", "sha512"])
+def test_it_holds(key: PrivateKey, bank: str):
+    (policy,) = policies(key_section(key), bank=bank)
+    result = verified(key_section(key), section(signed(policy, key), bank=bank))
+    assert (statuses(result), result.missing) == (["holds"], ())
+    (held,) = result.verdicts[0].held
+    assert (held.value.phase, held.value.bank) == (PHASE, bank)
+
+
+def test_each_phase_has_to_have_one():
+    entries = [signed(policy) for phase in PHASES[:2] for policy in policies(key_section(), phase=phase)]
+    result = verified(key_section(), section(*entries), phases=PHASES)
+    assert statuses(result) == ["holds"] * 2
+    assert [one.phase for one in result.missing] == list(PHASES[2:])
+
+
+def test_one_right_after_the_stub_is_known():
+    (policy,) = policies(key_section(), phase="")
+    result = verified(key_section(), section(signed(policy)))
+    assert statuses(result) == ["holds"]
+    assert [(one.phase, one.because) for one in result.missing] == [(PHASE, "no signature holds for this value")]
+
+
+def test_machines_that_the_signer_did_not_think_of():
+    """ukify 262.1 signs one value of a UKI with .hwids."""
+    own = policies(key_section(), *FIRMWARE, host=MATCHING)
+    every = policies(key_section(), *FIRMWARE)
+    assert len(every) == 2
+    result = verified(key_section(), *FIRMWARE, section(signed(own[0])))
+    assert statuses(result) == ["only"]
+    assert result.verdicts[0].held[0].value.conditions[0].startswith("the machine has CHID ")
+    (missing,) = result.missing
+    assert missing.conditions == ("no uefi-fw entry matches",)
+    assert not verified(key_section(), *FIRMWARE, section(*map(signed, every))).missing
+
+    on = verified(key_section(), *FIRMWARE, section(signed(own[0])), hosts=[MATCHING])
+    assert (statuses(on), on.missing) == (["holds"], ())
+    on = verified(key_section(), *FIRMWARE, section(signed(own[0])), hosts=[MATCHING, Host()])
+    assert statuses(on) == ["only"]
+    assert [one.hosts for one in on.missing] == [("host1",)]
+    on = verified(key_section(), *FIRMWARE, section(signed(own[0])), hosts=[Host()])
+    assert statuses(on) == ["never"]
+
+
+PROFILES = (
+    SectionSpec(".profile", b"ID=main\n"),
+    SectionSpec(".profile", b"ID=rescue\n"),
+    SectionSpec(".cmdline", b"rescue"),
+)
+
+
+def test_a_profile_hands_on_its_own():
+    base = policies(key_section(), *PROFILES)
+    rescue = policies(key_section(), *PROFILES, profile=1)
+    # The base's is every profile's that has none.
+    result = verified(key_section(), section(signed(base[0])), *PROFILES)
+    assert (statuses(result), [one.handed.profile for one in result.missing]) == (["only"], [1])
+    result = verified(key_section(), section(signed(base[0]), signed(rescue[0])), *PROFILES)
+    assert (statuses(result), result.missing) == (["only", "only"], ())
+    result = verified(key_section(), section(signed(base[0])), *PROFILES, section(signed(rescue[0])))
+    assert (statuses(result), result.missing) == (["holds", "holds"], ())
+    # One that is for the other profile does not reach it.
+    result = verified(key_section(), section(signed(rescue[0])), *PROFILES, section(signed(base[0])))
+    assert statuses(result) == ["never", "never"]
+    assert str(result.verdicts[0].because).startswith("it is for profile 1, ")
+    assert {one.handed.profile for one in result.missing} == {0, 1}
+
+
+def test_a_section_that_nobody_hands_on():
+    result = verified(key_section(), section(signed(bytes(32))), section(signed(bytes(32))))
+    assert str(result.verdicts[1].because).startswith("no boot")
+
+
+def test_signed_with_the_hash_of_the_bank():
+    """As systemd-measure 255 does; recorded in a .pcrsig of a UKI with stub 257.13."""
+    (policy,) = policies(key_section(), bank="sha1")
+    result = verified(key_section(), section(signed(policy, hashed=hashes.SHA1()), bank="sha1"))
+    assert statuses(result) == ["never"]
+    assert "signed with sha1" in str(result.verdicts[0].because)
+
+
+def test_the_bank_that_is_enrolled_in():
+    (policy,) = policies(key_section(), bank="sha1")
+    both = MATCHING._replace(tpm=("sha1", "sha256"))
+    result = verified(key_section(), section(signed(policy), bank="sha1"), hosts=[both])
+    assert (statuses(result), [one.bank for one in result.missing]) == (["holds"], ["sha256"])
+    only = MATCHING._replace(tpm=("sha1",))
+    assert not verified(key_section(), section(signed(policy), bank="sha1"), hosts=[only]).missing
+    assert not verified(key_section(), section(signed(policy), bank="sha1"), hosts=[both], banks=["sha1"]).missing
+
+
+def test_no_tpm():
+    (policy,) = policies(key_section())
+    result = verified(key_section(), section(signed(policy)), hosts=[MATCHING._replace(tpm=None)])
+    (missing,) = result.missing
+    assert (missing.bank, missing.phase) == (None, None)
+    assert "no TPM" in missing.because
+
+
+def test_another_key():
+    (policy,) = policies(key_section())
+    result = verified(key_section(), section(signed(policy, OTHER)))
+    assert (statuses(result), len(result.missing)) == (["unknown"], 1)
+    assert not verified(key_section(), section(signed(policy, OTHER)), keys=[read(public(OTHER))]).missing
+    forged = signed(policy)._replace(sig=signed(policy, OTHER).sig)
+    result = verified(key_section(), section(forged))
+    assert (statuses(result), len(result.missing)) == (["never"], 1)
+    (without,) = policies()
+    assert statuses(verified(section(signed(without)))) == ["unknown"]
+
+
+@pytest.mark.parametrize("pem", [b"", b"x", b"-----BEGIN PUBLIC KEY-----\n", bytes(1 << 17)], ids=repr)
+def test_no_key(pem: bytes):
+    own = SectionSpec(".pcrpkey", pem)
+    (policy,) = policies(own)
+    result = verified(own, section(signed(policy)))
+    assert statuses(result) == ["unknown"]
+    assert len(result.faults) == (1 if pem else 0)
+
+
+def test_a_reference_is_for_what_was_enrolled_with_it():
+    (policy,) = policies(key_section())
+    result = verified(key_section(), section(signed(policy, ref="initrd")))
+    assert (statuses(result), len(result.missing)) == (["holds"], 1)
+    assert not verified(key_section(), section(signed(policy, ref="initrd"), signed(policy))).missing
+
+
+def test_what_systemd_does_not_come_to():
+    (policy,) = policies(key_section())
+    good = signed(policy)
+    result = verified(key_section(), section(good._replace(sig=bytes(256)), good))
+    assert statuses(result) == ["never", "never"]
+    assert "stands before" in str(result.verdicts[1].because)
+    lacking = [good._replace(**{key: None}) for key in ("pcrs", "pkfp", "pol", "sig")]
+    assert statuses(verified(key_section(), section(*lacking, good))) == ["never"] * 4 + ["holds"]
+
+    def rows(*changes: dict[str, Any]) -> SectionSpec:
+        ((row,),) = json.loads(pcrsig.build([Bank("sha256", (good,))])).values()
+        return SectionSpec(".pcrsig", json.dumps({"sha256": [row | change for change in changes]}).encode())
+
+    assert statuses(verified(key_section(), rows({"pol": "x"}, {}))) == ["never", "never"]
+    # Of other registers or keys only what they are is looked at.
+    assert statuses(verified(key_section(), rows({"pol": "x", "pcrs": [7]}, {}))) == ["never", "holds"]
+    assert statuses(verified(key_section(), rows({"pol": "x", "pkfp": "00"}, {}))) == ["never", "holds"]
+    result = verified(key_section(), rows({}, {"pcrs": 11}))
+    assert (statuses(result), len(result.faults)) == (["holds"], 1)
+
+
+def test_other_registers_and_banks_are_not_calculated():
+    (policy,) = policies(key_section())
+    assert statuses(verified(key_section(), section(signed(policy, pcrs=(7, 11))))) == ["unknown"]
+    assert statuses(verified(key_section(), section(signed(policy), bank="sm3_256"))) == ["unknown"]
+
+
+@pytest.mark.parametrize("sections", [(), (SectionSpec(".pcrsig", b"{"),), (SectionSpec(".pcrsig", b"{}"),)], ids=len)
+def test_nothing_is_signed(sections: tuple[SectionSpec, ...]):
+    result = verified(key_section(), *sections)
+    assert (result.verdicts, len(result.missing)) == ((), 1)
+
+
+WHOLE = pcrsig.build([Bank("sha256", (signed(policies(key_section())[0]),))])
+
+
+@settings(max_examples=60)
+@given(mutated(WHOLE) | mutated(public(RSA)).map(lambda pem: (pem,)))
+def test_whatever_the_sections_hold(data: bytes | tuple[bytes]):
+    sections = (key_section(), SectionSpec(".pcrsig", data))
+    if isinstance(data, tuple):
+        sections = (SectionSpec(".pcrpkey", data[0]), SectionSpec(".pcrsig", WHOLE))
+    result = verified(*sections)
+    assert all(one.held for one in result.verdicts if one.status in ("holds", "only"))
+
+
+# --- ukify -----------------------------------------------------------------------------------------------------------
+
+UKIFY = """
+import base64, json, pathlib, subprocess, sys, tempfile, zipfile
+folder = pathlib.Path(tempfile.mkdtemp())
+archive = zipfile.ZipFile(sys.argv[0])
+archive.extractall(folder)
+for path in folder.iterdir():
+    path.chmod(0o700)
+ukify = ["ukify", "build", "--stub=stub.efi", "--linux=linux", "--cmdline=quiet", "--os-release=ID=x", "--uname=6.1"]
+made = []
+for options in json.loads(archive.read("options.json")):
+    subprocess.run([*ukify, *options, "--output=out.efi"], cwd=folder, check=True, stdout=2)
+    made.append(base64.b64encode((folder / "out.efi").read_bytes()).decode())
+print(json.dumps(made))
+"""
+
+
+def ukified(run: Callable[..., str], files: dict[str, bytes], builds: Sequence[Sequence[str]]) -> list[bytes]:
+    """What ukify of Debian testing builds with each of these options."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("__main__.py", UKIFY)
+        archive.writestr("options.json", json.dumps([list(options) for options in builds]))
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return [base64.b64decode(each) for each in json.loads(run("python3", file.getvalue(), "{}"))]
+
+
+def pem(key: PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@pytest.mark.oracle
+def test_what_ukify_signs(newer_oracle: Callable[..., str]):
+    stub = pe.build(
+        [
+            SectionSpec(".text", b"\xf4" * 512, characteristics=0x6000_0020),
+            SectionSpec(".sdmagic", b"#### LoaderInfo: systemd-stub 262.1-1 ####\0"),
+            SectionSpec(
+                ".sbat", b"sbat,1,SBAT Version,sbat,1,https://example.org\nstub,1,x,stub,1,https://example.org\n"
+            ),
+        ],
+        entry_point=4096,
+        file_alignment=4096,
+    )
+    files = {
+        "stub.efi": stub,
+        "linux": samples.KERNEL,
+        "key": pem(RSA),
+        "ecc": pem(ECC),
+        "rescue.efi": pe.build(PROFILES[1:]),
+    }
+    files |= {
+        "public": public(RSA),
+        "ecc-public": public(ECC),
+        "hwids/a.json": json.dumps(
+            {"type": "devicetree", "name": "x", "compatible": samples.COMPATIBLE, "hwids": [str(samples.CHID)]}
+        ).encode(),
+        "tree": samples.devicetree().data,
+    }
+    sign = ["--pcr-private-key=key", "--pcr-public-key=public", "--pcrpkey=public", "--pcr-banks=sha1,sha256,sha384"]
+    plain, ecc, initrd, profile, machines = ukified(
+        newer_oracle,
+        files,
+        [
+            sign,
+            ["--pcr-private-key=ecc", "--pcr-public-key=ecc-public", "--pcrpkey=ecc-public", "--pcr-banks=sha256"],
+            [*sign, "--sign-initrd-pcrs"],
+            [*sign, "--profile=ID=main", "--join-profile=rescue.efi", "--phases=enter-initrd"],
+            [*sign, "--hwids=hwids", "--devicetree-auto=tree", "--phases=enter-initrd"],
+        ],
+    )
+
+    def of(data: bytes, phases: Sequence[str] = PHASES) -> Verification:
+        return verify(uki.Uki(pe.open_bytes(data, "u.efi")), [], Start(), phases=phases, banks=None)
+
+    for data, count in ((plain, 3), (ecc, 1)):
+        result = of(data)
+        assert (statuses(result), result.missing) == (["holds"] * 4 * count, ())
+    result = of(initrd)
+    assert (set(statuses(result)), result.missing) == ({"holds"}, ())
+    assert {one.entry.ref for one in result.verdicts} == {None, "initrd"}
+    result = of(profile, [PHASE])
+    assert (statuses(result), result.missing) == (["holds"] * 6, ())
+    assert {one.held[0].handed.profile for one in result.verdicts} == {0, 1}
+    # It signs for a machine whose devicetree is chosen, and for no other.
+    result = of(machines, [PHASE])
+    assert set(statuses(result)) == {"only"}
+    held = {text for one in result.verdicts for row in one.held for text in row.value.conditions}
+    missing = {text for one in result.missing for text in one.conditions}
+    assert any(f"the machine has CHID {samples.CHID}" in text for text in held)
+    assert any("no devicetree entry matches" in text for text in missing)
+    assert not held & missing
