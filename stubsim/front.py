@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.hosts import Host
-from stubsim.hosts.host import Watched
+from stubsim.hosts.host import changed
 from stubsim.start import Start, profile_number
 from stubsim.stub.context import Context
 from stubsim.uefi.esp import Esp
@@ -82,11 +82,11 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
         "where images and initrd lie", f"what systemd-boot {loader.version} allocates was never recorded", "memory"
     )
     if handed.initrd is not None or handed.devicetree is not None:
-        host = Host(*host)._replace(
+        host = changed(
+            host,
             previous_initrd=host.previous_initrd if handed.initrd is None else handed.initrd,
             devicetree=host.devicetree if handed.devicetree is None else bytes(handed.devicetree),
         )
-        host = host if watch is None else Watched(host, watch)
     if front.entry.partition != "esp":
         context.unknown("StubDevicePartUUID", "the GUID of the XBOOTLDR partition is in no host file", "variables")
     at = esp if front.entry.partition == "esp" or front.xbootldr is None else front.xbootldr

@@ -10,7 +10,7 @@ from stubsim.errors import StubsimError
 from stubsim.formats import fdt
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
-from stubsim.hosts.host import DirectBoot
+from stubsim.hosts.host import DirectBoot, changed
 from stubsim.machine.layout import BUILD, QEMU_VIRT, VENDORS
 from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
@@ -62,7 +62,7 @@ def start_context(
     """What the stub's steps are given at the start of a run."""
     if image.path == image_path.QEMU_KERNEL:
         # The file system that OVMF makes of QEMU's files is on no partition.
-        host = host._replace(esp_partition_uuid=None)
+        host = changed(host, esp_partition_uuid=None)
     return Context(
         uki=uki,
         image=image,

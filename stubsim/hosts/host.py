@@ -179,6 +179,13 @@ class Watched(Host):
 
 _FIELDS = frozenset(Host._fields)
 
+
+def changed(host: Host, **changes: Any) -> Host:
+    """The host with other values, and still watched if it was."""
+    plain = Host(*host)._replace(**changes)
+    return Watched(plain, host.reads) if isinstance(host, Watched) else plain
+
+
 # The forms in which a machine can be described.
 KINDS = (
     "json",

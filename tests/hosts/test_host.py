@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from stubsim import hosts
 from stubsim.hosts import Console, Firmware, FwCfg, Host
+from stubsim.hosts.host import Watched, changed
 
 
 def test_the_defaults():
@@ -37,3 +39,10 @@ def test_the_default_firmware_is_the_one_most_recordings_were_made_on(shared: Pa
 
 def test_a_host_is_a_value():
     assert hash(Host()) == hash(hosts.from_json({}))
+
+
+def test_a_changed_host_is_still_watched():
+    reads: Counter[str] = Counter()
+    assert changed(Watched(Host(), reads), rng=True).rng
+    assert reads["rng"] == 1
+    assert type(changed(Host(), rng=True)) is Host

@@ -1,0 +1,146 @@
+"""systemd-boot in front of the stub, by the rules of boot.c; recorded: golden-linux sd*, initrdaddon262, osvm262."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from stubsim.boot import Boot, boot
+from stubsim.errors import StubsimError
+from stubsim.formats.efi_string import from_utf16, utf16z
+from stubsim.hosts import Host
+from stubsim.hosts.host import Variable
+from stubsim.start import Start
+from stubsim.trace import EspWritten, Measured
+from stubsim.uefi.variables import LOADER
+from stubsim.uki import load
+from tests.stub.harness import make_pe, make_uki
+
+PARTITION = UUID("c0ffee00-1111-4222-8333-444455556666")
+HOST = Host(esp_partition_uuid=PARTITION)
+
+
+def esp_of(folder: Path, version: str = "257.13", name: str = "lab.efi") -> Path:
+    """A partition with systemd-boot as what the firmware starts, a UKI, and loader.conf."""
+    esp = folder / "esp"
+    for part in ("EFI/BOOT", "EFI/Linux", "loader/entries"):
+        (esp / part).mkdir(parents=True)
+    magic = f"#### LoaderInfo: systemd-boot {version} ####\0".encode()
+    (esp / "EFI/BOOT/BOOTX64.EFI").write_bytes(make_pe((".sdmagic", magic)))
+    profiles = ((".profile", b"ID=a"), (".profile", b"ID=b"))
+    uki = make_uki((".osrel", b"ID=lab\nVERSION_ID=1\n"), (".cmdline", b"own"), *profiles)
+    (esp / "EFI/Linux" / name).write_bytes(bytes(uki.image.data))
+    (esp / "loader/loader.conf").write_bytes(b"timeout 0\n")
+    return esp
+
+
+def run(esp: Path, host: Host = HOST, name: str = "lab.efi", **how: object) -> Boot:
+    return boot(load(str(esp / "EFI/Linux" / name)), host, Start(esp=str(esp), **how))  # type: ignore[arg-type]
+
+
+def events(result: Boot, by: str) -> list[tuple[int, str, str]]:
+    rows = [row for row in result.trace if isinstance(row, Measured) and row.by == by]
+    return [(row.pcr, row.description, row.digests["sha256"].hex()) for row in rows]
+
+
+def texts(result: Boot) -> dict[str, str]:
+    return {row.name: from_utf16(row.data) for row in result.variables if row.guid == LOADER}
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_by_what_the_partition_shows(tmp_path: Path):
+    result = run(esp_of(tmp_path))
+    assert events(result, "loader") == [(5, "loader.conf", sha256(b"timeout 0\n"))]
+    seen = texts(result)
+    assert seen["LoaderInfo"] == "systemd-boot 257.13"
+    assert seen["LoaderImageIdentifier"] == "\\EFI\\BOOT\\BOOTX64.EFI"
+    assert seen["StubImageIdentifier"] == "\\EFI\\Linux\\lab.efi"
+    assert seen["LoaderEntrySelected"] == "lab.efi"
+    assert result.load_options == utf16z("own")
+    assert any(line.startswith("systemd-boot 257.13") for line in result.assumed)
+
+
+def test_none_in_front(tmp_path: Path):
+    result = run(esp_of(tmp_path), loader="none")
+    assert events(result, "loader") == []
+    assert "LoaderInfo" not in texts(result)
+
+
+@pytest.mark.parametrize("how", [{"entry": "lab.efi@b"}, {"profile": "b"}, {"profile": 1}])
+def test_a_profile_is_asked_for_by_load_options(tmp_path: Path, how: dict[str, object]):
+    """Measured by the loader, and the profile's number by the stub (recorded: sdprofid257, sdprofid262)."""
+    result = run(esp_of(tmp_path), **how)
+    assert events(result, "loader")[1:] == [(12, "@1", sha256(utf16z("@1")))]
+    assert [row for row in events(result, "stub") if row[0] == 12] == [(12, "1", sha256(utf16z("1")))]
+    assert texts(result)["LoaderEntrySelected"] == "lab.efi@b"
+
+
+def test_given_load_options_are_what_it_passes_on(tmp_path: Path):
+    result = run(esp_of(tmp_path), load_options=utf16z("edited"))
+    both = [(12, "edited", sha256(utf16z("edited")))]
+    assert events(result, "loader")[1:] == both
+    assert [row for row in events(result, "stub") if row[0] == 12] == both
+
+
+def test_boot_counting(tmp_path: Path):
+    """Renamed before it is started, so the stub has the new name (recorded: initrdaddon262)."""
+    result = run(esp_of(tmp_path, name="lab+3.efi"), name="lab+3.efi")
+    seen = texts(result)
+    assert seen["LoaderBootCountPath"] == seen["StubImageIdentifier"] == "\\EFI\\Linux\\lab+2-1.efi"
+    assert seen["LoaderEntrySelected"] == "lab.efi"
+
+
+def test_a_written_entry(tmp_path: Path):
+    esp = esp_of(tmp_path)
+    (esp / "loader/entries/x.conf").write_bytes(b"linux /EFI/Linux/lab.efi\noptions a=1\noptions b=2\ninitrd /i\n")
+    (esp / "i").write_bytes(b"initrd")
+    result = run(esp, entry="x.conf")
+    line = "initrd=\\i a=1 b=2"
+    assert events(result, "loader")[1:] == [(12, line, sha256(utf16z(line)))]
+    (esp / "i").unlink()
+    assert run(esp, entry="x.conf").outcome.efi_status == "EFI_NOT_FOUND"
+
+
+def test_smbios_is_measured_once(tmp_path: Path):
+    """By the loader, from its release 261 on."""
+    assert texts(run(esp_of(tmp_path, "262.1")))["LoaderPcrSMBIOS"] == "1"
+
+
+def test_the_random_seed_is_the_loaders(tmp_path: Path):
+    esp = esp_of(tmp_path)
+    (esp / "loader/random-seed").write_bytes(bytes(32))
+    written = [row for row in run(esp, HOST._replace(rng=True)).trace if isinstance(row, EspWritten)]
+    # Then the stub can make a boot secret.
+    assert [row.path for row in written] == ["\\loader\\random-seed", "\\loader\\boot-secret-mixin"]
+
+
+def test_the_hosts_variables_of_the_loader_are_compared(tmp_path: Path):
+    def variable(name: str, text: str) -> Variable:
+        return Variable(name, LOADER, 6, utf16z(text))
+
+    esp = esp_of(tmp_path)
+    rows = (variable("LoaderEntrySelected", "other"), variable("LoaderEntryDefault", "lab.efi@a*"))
+    host = HOST._replace(variables=rows)
+    said = [line for line in run(esp, host).assumed if "the host file has another" in line]
+    assert said == ["the host file has another LoaderEntrySelected than this systemd-boot writes"]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"entry": "lab.efi@c"}, "no entry matches"),
+        ({"entry": "x", "shell": "x.efi"}, "--shell excludes"),
+        ({"loader": "none", "entry": "x"}, "--entry asks for a boot loader"),
+        ({"loader": "qemu-kernel"}, "on no partition"),
+        ({"boot_file": "\\nothing.efi"}, "no such file"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, how: dict[str, object], message: str):
+    with pytest.raises(StubsimError, match=message):
+        run(esp_of(tmp_path), **how)
