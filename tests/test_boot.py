@@ -18,7 +18,7 @@ from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
 from stubsim.start import Start
-from stubsim.trace import FwCfgWritten, Log, Measured, Staged, Unknown
+from stubsim.trace import FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
 from stubsim.views.inspect import inspect_json
@@ -506,3 +506,16 @@ def test_log_level(strings: tuple[bytes, ...], messages: list[tuple[str, str]]):
     found = [(event.level, event.message) for event in result.trace if isinstance(event, Log)]
     assert [row for row in found if row in (NO_SECRET, NO_LEVEL, BAD_KERNEL)] == messages
     assert result.outcome.message == BAD_KERNEL[1]
+
+
+def test_what_is_there_when_an_old_stub_gives_up():
+    """254.26's own code in emulation: the image's PCR is told at once, the rest never; 257 tells all at the end."""
+    host = Host(fields=FIELDS, oem_strings=(b"io.systemd.stub.kernel-cmdline-extra=",), previous_initrd=b"x")
+    uki = make_uki((".initrd", b"y"))
+    for stub, names in (("254", {"StubPcrKernelImage"}), ("257.13", None)):
+        result = boot(uki, host, Start(stub=stub))
+        assert result.outcome.status == "failed"
+        found = {event.name for event in of(result, VariableSet)}
+        assert found == names if names is not None else "StubPcrKernelImage" in found
+    halted = boot(uki, host, Start(stub="254", from_memory=True))
+    assert (halted.outcome.efi_status, of(halted, Measured), of(halted, VariableSet)) == (None, [], [])

@@ -117,6 +117,12 @@ class Headers(NamedTuple):
     base_relocations: tuple[int, int]
     sections: tuple[Section, ...]
 
+    @property
+    def end(self) -> int:
+        """Where an optional header of PE32+, the larger one of the two, ends with all its directories."""
+        optional = self.table_start - self.optional_size
+        return optional + DIRECTORIES[PE32_PLUS] + _DIRECTORIES_MAX * DIRECTORY_SIZE
+
 
 class SectionSpec(NamedTuple):
     """A section to build; without an address it comes behind the ones before it, without a size it has its data's."""

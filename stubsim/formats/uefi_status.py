@@ -38,3 +38,32 @@ TEXTS = {
     "EFI_IP_ADDRESS_CONFLICT": "IP address conflict",
     "EFI_HTTP_ERROR": "HTTP error",
 }
+
+# gnu-efi's %r, which systemd-stub 252 prints, where it says it otherwise (gnu-efi 3.0.18, lib/error.c).
+GNU_EFI_TEXTS = TEXTS | {
+    "EFI_LOAD_ERROR": "Load Error",
+    "EFI_INVALID_PARAMETER": "Invalid Parameter",
+    "EFI_BAD_BUFFER_SIZE": "Bad Buffer Size",
+    "EFI_BUFFER_TOO_SMALL": "Buffer Too Small",
+    "EFI_NOT_READY": "Not Ready",
+    "EFI_DEVICE_ERROR": "Device Error",
+    "EFI_WRITE_PROTECTED": "Write Protected",
+    "EFI_OUT_OF_RESOURCES": "Out of Resources",
+    "EFI_VOLUME_CORRUPTED": "Volume Corrupt",
+    "EFI_VOLUME_FULL": "Volume Full",
+    "EFI_NO_MEDIA": "No Media",
+    "EFI_NOT_FOUND": "Not Found",
+    "EFI_ACCESS_DENIED": "Access Denied",
+    "EFI_NO_RESPONSE": "No Response",
+    "EFI_NO_MAPPING": "No mapping",
+    "EFI_ICMP_ERROR": "ICMP Error",
+    "EFI_TFTP_ERROR": "TFTP Error",
+    "EFI_PROTOCOL_ERROR": "Protocol Error",
+    "EFI_INCOMPATIBLE_VERSION": "Incompatible Version",
+    "EFI_SECURITY_VIOLATION": "Security Policy Violation",
+    "EFI_CRC_ERROR": "CRC Error",
+    "EFI_END_OF_MEDIA": "End of Media",
+    "EFI_END_OF_FILE": "End of File",
+    "EFI_INVALID_LANGUAGE": "Invalid Languages",
+    "EFI_COMPROMISED_DATA": "Compromised Data",
+}

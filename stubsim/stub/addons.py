@@ -8,7 +8,7 @@ from typing import NamedTuple
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.machine.memory import OutOfResources
-from stubsim.stub.context import STATUS, Context
+from stubsim.stub.context import Context
 from stubsim.stub.pool import allocate
 from stubsim.stub.sections import Sections, locate_by_prefix, locate_sections
 from stubsim.systemd.strings import mangle, parse_number
@@ -50,10 +50,13 @@ def load_all_addons(context: Context, sections: Sections) -> Addons:
 
 
 def extra_folder(context: Context) -> str | None:
-    """The UKI's own folder, its name without the boot counter ``+N`` or ``+N-M``; None without a path."""
+    """The UKI's own folder; None without a path. Its name goes without the boot counter ``+N`` or ``+N-M``, but up to
+    254.5.
+    """
     if context.image.path is None:
         return None
-    return f"{_without_counter(context.image.path)}.extra.d"
+    path = context.image.path
+    return f"{_without_counter(path) if context.model.cuts_boot_counter else path}.extra.d"
 
 
 def addon_paths(context: Context) -> list[str]:
@@ -146,7 +149,7 @@ def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | No
         except OutOfResources:
             addon = "EFI_OUT_OF_RESOURCES"
     if isinstance(addon, str):
-        context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {STATUS[addon]}")
+        context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {context.in_words(addon)}")
         return None
     if context.model.takes_last_section_by_prefix:
         return locate_by_prefix(context, addon), pages
@@ -158,12 +161,15 @@ def _applies(context: Context, name: str, sections: Sections, uname: bytes | Non
     if all(sections.section(payload) is None for payload in payloads):
         names = "/".join(payloads)
         if context.model.reports_empty_addon_as_error:
-            context.log("error", f"Unable to locate embedded {names} sections in {name}, ignoring: Not found")
+            plural = "s" if len(payloads) > 1 else ""
+            context.log("error", f"Unable to locate embedded {names} section{plural} in {name}, ignoring: Not found")
         else:
             context.log("debug", f"No applicable {names} sections found in {name}, ignoring.")
         return False
     if sections.section(".linux") is not None:
-        context.log("error", f"{name} is a UKI, not an addon, ignoring.")
+        tells = context.model.tells_status_of_uki_as_addon
+        ending = f": {context.in_words('EFI_INVALID_PARAMETER')}" if tells else "."
+        context.log("error", f"{name} is a UKI, not an addon, ignoring{ending}")
         return False
     own = sections.text(".uname")
     if uname is not None and own is not None and not _same_up_to(uname, own):

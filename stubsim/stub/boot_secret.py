@@ -21,9 +21,12 @@ _LOADER_HANDLES_SEED = 1 << 6
 def refresh_random_seed(context: Context) -> bool:
     """True when a seed is handed to the system; a boot loader that says it has done this keeps the stub from it.
 
-    Recorded: launch-loaderfeatures.
+    Recorded: launch-loaderfeatures. Raises StubFailed without a device up to 254.
     """
     esp, model = context.image.esp, context.model
+    done = bool(_loader_features(context) & _LOADER_HANDLES_SEED)
+    if esp is None and model.halts_without_device and not done:
+        raise context.halt("device", "the image was started from memory, and this stub asks where it came from")
     if esp is None or not model.refreshes_random_seed:
         return False
     return random_seed.refresh_random_seed(
@@ -33,7 +36,7 @@ def refresh_random_seed(context: Context) -> bool:
         context.log,
         creates=model.creates_random_seed,
         creates_folder=model.creates_loader_folder,
-        done=bool(_loader_features(context) & _LOADER_HANDLES_SEED),
+        done=done,
     )
 
 

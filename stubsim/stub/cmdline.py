@@ -20,7 +20,8 @@ def settle_command_line(context: Context, given: str | None, sections: Sections,
     Under Secure Boot a given line is dropped when the UKI has one of its own, be it blank, or in a confidential guest.
     """
     own = sections.text(".cmdline")
-    trusted = not context.host.secure_boot or (own is None and context.host.confidential is None)
+    confidential = context.host.confidential is not None and context.model.knows_confidential_guests
+    trusted = not context.host.secure_boot or (own is None and not confidential)
     if trusted and (given or (given is not None and context.model.takes_blank_options)):
         log_load_options(context, given, parameters)
         return given
@@ -44,6 +45,10 @@ def append_smbios(context: Context, cmdline: str | None, parameters: Measured) -
     extra = decode_utf8(found[len(CMDLINE_EXTRA) :])
     if context.model.mangles_smbios_extra:
         return _append_measured(context, cmdline, mangle(extra), parameters)
+    if found == CMDLINE_EXTRA:
+        # No text is made of it at all, and an event needs one (254.26's own code in emulation; 255 and 256: measure.c).
+        because = f"SMBIOS has {CMDLINE_EXTRA.decode()} with nothing behind it"
+        raise context.halt("description || pcrindex == UINT32_MAX", because)
     # Up to 256 printed as "%ls %ls" whatever the first one is (recorded on 254.26: smbios11-nobase).
     log_load_options(context, extra, parameters)
     return f"{'(null)' if cmdline is None else cmdline} {extra}"

@@ -19,19 +19,19 @@ from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
 
 # As systemd's %m prints them.
-STATUS = uefi_status.TEXTS
+STATUS, GNU_EFI = uefi_status.TEXTS, uefi_status.GNU_EFI_TEXTS
 
 # "crit" stands for all that lets no message of the stub through.
 _LEVELS = ("crit", "error", "warning", "info", "debug")
 
 
 class StubFailed(Exception):  # noqa: N818 - the outcome it stands for
-    """The stub returns to the firmware: its message, as on the console, and the UEFI status.
+    """The stub returns to the firmware: its message, as on the console, and the UEFI status; or halts without one.
 
     ``because`` is what is known of the reason and the message does not tell.
     """
 
-    def __init__(self, message: str, status: str, because: str | None = None) -> None:
+    def __init__(self, message: str, status: str | None, because: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
@@ -77,15 +77,23 @@ class Context(NamedTuple):
         assert self.image.esp is not None
         return load_image(self.image.esp, path, self.machine, secure_boot=self.host.secure_boot, trusted=self.trusted)
 
+    def in_words(self, status: str) -> str:
+        """A UEFI status as the stub prints it."""
+        return GNU_EFI[status] if self.model.prints_gnu_efi_status else STATUS[status]
+
     def log(self, level: str, message: str) -> None:
         """Print a message if the stub's log level lets it through."""
         if _LEVELS.index(level) <= _LEVELS.index(self.log_level):
             self.emit(Log(level, message))
 
-    def fail(self, message: str, status: str, because: str | None = None) -> StubFailed:
+    def fail(self, message: str, status: str | None, because: str | None = None) -> StubFailed:
         """Log an error and give the exception that ends the run."""
         self.log("error", message)
         return StubFailed(message, status, because)
+
+    def halt(self, asserted: str, because: str, status: str | None = None) -> StubFailed:
+        """Of a failed assertion, which halts the machine (efi_assert); the message then names file and line."""
+        return self.fail(f"{self.model.assertion} '{asserted}' failed", status, because)
 
     def unknown(self, what: str, why: str, *affects: str) -> None:
         self.emit(Unknown(what, why, affects))

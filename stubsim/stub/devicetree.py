@@ -10,7 +10,7 @@ from stubsim.extent import Bytes
 from stubsim.formats import fdt
 from stubsim.machine.layout import PAGE
 from stubsim.machine.memory import OutOfResources
-from stubsim.stub.context import STATUS, Context
+from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_event
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG
 from stubsim.trace import Staged
@@ -88,7 +88,7 @@ def install_embedded_devicetree(
             if not isinstance(installed, str):
                 return installed
             ignoring = "" if context.model.needs_firmware_devicetree else ", ignoring"
-            context.log("error", f"Error loading embedded devicetree{ignoring}: {STATUS[installed]}")
+            context.log("error", f"Error loading embedded devicetree{ignoring}: {context.in_words(installed)}")
             break
     return firmware_devicetree(context)
 
@@ -107,7 +107,7 @@ def install_addon_devicetrees(
     for addon in addons:
         tree = install_from_memory(context, Devicetree(addon.filename, None, addon.data), fixup)
         if isinstance(tree, str):
-            context.log("error", f"Error loading addon devicetree, ignoring: {STATUS[tree]}")
+            context.log("error", f"Error loading addon devicetree, ignoring: {context.in_words(tree)}")
             continue
         installed = tree
         digests = context.digests.of(addon.data)
@@ -128,6 +128,8 @@ def install_from_memory(context: Context, given: Devicetree, fixup: FixupProtoco
     try:
         gpa, size = memory.allocate(len(data), _TYPE), _pages(len(data))
         if fixup is None:
+            if context.model.reports_missing_fixup:
+                context.log("error", "Could not locate device tree fixup protocol, skipping.")
             return _installed(context, given, data, gpa)
         status, data, wanted = fixup.fix_up(data, size)
         if status == "EFI_BUFFER_TOO_SMALL":

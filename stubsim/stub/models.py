@@ -88,6 +88,22 @@ class StubModel(NamedTuple):
     checks_kernel_raw_data: bool
     checks_kernel_headers: bool
     aligns_kernel: bool
+    # what it says of it, and other words
+    prints_gnu_efi_status: bool
+    reports_overlaps: bool
+    reports_missing_fixup: bool
+    # by its folder's name
+    cuts_boot_counter: bool
+    # for the load options; measuring is another matter
+    knows_confidential_guests: bool
+    # an image from memory: to find the random seed
+    halts_without_device: bool
+    # before it looks for its sections
+    seeds_first: bool
+    # seen where it ends before the kernel
+    exports_image_pcr_at_once: bool
+    tells_status_of_uki_as_addon: bool
+    assertion: str
     # proposals
     applies_capsules: bool = False
     firmware_section: str | None = None

@@ -37,7 +37,7 @@ Pages = int | None
 def halted(context: Context, asserted: str, what: str, size: int) -> StubFailed:
     """A failed assertion halts the machine with this message (efi_assert), which then names file and line."""
     because = refused.out_of_memory(context, what, size)
-    return context.fail(f"systemd-boot: Assertion '{asserted}' failed", "EFI_OUT_OF_RESOURCES", because)
+    return context.halt(asserted, because, "EFI_OUT_OF_RESOURCES")
 
 
 def allocate(context: Context, size: int, what: str) -> Pages:

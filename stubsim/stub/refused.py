@@ -35,7 +35,7 @@ def kernel_headers(context: Context, kernel: Bytes) -> str:
         start = bytes(kernel[:4]).hex(" ") or "nothing at all"
         return f".linux is not a PE image: it starts with {start}, and MZ would be 4d 5a"
     headers = pe.read_headers(kernel)
-    if headers is None:
+    if headers is None or len(kernel) < headers.end:
         return ".linux starts with MZ, but its PE headers are missing, damaged or cut off"
     if pe.MACHINES.get(headers.machine) == context.machine:
         return ".linux has no directory of base relocations, which the stub wants to see"

@@ -22,7 +22,12 @@ from stubsim.stub.profile import measure_profile
 from stubsim.stub.sections import Sections, find_sections
 from stubsim.stub.sidecars import generate_sidecar_initrds
 from stubsim.stub.smbios import measure_smbios
-from stubsim.stub.variables import export_common_variables, export_pcr_variables, export_stub_variables
+from stubsim.stub.variables import (
+    export_common_variables,
+    export_pcr_variable,
+    export_pcr_variables,
+    export_stub_variables,
+)
 from stubsim.systemd.random_seed import SIZE
 from stubsim.trace import Staged
 
@@ -48,14 +53,17 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     image, parameters, sysext, confext = Measured(), Measured(), Measured(), Measured()
 
     pool = _first_page_of_the_pool(context)
+    seeded = context.model.seeds_first and refresh_random_seed(context)
     profile, given = process_arguments(context)
     sections = find_sections(context, profile)
     found.append(sections)
 
     measure_profile(context, profile, parameters)
     measure_sections(context, sections, image)
+    if context.model.exports_image_pcr_at_once:
+        export_pcr_variable(context, "StubPcrKernelImage", image)
 
-    seeded = refresh_random_seed(context)
+    seeded = seeded or (not context.model.seeds_first and refresh_random_seed(context))
     secret = prepare_boot_secret(context, sections, seeded)
 
     cmdline = settle_command_line(context, given, sections, parameters)

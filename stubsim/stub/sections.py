@@ -10,7 +10,7 @@ from stubsim.extent import Extent
 from stubsim.formats import efifw, hwids, pe
 from stubsim.stub import devicetree, refused
 from stubsim.stub.chid_match import Match, chid_match
-from stubsim.stub.context import STATUS, Context
+from stubsim.stub.context import Context
 from stubsim.systemd.strings import UINT_MAX
 from stubsim.uki import Uki
 
@@ -71,13 +71,15 @@ def find_sections(context: Context, profile: int) -> Sections:
     if sections.section(".linux") is None:
         because = refused.linux_missing(uki, sections.found)
         older = context.model.takes_last_section_by_prefix
-        message = "Unable to locate embedded .linux section: Not found" if older else "Image lacks .linux section."
+        missing = f"Unable to locate embedded .linux section: {context.in_words('EFI_NOT_FOUND')}"
+        message = missing if older else "Image lacks .linux section."
         raise context.fail(message, "EFI_NOT_FOUND", because)
     return sections
 
 
 def locate_by_prefix(context: Context, uki: Uki) -> Sections:
     """Up to 256 the last section whose name begins with the wanted one counts, profiles or not (pe.c)."""
+    report_overlaps(context, uki.image.sections)
     found = {
         name: section
         for name in context.model.sections
@@ -85,6 +87,18 @@ def locate_by_prefix(context: Context, uki: Uki) -> Sections:
         if section.name.startswith(name)
     }
     return Sections(uki, found, {hwids.DEVICETREE: None, hwids.UEFI_FW: None}, None)
+
+
+def report_overlaps(context: Context, table: Sequence[pe.Section]) -> None:
+    """A line for each section that begins before the end of the one in front of it in the table (252: pe.c)."""
+    if not context.model.reports_overlaps:
+        return
+    end = 0
+    for section in table:
+        if section.virtual_address < end:
+            text = "Overlapping PE sections detected. Boot may fail due to image memory corruption!"
+            context.log("error", text)
+        end = section.virtual_address + section.virtual_size
 
 
 def locate_sections(context: Context, uki: Uki, table: Sequence[pe.Section]) -> Sections:
@@ -126,13 +140,13 @@ def _match_hwids(context: Context, data: Extent, matches: dict[int, Match | None
 def _report(context: Context, text: str, status: str) -> str | None:
     """Log a failed look-up; that nothing matched is no error of the table."""
     if status != "EFI_NOT_FOUND":
-        context.log("error", f"{text}: {STATUS[status]}")
-        return STATUS[status]
+        context.log("error", f"{text}: {context.in_words(status)}")
+        return context.in_words(status)
     if context.model.reports_no_match_as_error:
-        ending = f": {STATUS[status]}" if context.model.tells_status_of_no_match else "."
+        ending = f": {context.in_words(status)}" if context.model.tells_status_of_no_match else "."
         context.log("error", text + ending)
     else:
-        context.log("debug", f"{text}: {STATUS[status]}")
+        context.log("debug", f"{text}: {context.in_words(status)}")
     return None
 
 
@@ -175,8 +189,11 @@ def choose_firmware(
 
 
 def _fwid(uki: Uki, section: pe.Section) -> bytes | None:
-    """The id in a blob's header; None for a blob the stub refuses, which must also be aligned to 4 bytes."""
+    """The id in a blob's header; None for a blob the stub refuses, be it for its place.
+
+    That must be a multiple of 8 (efi-firmware.h, EfiFwHeader; 262.1's own code in emulation: 4 is bad, 8 is not).
+    """
     try:
-        return None if section.virtual_address % 4 else uki.efifw(section).fwid
+        return None if section.virtual_address % 8 else uki.efifw(section).fwid
     except StubsimError:
         return None

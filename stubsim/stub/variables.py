@@ -11,13 +11,21 @@ from stubsim.systemd import variables
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
 from stubsim.systemd.variables import ATTRIBUTES
 
+_PCRS = {
+    "StubPcrKernelImage": PCR_KERNEL_IMAGE,
+    "StubPcrKernelParameters": PCR_KERNEL_CONFIG,
+    "StubPcrInitRDSysExts": PCR_SYSTEM_EXTENSIONS,
+    "StubPcrInitRDConfExts": PCR_KERNEL_CONFIG,
+}
+
 
 def export_common_variables(context: Context) -> None:
     """The Loader* ones, each only where no boot loader has set it."""
     if context.variables.get("LoaderDevicePartUUID") is None:
         _note_no_partition(context)
     model = context.model
-    if model.exports_keyboard_layout and context.host.keyboard_layout is None:
+    layout = context.variables.get("LoaderKeyboardLayout")
+    if model.exports_keyboard_layout and layout is None and context.host.keyboard_layout is None:
         context.log("debug", "Initial GetKeyboardLayout did not report required buffer size, ignoring: Not found")
     variables.export_common_variables(
         context.services,
@@ -53,14 +61,17 @@ def export_stub_variables(context: Context, profile: int) -> None:
 def export_pcr_variables(
     context: Context, image: Measured, parameters: Measured, sysext: Measured, confext: Measured
 ) -> None:
-    for name, measured, pcr in (
-        ("StubPcrKernelImage", image, PCR_KERNEL_IMAGE),
-        ("StubPcrKernelParameters", parameters, PCR_KERNEL_CONFIG),
-        ("StubPcrInitRDSysExts", sysext, PCR_SYSTEM_EXTENSIONS),
-        ("StubPcrInitRDConfExts", confext, PCR_KERNEL_CONFIG),
-    ):
-        if measured.all:
-            context.services.set_variable(name, utf16z(str(pcr)), ATTRIBUTES)
+    """Each that was measured; that of the image but where it is there already."""
+    if not context.model.exports_image_pcr_at_once:
+        export_pcr_variable(context, "StubPcrKernelImage", image)
+    export_pcr_variable(context, "StubPcrKernelParameters", parameters)
+    export_pcr_variable(context, "StubPcrInitRDSysExts", sysext)
+    export_pcr_variable(context, "StubPcrInitRDConfExts", confext)
+
+
+def export_pcr_variable(context: Context, name: str, measured: Measured) -> None:
+    if measured.all:
+        context.services.set_variable(name, utf16z(str(_PCRS[name])), ATTRIBUTES)
 
 
 def _note_no_partition(context: Context) -> None:

@@ -54,6 +54,32 @@ def test_the_ukis_own_folder(path: str | None, folder: str | None):
     assert extra_folder(run(path=path).context) == folder
 
 
+@pytest.mark.parametrize(
+    ("stub", "name"), [("252", "lab+3"), ("254.5", "lab+3"), ("254.6", "lab"), ("254.26", "lab"), ("255.0", "lab")]
+)
+def test_older_stubs_leave_the_boot_counter(stub: str, name: str):
+    """252.39's and 254.26's own code in emulation; the border is of the tags (util.c)."""
+    assert extra_folder(run(path="\\lab+3.efi", stub=stub).context) == f"\\{name}.efi.extra.d"
+
+
+@pytest.mark.parametrize(
+    ("stub", "texts"),
+    [
+        ("254", ["a.addon.efi is a UKI, not an addon, ignoring: Invalid parameter",
+                 "Unable to locate embedded .cmdline section in b.addon.efi, ignoring: Not found"]),
+        ("256", ["a.addon.efi is a UKI, not an addon, ignoring: Invalid parameter",
+                 "Unable to locate embedded .cmdline/.dtb sections in b.addon.efi, ignoring: Not found"]),
+    ],
+)  # fmt: skip
+def test_how_older_stubs_refuse_addons(tmp_path: Path, stub: str, texts: list[str]):
+    """254.26's own code in emulation; 256 by its source."""
+    put(tmp_path, f"{OWN}/a.addon.efi", (".cmdline", b"x"), (".linux", KERNEL))
+    put(tmp_path, f"{OWN}/b.addon.efi", (".osrel", b"y"))
+    one = run(esp=tmp_path, stub=stub)
+    load(one)
+    assert one.log() == texts
+
+
 def test_which_files_count(tmp_path: Path):
     """sidecars-names, sidecars-sort: by UTF-16 code unit; suffixes without case; no hidden, foreign or long ones."""
     names = ["10", "9", "A0", "C", "Z", "_x", "a-", "a", "a1", "b", "~t"]

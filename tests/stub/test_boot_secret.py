@@ -11,6 +11,7 @@ import pytest
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
 from stubsim.stub.boot_secret import derive, os_id, prepare_boot_secret, refresh_random_seed
+from stubsim.stub.context import StubFailed
 from stubsim.uefi.variables import LOADER
 from tests.stub.harness import Run, make_uki, run
 
@@ -234,3 +235,18 @@ def test_no_seed_on_a_disk_without_partitions(tmp_path: Path, stub: str):
     one = run(host=host._replace(variables=(FEATURES,)), esp=tmp_path, stub=stub, debug=True)
     assert not refresh_random_seed(one.context)
     assert one.log() == []
+
+
+@pytest.mark.parametrize("stub", ["252", "253", "254", "255", "257", "262"])
+def test_without_a_device_some_stubs_halt(stub: str):
+    """254.26's own code in emulation; 253 by its source. A boot loader that handles the seed keeps them from asking."""
+    one = run(stub=stub, from_memory=True)
+    if stub not in ("253", "254"):
+        assert not refresh_random_seed(one.context)
+        return
+    with pytest.raises(StubFailed) as failure:
+        refresh_random_seed(one.context)
+    words = "systemd-boot: Assertion" if stub == "254" else "systemd-boot assertion"
+    assert (failure.value.message, failure.value.status) == (f"{words} 'device' failed", None)
+    features = Variable("LoaderFeatures", LOADER, 6, (1 << 6).to_bytes(8, "little"))
+    assert not refresh_random_seed(run(host=Host(variables=(features,)), stub=stub, from_memory=True).context)

@@ -6,6 +6,7 @@ import pytest
 
 from stubsim.hosts import Host
 from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
+from stubsim.stub.context import StubFailed
 from stubsim.stub.measure import Measured
 from tests.stub.harness import make_uki, run
 
@@ -103,6 +104,26 @@ def extended(line: str | None, *texts: bytes, host: Host | None = None) -> tuple
 )
 def test_smbios_extra(texts: tuple[bytes, ...], expected: tuple[str, list[str]]):
     assert extended("own", *texts) == expected
+
+
+@pytest.mark.parametrize("stub", ["254", "256"])
+def test_an_empty_extra_halts_up_to_256(stub: str):
+    """254.26's own code in emulation; bytes of which no text can be made are not nothing."""
+    one = run(host=Host(oem_strings=(EXTRA,)), stub=stub)
+    with pytest.raises(StubFailed) as failure:
+        append_smbios(one.context, "own", Measured())
+    assert failure.value.message == "systemd-boot: Assertion 'description || pcrindex == UINT32_MAX' failed"
+    assert (failure.value.status, one.measured(12)) == (None, [])
+    one = run(host=Host(oem_strings=(EXTRA + b"\xff",)), stub=stub)
+    assert append_smbios(one.context, "own", Measured()) == "own "
+    assert one.descriptions(12) == [""]
+
+
+def test_252_takes_load_options_in_a_confidential_guest():
+    """252.39's own code in emulation, under Secure Boot without a .cmdline."""
+    for stub, expected in (("252", "given"), ("254", None)):
+        one = run(host=CONFIDENTIAL._replace(secure_boot=True), stub=stub)
+        assert settle_command_line(one.context, "given", one.sections(), Measured()) == expected
 
 
 def test_smbios_extra_under_secure_boot_but_not_in_a_confidential_guest():

@@ -249,3 +249,15 @@ def test_addons_replace_each_other_and_are_measured():
         ("b.addon.efi", 0x6C46F751),
     ]
     assert parameters.all is True
+
+
+@pytest.mark.parametrize(
+    ("stub", "said"),
+    [("252", True), ("253.16", True), ("253.17", False), ("254.9", True), ("254.26", False), ("255.3", True),
+     ("255.4", False), ("256.0", False)],
+)  # fmt: skip
+def test_some_stubs_say_that_there_is_no_fixup(stub: str, said: bool):
+    """252.39's and 254.26's own code in emulation; the borders are of the tags (devicetree.c)."""
+    one = run(make_uki((".dtb", devicetree("tree"))), Host(devicetree=devicetree("firmware")), stub=stub)
+    install_embedded_devicetree(one.context, one.sections())
+    assert one.log() == ["Could not locate device tree fixup protocol, skipping."] * said

@@ -166,6 +166,23 @@ def test_a_kernel_cut_short_on_257():
     assert refused(KERNEL[:-1], stub="257") == ("Error loading kernel image: Unsupported", "EFI_UNSUPPORTED")
 
 
+@pytest.mark.parametrize("size", [208, 314, 327])
+def test_262_asks_for_whole_headers(size: int):
+    """262.1's own code in emulation: up to 327 bytes, where the headers of 16 directories end; then for the table."""
+    assert refused(KERNEL[:size]) == ("Bad kernel image: Load error", "EFI_LOAD_ERROR")
+    assert refused(KERNEL[:328]) == ("Cannot read sections: Load error", "EFI_LOAD_ERROR")
+
+
+@pytest.mark.parametrize(("stub", "unknown"), [("257", True), ("252", True), ("262", False)])
+@pytest.mark.parametrize("size", [64 + 4, 64 + 24, 130])
+def test_older_stubs_read_what_lies_behind_a_kernel_cut_short(stub: str, unknown: bool, size: int):
+    """257.13's own code in emulation says what the memory there happens to lead to."""
+    one = run(stub=stub)
+    with pytest.raises(StubFailed):
+        start(one, KERNEL[:size])
+    assert one.unknown() == ["how the kernel is refused"] * unknown
+
+
 @BOTH
 @pytest.mark.parametrize("size", [0x206, 0x210, 0x234, 0x400, 4095])
 def test_less_than_a_page_of_boot_parameters(stub: str, size: int):

@@ -202,15 +202,33 @@ def test_all_bad_blobs_are_named_before_the_second_round():
     ]
 
 
-def test_a_blob_must_be_aligned():
-    """To 4 bytes, says the public source."""
+@pytest.mark.parametrize(("address", "bad"), [(0x10002, True), (0x10004, True), (0x10008, False)])
+def test_a_blob_must_be_aligned(address: int, bad: bool):
+    """To 8 bytes: 262.1's own code in emulation."""
     rows: list[Row] = [
         (".hwids", table((FW, THIS, "fw"))),
-        SectionSpec(".efifw", firmware("fw"), virtual_address=0x10002),
+        SectionSpec(".efifw", firmware("fw"), virtual_address=address),
     ]
     one = run(make_uki(*rows))
-    assert one.sections().section(".efifw") is None
-    assert one.log() == ["Found bad efifw blob in PE section 3"] * 2
+    assert (one.sections().section(".efifw") is None) == bad
+    assert one.log() == ["Found bad efifw blob in PE section 3"] * 2 * bad
+
+
+@pytest.mark.parametrize("stub", ["252", "254"])
+def test_252_reports_sections_that_overlap(stub: str):
+    """252.39's own code in emulation: each that begins before the end of the one in front of it in the table."""
+    rows = [SectionSpec(".osrel", b"x", virtual_address=0x20000), SectionSpec(".uname", b"y", virtual_address=0x10000)]
+    one = run(make_uki(*rows), stub=stub)
+    one.sections()
+    text = "Overlapping PE sections detected. Boot may fail due to image memory corruption!"
+    assert one.log() == ([text] if stub == "252" else [])
+
+
+@pytest.mark.parametrize(("stub", "status"), [("252", "Not Found"), ("253", "Not found"), ("256", "Not found")])
+def test_252_prints_a_status_as_gnu_efi_does(stub: str, status: str):
+    with pytest.raises(StubFailed) as failure:
+        run(make_uki(linux=None), stub=stub).sections()
+    assert failure.value.message == f"Unable to locate embedded .linux section: {status}"
 
 
 @pytest.mark.parametrize(("kind", "name"), [(FW, ".efifw"), (DT, ".dtbauto")])

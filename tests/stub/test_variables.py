@@ -105,6 +105,14 @@ def test_no_keyboard():
     assert "LoaderKeyboardLayout" not in exported(Host()).variables()
 
 
+def test_the_keyboard_is_not_asked_for_what_a_boot_loader_has_told():
+    """262.1's own code in emulation, at debug level."""
+    text = "Initial GetKeyboardLayout did not report required buffer size, ignoring: Not found"
+    layout = Variable("LoaderKeyboardLayout", LOADER, 6, b"d\0e\0\0\0")
+    assert text in exported(Host(), debug=True).log()
+    assert text not in exported(Host(variables=(layout,)), debug=True).log()
+
+
 def earlier(name: str, attributes: int = 6) -> Host:
     return HOST._replace(variables=(Variable(name, LOADER, attributes, b"o\0l\0d\0\0\0"),))
 
