@@ -25,7 +25,8 @@ _ENTRY_POINT_2 = struct.Struct("<4sBBBBHB5s5sBHIHB")
 class Structure(NamedTuple):
     """One structure; ``formatted`` includes the 4-byte header, ``raw`` everything to the closing NULs.
 
-    ``behind`` is how many bytes of the table come after it: a stub looks no further for OEM strings.
+    ``behind`` is how many bytes of the table come after it: a stub looks no further for OEM strings. ``whole`` is False
+    for one whose strings are cut off.
     """
 
     type: int
@@ -35,6 +36,7 @@ class Structure(NamedTuple):
     raw: bytes
     offset: int
     behind: int = 0
+    whole: bool = True
 
     def string(self, number: int) -> bytes | None:
         """The string with that number, counted from 1; None for 0 and for numbers past the last one."""
@@ -99,7 +101,8 @@ def walk(table: bytes | memoryview, size: int = 0) -> Walk:
             return Walk(tuple(structures), damage)
         strings, end, cut_off = _strings(data, tail, type_)
         behind = max(len(data), size) - end
-        structures.append(Structure(type_, handle, data[offset:tail], strings, data[offset:end], offset, behind))
+        raw, whole = data[offset:end], cut_off is None
+        structures.append(Structure(type_, handle, data[offset:tail], strings, raw, offset, behind, whole))
         if cut_off is not None or type_ == END_OF_TABLE:
             return Walk(tuple(structures), cut_off)
         offset = end

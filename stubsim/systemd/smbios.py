@@ -30,17 +30,19 @@ def measure_smbios(services: Services, protocols: Protocols, host: Host) -> None
             "the host file has no raw SMBIOS table (smbios_table), and serial numbers and handles are hashed too",
             "measurements",
         )
-    elif host.damage is not None:
-        services.unknown(EVENTS, f"the SMBIOS table is damaged: {host.damage}", "measurements")
     # A table without type 1 does not conform (DSP0134, 6.2), so one that was not given has it.
     measured = structures is None
     for structure in structures or ():
         tag = _TAGS.get(structure.type)
-        if tag is not None:
+        # One whose end is not found is not measured, as if it were not there (smbios.c; 262.1's own code in emulation).
+        if tag is not None and structure.whole:
             raw = bytearray(structure.raw)
             if structure.type == 1 and len(structure.formatted) > _WAKE_UP_TYPE:
                 raw[_WAKE_UP_TYPE] = 0
             text, digests = f"smbios:type{structure.type}", services.digests.of(bytes(raw))
             measured |= log_event(services, protocols, PCR_PLATFORM_CONFIG, text, digests, tag=tag)
+    if host.damage is not None:
+        affects = ("measurements",) if measured else ("measurements", "variables")
+        services.unknown(EVENTS, f"the SMBIOS table is damaged: {host.damage}", *affects)
     if measured:
         services.set_variable("LoaderPcrSMBIOS", utf16z(str(PCR_PLATFORM_CONFIG)), ATTRIBUTES)

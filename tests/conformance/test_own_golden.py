@@ -37,6 +37,8 @@ class Shown(NamedTuple):
 
 SHOWN = [
     Shown("features-253", "cmdline-whitespace@252.39", "variables"),
+    Shown("status-texts", "aa64-dtfixup-addon-mode2@257.13", "messages"),
+    Shown("no-fixup", "aa64-launch-nosmbios-empty@262.1", "messages"),
     Shown("random-seed", "ovmf2026-keyboard@262.1", "initrd"),
     Shown("nothing-measured", "cmdline-whitespace@252.39", "variables"),
     Shown("nothing-measured", "ovmf2026-keyboard@262.1", "variables"),
@@ -121,6 +123,14 @@ NOT_SHOWN = {
     "kernel-raw-data": "the kernels of the cases here are sound in that",
     "confidential-guests": "no confidential guest was recorded",
     "tagged-events-confidential": "no confidential guest was recorded",
+    "assertions": "no recorded boot halted",
+    "overlaps": "no case here has sections that overlap",
+    "confidential-options": "no confidential guest was recorded",
+    "boot-counter": "no case here of 255 or later is started by a name with a boot counter",
+    "no-device": "no case here of 255 or later is started from memory",
+    "seed-after-sections": "seen where a boot ends without a kernel, or in the order of messages",
+    "image-pcr-last": "seen where a boot ends before the kernel only",
+    "uki-as-addon": "no case here of 257 or later has a UKI among its addons",
     "smbios-confidential": "no confidential guest was recorded",
 }
 

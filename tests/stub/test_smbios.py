@@ -10,6 +10,7 @@ from stubsim.formats import smbios
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
 from stubsim.stub.smbios import measure_smbios
+from stubsim.trace import Unknown
 from stubsim.uefi.variables import LOADER
 from tests.stub.harness import run
 
@@ -66,3 +67,16 @@ def test_without_the_raw_table_the_events_are_unknown():
     measure_smbios(one.context)
     assert one.measured(1) == []
     assert one.unknown() == ["the SMBIOS events of PCR 1"]
+
+
+@pytest.mark.parametrize("before", [[], ROWS[:1]])
+def test_what_is_cut_off_is_not_measured(before: list[bytes]):
+    """262.1's own code in emulation: a structure whose strings have no end is as good as none."""
+    structures, damage = smbios.walk(b"".join([*before, ROWS[1][:-1]]))
+    assert structures[-1].type == 1
+    one = run(host=Host(structures=structures, damage=str(damage)))
+    measure_smbios(one.context)
+    assert one.descriptions(1) == ["smbios:type11"] * len(before)
+    assert ("LoaderPcrSMBIOS" in one.variables()) == bool(before)
+    (unknown,) = [event for event in one.trace if isinstance(event, Unknown)]
+    assert unknown.affects == (("measurements",) if before else ("measurements", "variables"))
