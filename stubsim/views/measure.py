@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from stubsim.explain.measure import Case, Measurement, Value, in_every_case, measures_image, pcrs_of, values_at
+from stubsim.explain.pcr_signatures import policy_of
 from stubsim.stub.programs import is_simulated
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Measured, Unknown
@@ -42,6 +43,7 @@ def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: boo
     }
     result |= _banks(measurement, values_at(measurement, PCR_KERNEL_IMAGE, phases))
     result |= {
+        "policy_digests": _policy_digests(measurement, phases),
         "pcrs": _pcrs(in_every_case(measurement)),
         "cases": [_case(case) for case in cases],
         "measurements": [measurement_json(event) for event in _common_events(cases)],
@@ -58,6 +60,16 @@ def _banks(measurement: Measurement, rows: Sequence[Value]) -> Json:
     banks: Json = {bank: [] for bank in measurement.banks}
     for row in rows:
         banks[row.bank].append(_row(row, measurement))
+    return banks
+
+
+def _policy_digests(measurement: Measurement, phases: Sequence[str]) -> Json:
+    """The rows of PCR 11 once more, as what is signed of them (`systemd-measure policy-digest` has "pol", too)."""
+    banks: Json = {bank: [] for bank in measurement.banks}
+    for value in values_at(measurement, PCR_KERNEL_IMAGE, phases):
+        row = _row(value, measurement)
+        del row["hash"], row["pcr"]
+        banks[value.bank].append(row | {"pcrs": [value.pcr], "pol": policy_of(value).hex()})
     return banks
 
 
@@ -186,7 +198,7 @@ def _policy(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
 
     for pcr in pcrs_of(measurement):
         for value in values_at(measurement, pcr, phases):
-            yield _line(value)
+            yield from _line(value)
             reasons = value.hosts or tuple(f"if {condition}" for condition in value.conditions)
             yield from (f"      {clean(text)}" for text in reasons[:_MOST_LINES])
             yield from _more(len(reasons), "hosts" if value.hosts else "conditions", "      ")
@@ -195,15 +207,17 @@ def _policy(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
 def _table(measurement: Measurement, pcrs: Sequence[int], phases: Sequence[str]) -> Iterator[str]:
     for pcr in pcrs:
         for value in values_at(measurement, pcr, phases):
-            yield _line(value)
+            yield from _line(value)
 
 
-def _line(value: Value) -> str:
+def _line(value: Value) -> Iterator[str]:
     from stubsim.printable import clean
 
     # The other registers are the same in every phase. In this order register, bank and SHA-256 fit into 80 columns.
     phase = (value.phase or ":") if value.pcr == PCR_KERNEL_IMAGE else ""
-    return f"  PCR {value.pcr:<2} {value.bank} {value.value.hex()}  {clean(phase)}"
+    yield f"  PCR {value.pcr:<2} {value.bank} {value.value.hex()}  {clean(phase)}"
+    if value.pcr == PCR_KERNEL_IMAGE:
+        yield f"         policy {policy_of(value).hex()}"
 
 
 def _more(count: int, what: str, indent: str = "") -> Iterator[str]:

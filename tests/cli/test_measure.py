@@ -17,6 +17,7 @@ import pytest
 from stubsim import schemas
 from stubsim.explain.measure import PHASES
 from stubsim.formats import authenticode, eventlog, hwids, pe
+from stubsim.formats.pcrsig import policy_pcr
 from stubsim.formats.pe import SectionSpec
 from tests import samples
 from tests.conftest import recordings
@@ -276,3 +277,15 @@ def test_what_no_machine_changes_is_done_once(firmware_uki: Path, tmp_path: Path
     assert invoke("measure", firmware_uki, *arguments, "--stub", "257").status == 0
     # The image, and the kernel that 257 has the firmware load.
     assert len(made) == 2
+
+
+def test_policies(firmware_uki: Path, hosts: list[Path]):
+    """What is to be signed for each kind of machine; the digests themselves: tests/formats/test_pcrsig.py."""
+    found = measured(firmware_uki)
+    for value, policy in zip(found["sha256"], found["policy_digests"]["sha256"], strict=True):
+        digest = policy_pcr("sha256", {11: bytes.fromhex(value["hash"])}).hex()
+        assert policy == {"phase": value["phase"], "conditions": value["conditions"], "pcrs": [11], "pol": digest}
+    for given in ([], ["--policy"], ["--smbios", hosts[0]]):
+        of = measured(firmware_uki, *given)["policy_digests"]["sha256"]
+        text = invoke("measure", firmware_uki, *given).out
+        assert all(row["pol"] in text for row in of)
