@@ -60,17 +60,23 @@ def run(arguments: argparse.Namespace) -> int:
     output.write_report(arguments, report, render_check)
     if any(isinstance(result.error, InternalError) for result in results):
         return INTERNAL_ERROR
-    unread = [result.error for result in results if result.error is not None]
-    for error in unread:
-        output.tell("error", str(error))
-    return 2 if unread else 1 if report["failed"] else 0
+    errors = _errors(results)
+    for text in errors:
+        output.tell("error", text)
+    return 2 if errors else 1 if report["failed"] else 0
+
+
+def _errors(results: Sequence[Result]) -> dict[str, StubsimError]:
+    """What could not be read, each once: a UKI may be that of many runs."""
+    found = (result.error for result in results if result.error is not None)
+    return {str(error): error for error in found if not isinstance(error, InternalError)}
 
 
 def _checked(files: Sequence[str], jobs: int | None, *, update: bool) -> Sequence[Result]:
-    """What came of every file; one with a mistake in it does not hide the others.
+    """What came of every file; a mistake in one, or a UKI or host that cannot be read, does not hide the others.
 
-    Raises its StubsimError where there are no others, and before anything is updated; also for a file that is not
-    there, and for a UKI or host that cannot be read.
+    Raises the StubsimError where nothing could be booted, and before anything is updated; also for a file that is not
+    there.
     """
     found: list[Case] = []
     broken: list[Result] = []
@@ -82,15 +88,15 @@ def _checked(files: Sequence[str], jobs: int | None, *, update: bool) -> Sequenc
                 raise
             broken.append(unread(file, error))
     runs = runs_of(found)
-    if broken and not runs:
-        assert broken[0].error is not None
-        raise broken[0].error
     with _progress(runs) as tick:
-        results = check_all(runs, jobs, tick)
-    for result in results:
-        if result.error is not None and not isinstance(result.error, InternalError):
-            raise result.error
-    return (*broken, *results)
+        results = (*broken, *check_all(runs, jobs, tick))
+    errors = _errors(results)
+    if errors and (update or all(str(result.error) in errors for result in results)):
+        *others, last = errors
+        for text in others:
+            output.tell("error", text)
+        raise errors[last]
+    return results
 
 
 @contextmanager

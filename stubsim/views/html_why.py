@@ -24,7 +24,7 @@ from stubsim.views.html import (
 from stubsim.views.json import Json
 from stubsim.views.markup import Child, element
 from stubsim.views.terminal_boot import DOUBT
-from stubsim.views.why import GOOD, KEYS, NOUNS, blocks, hashed_text, lookup_rows, misses, owner
+from stubsim.views.why import FILES, GOOD, KEYS, NOUNS, blocks, hashed_text, lookup_rows, misses, owner
 from stubsim.views.why import headline as headline_text
 
 _TONES = {"chosen": "good", "bad": "bad", "overridden": "warn", "later": "warn"}
@@ -58,6 +58,8 @@ def _sections(report: Json) -> Iterator[Element]:
     for each in others:
         if each.title == "Unknown":
             yield block(each, id=UNKNOWN)
+        elif each.title == FILES:
+            yield block(each, short="Files")
         elif each.title == "What each stub would choose":
             yield block(each, short="Other stubs")
 

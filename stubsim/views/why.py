@@ -19,6 +19,7 @@ from stubsim.views.terminal import Screen, render_blocks
 from stubsim.views.terminal_boot import DOUBT, Block
 
 _MOST_FILES = 64
+FILES = "Files that are not taken"
 GOOD = ("kernel-started", "firmware-update")
 
 
@@ -188,7 +189,7 @@ def blocks(report: Json) -> Iterator[Block]:
         rows = [(row["path"], row["why"]) for row in report["files_not_taken"][:_MOST_FILES]]
         more = len(report["files_not_taken"]) - _MOST_FILES
         rows += [("...", f"and {more} more, all of them with --format json")] if more > 0 else []
-        yield Block("Files that are not taken", rows)
+        yield Block(FILES, rows)
     notes = [("-", f"{row['what']}: {row['why']}") for row in report["unknown"]]
     notes += [
         ("-", f"{', '.join(map(_plain, choice['undecided']))}: the choice of the {NOUNS[word]} depends on it")

@@ -302,7 +302,7 @@ def test_a_wrong_call(suite: Path, tmp_path: Path, arguments: list[str], text: s
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_what_cannot_be_read_ends_the_check(suite: Path, tmp_path: Path, jobs: str):
+def test_what_cannot_be_read_does_not_hide_the_others(suite: Path, tmp_path: Path, jobs: str):
     for number in range(120):
         written(tmp_path, f"m{number:03}.json", MACHINE)
     written(tmp_path, "m100.json", b"{")
@@ -310,10 +310,32 @@ def test_what_cannot_be_read_ends_the_check(suite: Path, tmp_path: Path, jobs: s
     path = suite / "good.boot.toml"
     path.write_text(path.read_text().replace("host.json", "m*.json"))
     for call in (invoke, execute):
-        # The first in order, whichever process came upon one first.
-        complaint(call("check", path, "-j", jobs), "m050.json", "offset 0x1", f"a host of {path}")
+        result = call("check", path, "-j", jobs, "--format", "json")
+        assert result.status == 2
+        # In order, whichever process came upon one first.
+        assert [("m050.json" in line, f"a host of {path}" in line) for line in result.lines] == [
+            (True, True),
+            (False, True),
+        ]
+        runs = json.loads(result.out)["runs"]
+        broken = [run["host"] for run in runs if run["error"] is not None]
+        assert (len(runs), [name.rpartition("/")[2] for name in broken]) == (120, ["m050.json", "m100.json"])
+    # The UKI's error is told once for each case file, not for each machine; with nothing booted nothing is shown.
     written(tmp_path, "uki.efi", FULL_UKI[:-1])
-    complaint(invoke("check", suite, "-j", jobs), "uki.efi", "cut short", "bad.boot.toml")
+    result = invoke("check", suite, "-j", jobs)
+    assert (result.status, len(result.lines), result.out) == (2, 2, "")
+    for line, name in zip(result.lines, ("bad", "good"), strict=True):
+        assert line.startswith("stubsim: error: ")
+        assert name in line
+
+
+def test_nothing_is_updated_where_something_cannot_be_read(suite: Path, tmp_path: Path):
+    path = suite / "deeper/bad.boot.toml"
+    before = path.read_bytes()
+    written(tmp_path, "other.efi", FULL_UKI[:-1])
+    written(suite, "zz.boot.toml", f'uki = "../other.efi"\nhost = "../host.json"\n{GOOD}'.encode())
+    complaint(invoke("check", suite, "--update"), "other.efi", "cut short", "zz.boot.toml")
+    assert path.read_bytes() == before
 
 
 def test_a_mistake_in_a_case_file(suite: Path):

@@ -151,3 +151,16 @@ def test_every_page_is_readable_and_asks_for_nothing(
         assert over["out"] == [], name
         assert over["wide"] <= over["inner"] == WIDTHS[width]
         assert not is_blank(browser.screenshot())
+
+
+def test_files_that_are_not_taken_are_named_with_their_rule(tmp_path: Path):
+    folder = tmp_path / "esp/EFI/Linux"
+    (folder / "other.efi.extra.d").mkdir(parents=True)
+    written(folder, "other.efi.extra.d/a.cred", b"x")
+    image, host = written(folder, "mine.efi", FULL_UKI), written(tmp_path, "host.json", HOST)
+    call = ["why", image, "--smbios", host, "--esp", tmp_path / "esp"]
+    (row,) = invoke(*call, "--format", "json").json["files_not_taken"]
+    text = " ".join(" ".join(made(call).itertext()).split())
+    assert "Files that are not taken" in text
+    assert row["path"] in text
+    assert row["why"] in text
