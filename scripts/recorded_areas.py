@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stubsim.formats import pe
-from stubsim.stub.releases import Release, parse
+from stubsim.stub.releases import Release, changes, fields, parse
 
 Json = dict[str, Any]
 Counts = dict[tuple[str, str, str], Counter[str]]
@@ -64,6 +64,13 @@ AREAS: dict[str, Callable[[Recorded], bool]] = {
     "console": lambda boot: bool(boot.host["console"]["serial"] or boot.host["console"]["virtio"]),
 }
 
+# Areas that not every systemd-stub has, by the field of its model, and other stubs not at all: a recording shows none
+# of what its stub has not got.
+NOT_IN_EACH = {
+    "firmware selection": "matches_firmware_entries", "addons": "takes_addons", "boot secret": "makes_boot_secret",
+    "console": "appends_console",
+}  # fmt: skip
+
 
 def count(shared: Path) -> Counts:
     """(stub, release, machine) -> area -> number of recordings that show it."""
@@ -76,8 +83,17 @@ def count(shared: Path) -> Counts:
             recorded = _read(path, expected)
             release = _release(name, path.name.rpartition("@")[2])
             counter = counts.setdefault((name, release, recorded.machine), Counter())
-            counter.update(area for area, shows in AREAS.items() if shows(recorded))
+            counter.update(area for area, shows in AREAS.items() if shows(recorded) and _has(name, release, area))
     return dict(sorted(counts.items(), key=lambda row: (row[0][2] != "x64", row[0])))
+
+
+def _has(name: str, release: str, area: str) -> bool:
+    if area not in NOT_IN_EACH:
+        return True
+    version = parse(release)
+    if name != "systemd-stub" or version is None or version.release is None:
+        return False
+    return bool(fields(changes(version.release))[NOT_IN_EACH[area]])
 
 
 def _release(name: str, of_folder: str) -> str:

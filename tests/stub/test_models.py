@@ -232,3 +232,13 @@ def test_models_in_words():
     assert in_words(["257.13", "next", "257.12", "257.10"]) == "257.10, 257.12, 257.13, next"
     assert in_words([]) == ""
     assert in_words(map(str, KNOWN)) == "252 to 262"
+
+
+def test_no_stub_is_verified_in_what_it_has_not_got():
+    """A recording of stubble on a machine with a serial port shows nothing of console= arguments."""
+    assert recorded_areas.NOT_IN_EACH.keys().isdisjoint(recorded.RECORDED["stubble", "14", "x64"])
+    for (name, release, _), areas in recorded.RECORDED.items():
+        for area, field in recorded_areas.NOT_IN_EACH.items():
+            assert area not in areas or (name == "systemd-stub" and getattr(choose(None, release).model, field)), (
+                release
+            )
