@@ -15,11 +15,13 @@ from stubsim.explain.started_images import (
     Addons,
     boot_manager_pcr,
     loaded_addons,
+    loader_info,
     started_images,
 )
 from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.hosts import Host
+from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.machine.tpm import BANKS
 from stubsim.start import Start
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS
@@ -218,6 +220,11 @@ def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) ->
     pcrs: Values = {}
     if result.prepared is not None:
         pcrs = {bank: {pcr: values[pcr] for pcr in _STUB_PCRS} for bank, values in result.pcrs.items()}
+    if pcrs and hosts:
+        # Command line and initrd are those of a machine.
+        for bank, known in result.known_pcrs.items():
+            if PCR_KERNEL_INITRD in known:
+                pcrs[bank] = {PCR_KERNEL_INITRD: known[PCR_KERNEL_INITRD]} | pcrs[bank]
     if result.outcome.status != "kernel-started":
         what = "the phases of this boot" if pcrs else "all values"
         told = (result.outcome.message or result.outcome.status, result.outcome.because)
@@ -247,6 +254,10 @@ def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) ->
         for bank, value in started.items():
             pcrs[bank] = {PCR_BOOT_MANAGER: value} | pcrs[bank]
     case = _without(case, PCR_PLATFORM_CONFIG, "the firmware's own events come before the stub's")
+    unseen = loader_info(result) if result.loader is None and start.loader is None else None
+    if unseen is not None and result.image is not None and result.image.load_options:
+        why = f"{unseen} has measured the load options, too (LoaderInfo), and is not in --esp (--esp, --loader none)"
+        case = _without(case, PCR_KERNEL_CONFIG, why)
     for pcr, why in _lost(result, start, addons).items():
         case = _without(case, pcr, why)
     return case

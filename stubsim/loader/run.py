@@ -94,6 +94,11 @@ def entries_of(loader: Loader, host: Host, esp: Esp, xbootldr: Esp | None) -> En
     )
 
 
+def default_of(loader: Loader, host: Host, entries: Entries, esp: Esp) -> Entry | None:
+    """The entry that is started when nobody chooses."""
+    return default_entry(entries.entries, _config(loader, esp), _wanted(host))
+
+
 def offers_setup(host: Host) -> bool | None:
     """Whether the firmware can be told to start its set-up; None where the host file does not have the variable."""
     for row in host.variables:
@@ -108,7 +113,7 @@ def choose(
     """The entry asked for by its id, or "default", or that of an image by its path. Raises StubsimError for none."""
     rows = [row for row in entries.entries if row.loader is not None]
     if wanted == "default":
-        chosen = default_entry(entries.entries, _config(loader, esp), _wanted(host))
+        chosen = default_of(loader, host, entries, esp)
         if chosen is None or chosen.loader is None:
             raise StubsimError("systemd-boot has no entry to start", expected="an entry that names an image")
         return chosen

@@ -12,6 +12,7 @@ NAMES = (
     "dialects",
     "diff",
     "diff-log",
+    "entries",
     "error",
     "host",
     "host-show",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stubsim.explain.measure import Case, Measurement, Value, in_every_case, measures_image, pcrs_of, values_at
 from stubsim.explain.pcr_signatures import policy_of
+from stubsim.explain.verdicts import verdicts
 from stubsim.stub.programs import is_simulated
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Measured, Unknown
@@ -48,6 +49,7 @@ def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: boo
         "cases": [_case(case) for case in cases],
         "measurements": [measurement_json(event) for event in _common_events(cases)],
         "assumed": list(measurement.assumed),
+        "verdicts": {str(pcr): row._asdict() for pcr, row in verdicts(measurement).items()},
         "unknown": _unknown(cases),
     }
     if policy:

@@ -1,0 +1,82 @@
+"""The entries of systemd-boot, as JSON (`stubsim/entries/1`) and as text; the text is made from the JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stubsim.errors import StubsimError
+from stubsim.hosts import Host
+from stubsim.loader import handing_on, run
+from stubsim.loader.entry import Entry
+from stubsim.uefi.esp import Esp
+from stubsim.views.terminal import Screen, rendered
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = dict[str, Any]
+
+
+def entries_json(esp: str, xbootldr: str | None, boot_file: str | None, host: Host) -> Json:
+    """The contract of `stubsim entries --format json`; raises StubsimError where there is no systemd-boot."""
+    partition = Esp(esp)
+    machines = ("x64", "aa64") if host.architecture is None else (host.architecture,)
+    found = (run.find_loader(partition, machine, boot_file) for machine in machines)
+    loader = next((row for row in found if row is not None), None)
+    if loader is None:
+        raise StubsimError("no systemd-boot there", path=esp, expected="systemd-boot (--boot-file)")
+    entries = run.entries_of(loader, host, partition, None if xbootldr is None else Esp(xbootldr))
+    default = run.default_of(loader, host, entries, partition)
+    return {
+        "schema": "stubsim/entries/1",
+        "loader": {"path": loader.path, "version": loader.version},
+        "entries": [_entry(row, loader, host, is_default=row == default) for row in entries.entries],
+        "hidden": [row._asdict() for row in entries.hidden],
+    }
+
+
+def _entry(entry: Entry, loader: run.Loader, host: Host, *, is_default: bool) -> Json:
+    oem_strings = () if host.confidential is not None else host.oem_strings
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "default": is_default,
+        "title": entry.title,
+        "version": entry.version,
+        "profile": entry.profile,
+        "partition": entry.partition,
+        "file": entry.file,
+        "image": entry.loader,
+        "load_options": handing_on.load_options(entry, loader.model, oem_strings),
+        "initrds": list(entry.initrds),
+        "devicetree": entry.devicetree,
+        "tries": None if entry.tries is None else {"left": entry.tries.left, "done": entry.tries.done},
+    }
+
+
+def render_entries(report: Json, target: Screen | None = None) -> str:
+    """The text for people."""
+
+    def draw(console: Console) -> None:
+        from rich.text import Text
+
+        from stubsim.printable import clean
+
+        loader = report["loader"]
+        console.print(Text(clean(f"systemd-boot {loader['version']} ({loader['path']})"), style="bold"))
+        for row in report["entries"]:
+            console.print(Text(clean(f"{'*' if row['default'] else ' '} {row['id']}: {_told(row)}")))
+        for row in report["hidden"]:
+            console.print(Text(clean(f"  hidden: {row['file']}: {row['why']}"), style="yellow"))
+
+    return rendered(draw, target)
+
+
+def _told(row: Json) -> str:
+    title = " ".join(text for text in (row["title"], row["version"]) if text) or "no title"
+    words = [title, *([] if row["image"] is None else [row["image"]])]
+    if row["load_options"] is not None:
+        words.append(f"passes on {row['load_options']!r}")
+    if row["tries"] is not None:
+        words.append(f"{row['tries']['left']} tries left, {row['tries']['done']} done")
+    return ", ".join(words)
