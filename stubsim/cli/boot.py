@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         from stubsim.explain import snp
 
         request = snp.parse(arguments.snp)
-    host = machine.load(arguments.smbios)
+    host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
     launch = None if request is None else snp.measure(result, request)

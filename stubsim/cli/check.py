@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from stubsim.cli import formats, output
+from stubsim.cli import formats, machine, output
 from stubsim.cli.run import INTERNAL_ERROR
 from stubsim.errors import InternalError, StubsimError
 from stubsim.testing import cases
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--update", action="store_true", help="rewrite expectations that do not hold (needs tomlkit)")
     parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML, too")
     parser.add_argument("-j", "--jobs", metavar="N", type=_jobs, help="at most N processes (default: as many as pay)")
+    machine.add_allow_outside(parser)
     first = parser.add_argument_group("a first suite")
     first.add_argument("--init", metavar="UKI", help="write a case file with what this UKI does now")
     first.add_argument("--hosts", metavar="DIR", help="on these machines: a folder of host files, or a pattern")
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.paths:
         raise StubsimError("nothing to check", expected="case files or folders", hint="see stubsim check --help")
     files = cases.find(arguments.paths)
-    results = _checked(files, arguments.jobs, update=arguments.update)
+    results = _checked(files, arguments.jobs, update=arguments.update, allow_outside=arguments.allow_outside)
     for path in (arguments.output, arguments.junit):
         for name in {name for result in results for name in (result.run.case.uki, result.run.machine.path)}:
             if path is not None:
@@ -51,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         changed = [update for update in updated if update.places]
         for update in changed:
             output.write_file(update.file, [update.content])
-        results = _checked(files, arguments.jobs, update=True) if changed else results
+        results = (
+            _checked(files, arguments.jobs, update=True, allow_outside=arguments.allow_outside) if changed else results
+        )
     report = check_json(results, updated)
     if arguments.junit is not None:
         from stubsim.views.junit import junit
@@ -72,7 +75,7 @@ def _errors(results: Sequence[Result]) -> dict[str, StubsimError]:
     return {str(error): error for error in found if not isinstance(error, InternalError)}
 
 
-def _checked(files: Sequence[str], jobs: int | None, *, update: bool) -> Sequence[Result]:
+def _checked(files: Sequence[str], jobs: int | None, *, update: bool, allow_outside: bool) -> Sequence[Result]:
     """What came of every file; a mistake in one, or a UKI or host that cannot be read, does not hide the others.
 
     Raises the StubsimError where nothing could be booted, and before anything is updated; also for a file that is not
@@ -82,14 +85,14 @@ def _checked(files: Sequence[str], jobs: int | None, *, update: bool) -> Sequenc
     broken: list[Result] = []
     for file in files:
         try:
-            found += cases.load(file)
+            found += cases.load(file, allow_outside=allow_outside)
         except StubsimError as error:
             if update or not os.path.exists(file):
                 raise
             broken.append(unread(file, error))
     runs = runs_of(found)
     with _progress(runs) as tick:
-        results = (*broken, *check_all(runs, jobs, tick))
+        results = (*broken, *check_all(runs, jobs, tick, allow_outside=allow_outside))
     errors = _errors(results)
     if errors and (update or all(str(result.error) in errors for result in results)):
         *others, last = errors
@@ -121,7 +124,10 @@ def _init(arguments: argparse.Namespace) -> int:
     from stubsim.testing.suite import first_suite
 
     folder = "." if arguments.output == "-" else os.path.dirname(arguments.output) or "."
-    output.write(arguments.output, first_suite(arguments.init, _machines(arguments.hosts), folder))
+    output.write(
+        arguments.output,
+        first_suite(arguments.init, _machines(arguments.hosts), folder, allow_outside=arguments.allow_outside),
+    )
     return 0
 
 

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     varies = _varies(arguments)
     # Each file is read once: it may be a pipe.
     images = [uki.load(path) for path in arguments.uki]
-    machines = [hosts.load(path) for path in arguments.smbios]
+    machines = [hosts.load(path, allow_outside=arguments.allow_outside) for path in arguments.smbios]
     secure = next((machine for machine in machines if machine.secure_boot), machines[0])
     starts = [start.start(side, secure) for side in _starts(arguments)]
     with progress.shown("booting twice"):

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    image, host = uki.load(arguments.uki), machine.load(arguments.smbios)
+    image, host = uki.load(arguments.uki), machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
     started = start.start(arguments, host)
     log = _read(arguments.eventlog)
     if log.sha1_only and host.tpm is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from stubsim import hosts
-from stubsim.cli import formats, output, parsers
+from stubsim.cli import formats, machine, output, parsers
 from stubsim.hosts.recognise import HOST_HELP, LIVE
 
 
@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = parsers.actions(parser)
     show = action("show", "what is understood of a machine, and what is not")
     show.add_argument("host", metavar="HOST", help=HOST_HELP)
+    machine.add_allow_outside(show)
     formats.add(show, "text", "json")
 
     convert = action("convert", "a host file of what there is of a machine")
@@ -27,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="keep what identifies one machine: the raw SMBIOS table with its serial numbers and UUIDs, OEM "
             "strings, EFI variables, secrets",
         )
+        machine.add_allow_outside(one)
         formats.add(one, json="a host file")
 
 
 def run(arguments: argparse.Namespace) -> int:
     source = LIVE if arguments.action == "capture" else arguments.host
-    reading = hosts.read(source)
+    reading = hosts.read(source, allow_outside=arguments.allow_outside)
     if arguments.action == "show":
         from stubsim.views.host import host_json, render_host
 
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "merge":
         from stubsim.hosts.merging import merge
 
-        host, conflicts = merge(host, hosts.load(arguments.second))
+        host, conflicts = merge(host, hosts.load(arguments.second, allow_outside=arguments.allow_outside))
         for text in conflicts:
             output.warn(f"{source} and {arguments.second}: {text}")
     notes = reading.notes if arguments.action == "capture" else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from stubsim.cli import formats, output, parsers
+from stubsim.cli import formats, machine, output, parsers
 from stubsim.cli.machines import host_files, named_hosts
 from stubsim.errors import StubsimError
 
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     create = action("from-host", "a description, as ukify takes it, from a machine")
     create.add_argument("host", metavar="HOST", help="the machine")
+    machine.add_allow_outside(create)
     device = create.add_mutually_exclusive_group(required=True)
     device.add_argument("--compatible", metavar="TEXT", help="its devicetree's first compatible")
     device.add_argument("--fwid", metavar="TEXT", help="its firmware's id")
@@ -73,6 +74,7 @@ def _add_hosts(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument(
         "--smbios", "--host", metavar="HOST", action="append", default=[], help=f"{text}; may be repeated"
     )
+    machine.add_allow_outside(parser)
 
 
 def _types(text: str) -> tuple[int, ...]:
@@ -111,7 +113,9 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    return _write_tables(arguments, arguments.input, named_hosts(arguments.smbios))
+    return _write_tables(
+        arguments, arguments.input, named_hosts(arguments.smbios, allow_outside=arguments.allow_outside)
+    )
 
 
 def _write_tables(arguments: argparse.Namespace, path: str, hosts: Iterable[tuple[str, Host]] = ()) -> int:
@@ -123,7 +127,6 @@ def _write_tables(arguments: argparse.Namespace, path: str, hosts: Iterable[tupl
 
 
 def _from_host(arguments: argparse.Namespace) -> int:
-    from stubsim.cli import machine
     from stubsim.formats import hwids
     from stubsim.lint.from_host import from_host
     from stubsim.views.json import dumps
@@ -132,7 +135,13 @@ def _from_host(arguments: argparse.Namespace) -> int:
         (hwids.DEVICETREE, arguments.compatible) if arguments.fwid is None else (hwids.UEFI_FW, arguments.fwid)
     )
     try:
-        draft = from_host(machine.load(arguments.host), kind, string, arguments.name, arguments.types)
+        draft = from_host(
+            machine.load(arguments.host, allow_outside=arguments.allow_outside),
+            kind,
+            string,
+            arguments.name,
+            arguments.types,
+        )
     except StubsimError as error:
         raise error.within(path=arguments.host) from error
     for note in draft.notes:
@@ -148,7 +157,7 @@ def _lint(arguments: argparse.Namespace) -> int:
         return _explain(arguments)
     if not arguments.input:
         raise StubsimError("nothing to look at: no INPUT", expected="folders, descriptions, sections or UKIs")
-    hosts = named_hosts([*arguments.smbios, *host_files(arguments.hosts)])
+    hosts = named_hosts([*arguments.smbios, *host_files(arguments.hosts)], allow_outside=arguments.allow_outside)
     findings = lint(arguments.input, hosts, selected(sum(arguments.select, ()), sum(arguments.ignore, ())))
     if arguments.format == "concise":
         from stubsim.views.lint import render_concise

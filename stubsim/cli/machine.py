@@ -29,9 +29,19 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def load(path: str) -> Host:
+def add_allow_outside(parser: argparse.ArgumentParser) -> None:
+    """The option of every command that reads machines or cases."""
+    parser.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="read files that a QEMU command line, libvirt XML or a case names wherever they lie (default: below its "
+        "folder and the current one)",
+    )
+
+
+def load(path: str, *, allow_outside: bool = False) -> Host:
     """The host at a path; each note of its reading is a line on standard error, damage a warning."""
-    reading = hosts.read(path)
+    reading = hosts.read(path, allow_outside=allow_outside)
     damage = reading.host.notes
     for text in reading.notes:
         output.tell("warning" if text in damage else "note", f"{path}: {text}")

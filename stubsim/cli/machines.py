@@ -11,9 +11,9 @@ from stubsim.errors import StubsimError
 from stubsim.hosts import Host
 
 
-def named_hosts(paths: Sequence[str]) -> list[tuple[str, Host]]:
+def named_hosts(paths: Sequence[str], *, allow_outside: bool = False) -> list[tuple[str, Host]]:
     """Each machine by its name, or by its file where the name is missing or not its own."""
-    loaded = [(path, hosts.load(path)) for path in dict.fromkeys(paths)]
+    loaded = [(path, hosts.load(path, allow_outside=allow_outside)) for path in dict.fromkeys(paths)]
     names = Counter(host.name for _, host in loaded)
     return [(host.name if host.name and names[host.name] == 1 else path, host) for path, host in loaded]
 

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     image, how = uki.load(arguments.uki), start.start(arguments)
     if arguments.smbios or arguments.hosts is not None:
-        machines = named_hosts([*arguments.smbios, *host_files(arguments.hosts)])
+        machines = named_hosts([*arguments.smbios, *host_files(arguments.hosts)], allow_outside=arguments.allow_outside)
 
         def tick(done: int) -> None:
             progress.say(f"{arguments.uki}: {done} of {len(machines)} machines")

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from stubsim import stream
+from stubsim.cli import machine
 from stubsim.cli.output import warn
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
@@ -13,6 +14,9 @@ from stubsim.hosts import Host
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.start import Start
 from stubsim.uki import Uki
+
+# Load options, a certificate or an event log; what has no size, as in /sys, is read up to its end.
+_FILE_MAX = 64 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> None:
@@ -77,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> 
         metavar="NAME",
         help="how a firmware is handed over: a name of `stubsim dialects`, or none",
     )
+    machine.add_allow_outside(parser)
     group.add_argument("--follow", action="store_true", help="boot again after a firmware update")
     group.add_argument(
         "--db",
@@ -127,9 +132,12 @@ def read(path: str) -> bytes:
         return streamed
     try:
         with open(path, "rb") as file:
-            return file.read()
+            data = file.read(_FILE_MAX + 1)
     except OSError as error:
         raise StubsimError(error.strerror or str(error), path=path) from error
+    if len(data) > _FILE_MAX:
+        raise StubsimError("too large", path=path, expected=f"at most {_FILE_MAX >> 20} MiB")
+    return data
 
 
 def _profile(text: str) -> int | str:

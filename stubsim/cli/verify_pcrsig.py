@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     image, how = uki.load(arguments.uki), start.start(arguments)
-    machines = named_hosts([*arguments.smbios, *host_files(arguments.hosts)])
+    machines = named_hosts([*arguments.smbios, *host_files(arguments.hosts)], allow_outside=arguments.allow_outside)
     keys = [_key(path) for path in arguments.public_key]
     phases = PHASES if arguments.phase is None else sorted(set(arguments.phase))
     try:

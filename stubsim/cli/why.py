@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    host = machine.load(arguments.smbios)
+    host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
     started = start.start(arguments, host)
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(uki.load(arguments.uki), host, started)

@@ -10,6 +10,7 @@ from stubsim.hosts import qemu
 from stubsim.hosts.host import Reading
 from stubsim.hosts.qemu_options import CommandLine, Option, command_line
 from stubsim.hosts.reading import shown
+from stubsim.named_files import NamedFiles
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -58,8 +59,8 @@ _LAUNCH_SECURITY = {
 }  # fmt: skip
 
 
-def read(data: bytes, folder: str) -> Reading:
-    """The guest of a domain; files that it names are looked for below `folder`.
+def read(data: bytes, files: NamedFiles) -> Reading:
+    """The guest of a domain, and the files that it names.
 
     Raises StubsimError for XML that is none, has a DTD or no domain for QEMU in it.
     """
@@ -72,7 +73,7 @@ def read(data: bytes, folder: str) -> Reading:
         raise StubsimError(f"a libvirt domain of type {shown(kind)}", expected="a domain of type kvm or qemu")
     notes: list[str] = []
     command = _command(domain, kind, notes)
-    host, more = qemu.guest(command, folder, "libvirt domain XML")
+    host, more = qemu.guest(command, files, "libvirt domain XML")
     unknown = set(host.unknown)
     mode = _smbios_mode(domain)
     if mode == "host":

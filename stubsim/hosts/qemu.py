@@ -16,6 +16,7 @@ from stubsim.hosts.qemu_options import CommandLine, Option, parse
 from stubsim.hosts.qemu_smbios import table
 from stubsim.hosts.qemu_unheeded import unheeded
 from stubsim.machine.layout import QEMU_VIRT
+from stubsim.named_files import NamedFiles
 
 # Program -> architecture of the firmware; qemu-kvm and kvm do not tell.
 _ARCHITECTURES = {
@@ -53,22 +54,22 @@ _CONFIDENTIAL = {"sev-snp-guest": "sev-snp", "tdx-guest": "tdx"}
 _DEFAULT_MEMORY = 128 << 20
 
 
-def read(data: bytes, folder: str) -> Reading:
-    """The guest of a command line; files that it names are looked for below `folder`."""
+def read(data: bytes, files: NamedFiles) -> Reading:
+    """The guest of a command line, and the files that it names."""
     command = parse(data)
     what = "QEMU command line" if command.program else "arguments of a QEMU command line"
-    host, notes = guest(command, folder, what)
+    host, notes = guest(command, files, what)
     return Reading(host, "qemu", what, notes)
 
 
-def guest(command: CommandLine, folder: str, source: str) -> tuple[Host, tuple[str, ...]]:
+def guest(command: CommandLine, files: NamedFiles, source: str) -> tuple[Host, tuple[str, ...]]:
     """The host that a command line makes, and what is to be said of it. Raises StubsimError for what QEMU refuses."""
-    found = table(command, _defaults(command), folder)
+    found = table(command, _defaults(command), files)
     notes = list(found.notes)
     if not command.complete:
         notes.append("not all options are there: what others may change is unknown")
     architecture = _architecture(command)
-    started = kernel(command, folder)
+    started = kernel(command, files)
     unknown = set(found.unknown) | {"firmware"} | started.unknown
     notes += started.notes
     for row in unheeded(command, on_arm=architecture in _ARM):

@@ -6,13 +6,13 @@ QEMU 7.2.22 and OVMF 2022.11: the text of -append comes first and stands in for 
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.hosts.host import DirectBoot
 from stubsim.hosts.qemu_options import CommandLine, needs_shell
 from stubsim.hosts.reading import shown
+from stubsim.named_files import NamedFiles
 
 _NEW_PREFIX = "initrd=initrd "
 # As large as a host file may be, which it becomes a part of.
@@ -28,8 +28,8 @@ class Kernel(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def kernel(command: CommandLine, folder: str) -> Kernel:
-    """Files are read below `folder`. Raises StubsimError for what QEMU refuses: -append without -kernel."""
+def kernel(command: CommandLine, files: NamedFiles) -> Kernel:
+    """With the initrd that is named. Raises StubsimError for what QEMU refuses: -append without -kernel."""
     name, append, initrd = (_last(command, option) for option in ("kernel", "append", "initrd"))
     if name is None:
         alone = "append" if append is not None else "initrd" if initrd is not None else None
@@ -49,7 +49,7 @@ def kernel(command: CommandLine, folder: str) -> Kernel:
     if initrd is not None:
         options = _NEW_PREFIX + options
         unknown.add("direct_boot.load_options")
-        content = _content(initrd, folder)
+        content = files.read(initrd, _MAXIMUM_SIZE, "-initrd")
         if content is None:
             unknown.add("previous_initrd")
             notes.append(f"-initrd {shown(initrd)}: cannot be read here")
@@ -66,15 +66,3 @@ def kernel(command: CommandLine, folder: str) -> Kernel:
 def _last(command: CommandLine, name: str) -> str | None:
     texts = [option.text for option in command.of(name)]
     return texts[-1] if texts else None
-
-
-def _content(path: str, folder: str) -> bytes | None:
-    """A regular file's bytes; None where they cannot be had, or are too many."""
-    place = os.path.join(folder, path)
-    try:
-        if not os.path.isfile(place) or os.path.getsize(place) > _MAXIMUM_SIZE:
-            return None
-        with open(place, "rb") as file:
-            return file.read()
-    except (OSError, ValueError):
-        return None

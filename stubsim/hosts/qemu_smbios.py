@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from stubsim.errors import StubsimError
 from stubsim.formats import smbios
 from stubsim.hosts.qemu_options import CommandLine, Option, needs_shell
 from stubsim.hosts.reading import shown
+from stubsim.named_files import NamedFiles
 
 _KEYS: dict[int, tuple[str, ...]] = {
     0: ("vendor", "version", "date", "release", "uefi"),
@@ -46,11 +46,11 @@ class Result(NamedTuple):
     notes: tuple[str, ...]
 
 
-def table(command: CommandLine, defaults: dict[str, str | None], folder: str) -> Result:
+def table(command: CommandLine, defaults: dict[str, str | None], files: NamedFiles) -> Result:
     """The table of a command line.
 
-    `defaults` are the machine's "manufacturer", "product", "sku" and "family", None for an unknown one. Files
-    are read below `folder`. Raises StubsimError for what QEMU refuses.
+    `defaults` are the machine's "manufacturer", "product", "sku" and "family", None for an unknown one.
+    Raises StubsimError for what QEMU refuses, and for files that may not be read.
     """
     given: dict[int, list[Option]] = {}
     blobs: list[bytes] = []
@@ -60,7 +60,7 @@ def table(command: CommandLine, defaults: dict[str, str | None], folder: str) ->
     for option in command.of("smbios"):
         path = option.get("file")
         if path is not None:
-            blob = _blob(path, folder)
+            blob = _blob(path, files)
             if blob is None:
                 unknown.add("smbios")
                 notes.append(f"-smbios file={shown(path)}: cannot be read here, and may replace any structure")
@@ -90,7 +90,7 @@ def table(command: CommandLine, defaults: dict[str, str | None], folder: str) ->
         bios_minor=minor,
         enclosure_type=_ENCLOSURE_TYPE,
     )
-    oem_strings = _oem_strings(command, given.get(11, []), folder, unknown)
+    oem_strings = _oem_strings(command, given.get(11, []), files, unknown)
     if not {0} & (given.keys() | not_built):
         # The firmware makes its own then, with its own name and version.
         unknown |= {f"smbios.{field}" for field in _BIOS}
@@ -145,14 +145,16 @@ def _release(options: Iterable[Option]) -> tuple[int, int]:
     return major, minor
 
 
-def _oem_strings(command: CommandLine, options: list[Option], folder: str, unknown: set[str]) -> tuple[bytes, ...]:
+def _oem_strings(
+    command: CommandLine, options: list[Option], files: NamedFiles, unknown: set[str]
+) -> tuple[bytes, ...]:
     strings = []
     for option in options:
         for key, value in option.pairs:
             if key == "value":
                 strings.append(_bytes(value) or b"")
             elif key == "path":
-                content = _file(value, folder)
+                content = files.read(value, _MAXIMUM_SIZE, "-smbios path=")
                 if content is not None and b"\0" in content:
                     raise _refused(option, f"a NUL byte is in {shown(value)}")
                 strings.append(content or b"")
@@ -163,8 +165,8 @@ def _oem_strings(command: CommandLine, options: list[Option], folder: str, unkno
     return tuple(string for string in strings if string)
 
 
-def _blob(path: str, folder: str) -> bytes | None:
-    content = _file(path, folder)
+def _blob(path: str, files: NamedFiles) -> bytes | None:
+    content = files.read(path, _MAXIMUM_SIZE, "-smbios file=")
     if content is None:
         return None
     if len(content) < 4:
@@ -176,18 +178,6 @@ def _blob(path: str, folder: str) -> bytes | None:
             f"-smbios file={shown(path)}: {error.message}", offset=error.offset, expected=error.expected
         ) from error
     return content
-
-
-def _file(path: str, folder: str) -> bytes | None:
-    """A regular file's content, None where it cannot be had."""
-    place = os.path.join(folder, path)
-    try:
-        if not os.path.isfile(place) or os.path.getsize(place) > _MAXIMUM_SIZE:
-            return None
-        with open(place, "rb") as file:
-            return file.read()
-    except (OSError, ValueError):
-        return None
 
 
 def _bytes(text: str | None) -> bytes | None:

@@ -8,6 +8,7 @@ import re
 from stubsim import stream
 from stubsim.errors import StubsimError
 from stubsim.hosts.host import Host, Reading
+from stubsim.named_files import NamedFiles
 from stubsim.stream import STANDARD_INPUT
 
 # What a HOST on the command line may be, for --help.
@@ -32,15 +33,16 @@ _UTF_16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _HUNK = re.compile(rb"^(?:@@ -[0-9,]+ \+[0-9,]+ @@|[0-9]+(?:,[0-9]+)?[acd][0-9]+(?:,[0-9]+)?\r?\n[<>] )", re.MULTILINE)
 
 
-def load(path: str) -> Host:
+def load(path: str, *, allow_outside: bool = False) -> Host:
     """The host at a path (see `read`)."""
-    return read(path).host
+    return read(path, allow_outside=allow_outside).host
 
 
-def read(path: str) -> Reading:
+def read(path: str, *, allow_outside: bool = False) -> Reading:
     """Read whatever is at `path`: a file, a folder, `live` for this machine or `-` for standard input.
 
-    A file with one of these two names is `./live` or `./-`. Raises StubsimError, which names the path.
+    A file with one of these two names is `./live` or `./-`. Raises StubsimError, which names the path; also for a file
+    that the description names and that lies neither below its folder nor below the current one, unless that is allowed.
     """
     try:
         if path == LIVE:
@@ -49,7 +51,8 @@ def read(path: str) -> Reading:
             return live.read()
         if path != STANDARD_INPUT and os.path.isdir(path):
             return _folder(path)
-        return read_bytes(_bytes(path), "" if path == STANDARD_INPUT else os.path.dirname(path))
+        folder = "" if path == STANDARD_INPUT else os.path.dirname(path)
+        return read_bytes(_bytes(path), folder, allow_outside=allow_outside)
     except StubsimError as error:
         raise error.within(path="standard input" if path == STANDARD_INPUT else path) from error
 
@@ -105,12 +108,14 @@ def _utf_16(data: bytes) -> str | None:
     return None
 
 
-def read_bytes(data: bytes, folder: str = "") -> Reading:
+def read_bytes(data: bytes, folder: str = "", *, allow_outside: bool = False) -> Reading:
     """The host in the bytes of a file; `folder` is where the files lie that it names. Raises StubsimError."""
+    files = NamedFiles(folder, allow_outside)
     encoding = _utf_16(data)
     if encoding is not None:
         try:
-            return read_bytes(data.decode(encoding).removeprefix("\ufeff").encode(), folder)
+            text = data.decode(encoding).removeprefix("\ufeff")
+            return read_bytes(text.encode(), folder, allow_outside=allow_outside)
         except UnicodeError as error:
             raise StubsimError("UTF-16 text that is damaged", offset=0, expected=EXPECTED) from error
     start = data.removeprefix(_BYTE_ORDER_MARK)
@@ -128,7 +133,7 @@ def read_bytes(data: bytes, folder: str = "") -> Reading:
     if start.startswith(b"<"):
         from stubsim.hosts import libvirt
 
-        return libvirt.read(data, folder)
+        return libvirt.read(data, files)
     from stubsim.hosts import dmidecode, fwupd, qemu_options, raw, windows
 
     if raw.is_dump(data):
@@ -142,7 +147,7 @@ def read_bytes(data: bytes, folder: str = "") -> Reading:
     if qemu_options.is_command_line(data):
         from stubsim.hosts import qemu
 
-        return qemu.read(data, folder)
+        return qemu.read(data, files)
     if raw.is_table(data):
         return raw.read_table(data)
     what = "a PE file, not" if data.startswith(b"MZ") else "not recognised as"

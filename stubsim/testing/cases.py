@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from stubsim import stream
 from stubsim.errors import StubsimError
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.hosts.reading import Layout, Object, nearest, read_object
+from stubsim.named_files import NamedFiles
 from stubsim.systemd.strings import UINT_MAX
 from stubsim.testing.expectations import EXPECTATIONS, read_expectations
+from stubsim.uefi.esp import walk
 
 SCHEMA = "stubsim/case/1"
 SUFFIX = ".boot.toml"
@@ -31,6 +34,8 @@ _WAYS = ("load_options", "cmdline", "shell")
 _OF_CASE = ("name", "uki", "host", "accept_unknown", "options", "expect")
 _KEYS = {"": ("$schema", "schema", *_OF_CASE, "case"), "options": OPTIONS}
 _LAYOUT = Layout(_KEYS, tuple(f"{place}.{key}" if place else key for place, keys in _KEYS.items() for key in keys))
+# Machines of one pattern.
+_HOSTS_MAX = 1 << 16
 _GLOB = re.compile(r"[*?\[]")
 # tomllib takes the square of a dotted key; none of ours has more than four parts. Strings and comments are none.
 _DOTS_MAX = 32
@@ -85,8 +90,12 @@ def find(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def load(path: str) -> tuple[Case, ...]:
-    """The cases of a file; StubsimError for all that it cannot be, and for a pattern that no host file matches."""
+def load(path: str, *, allow_outside: bool = False) -> tuple[Case, ...]:
+    """The cases of a file; StubsimError for all that it cannot be, and for a pattern that no host file matches.
+
+    Also for an esp, load options, a certificate or a pattern that lies neither below its folder nor below the current
+    one, unless that is allowed.
+    """
     data = stream.content(path)
     try:
         if data is None:
@@ -95,15 +104,15 @@ def load(path: str) -> tuple[Case, ...]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StubsimError(f"cannot be read: {reason}", path=path, expected="a case file") from error
-    return parse(data, path)
+    return parse(data, path, allow_outside=allow_outside)
 
 
-def parse(data: bytes, path: str) -> tuple[Case, ...]:
+def parse(data: bytes, path: str, *, allow_outside: bool = False) -> tuple[Case, ...]:
     """The cases in the bytes of a case file; its folder is what relative paths start from."""
     if len(data) > MAXIMUM_SIZE:
         raise StubsimError("too large", path=path, expected=f"a case file of at most {MAXIMUM_SIZE >> 20} MiB")
     try:
-        return _cases(_decoded(data), path)
+        return _cases(_decoded(data), path, NamedFiles(os.path.dirname(path), allow_outside))
     except StubsimError as error:
         error.within(path=path)
         raise
@@ -133,12 +142,12 @@ def _decoded(data: bytes) -> dict[str, Any]:
         raise StubsimError("a number is too long", expected="TOML") from error
 
 
-def _cases(value: dict[str, Any], path: str) -> tuple[Case, ...]:
+def _cases(value: dict[str, Any], path: str, files: NamedFiles) -> tuple[Case, ...]:
     top = read_object(value, _LAYOUT)
     if top.string("schema", SCHEMA) != SCHEMA:
         top.fail("schema", f'"{SCHEMA}"')
     if "case" not in value:
-        return (_case(top, top, path),)
+        return _with_trees((_case(top, top, path, files),), files)
     if "name" in value:
         top.fail("name", "no name above [[case]], since each case has its own")
     # What is wrong above the cases is wrong by itself, be it overridden in each of them.
@@ -146,18 +155,30 @@ def _cases(value: dict[str, Any], path: str) -> tuple[Case, ...]:
     cases: dict[str, Case] = {}
     for place, item in top.items("case"):
         own = read_object(_table(item, place), _LAYOUT, place, _OF_CASE)
-        case = _case(top, own, path)
+        case = _case(top, own, path, files)
         if case.name in cases:
             own.fail("name", "each name once")
         cases[case.name] = case
     if not cases:
         top.fail("case", "at least one case")
-    return tuple(cases.values())
+    return _with_trees(tuple(cases.values()), files)
 
 
-def _case(top: Object, own: Object, path: str) -> Case:
+def _with_trees(cases: tuple[Case, ...], files: NamedFiles) -> tuple[Case, ...]:
+    """The same cases, once no link in an esp of theirs is found to lead out of where files may lie."""
+    places = {
+        case.options["esp"]: f"{case.place}.options.esp".removeprefix(".") for case in cases if "esp" in case.options
+    }
+    for esp, place in places.items():
+        for folder, folders, names in () if files.allow_outside else walk(esp):
+            for path in (os.path.join(folder, name) for name in (*folders, *names)):
+                if os.path.islink(path):
+                    files.check(path, place)
+    return cases
+
+
+def _case(top: Object, own: Object, path: str, files: NamedFiles) -> Case:
     """A case with what it takes over from the top of the file."""
-    folder = os.path.dirname(path)
     given = own._replace(value={**top.value, **own.value})
     options, expect = _tables(top)
     if own is not top:
@@ -167,16 +188,16 @@ def _case(top: Object, own: Object, path: str) -> Case:
     if "name" in own.value or name is None:
         name = own.text("name") or own.fail("name", "the name of the case")
     uki = given.text("uki") or given.fail("uki", "the path of a UKI")
-    hosts = _hosts(given, folder)
+    hosts = _hosts(given, files)
     if not expect:
         own.fail("expect", f"some of {', '.join(EXPECTATIONS)}")
     return Case(
         file=path,
         place=own.place,
         name=name,
-        uki=_path(given, "uki", uki, folder),
+        uki=_path(given, "uki", uki, files),
         hosts=hosts,
-        options=_resolved(options, folder),
+        options=_resolved(options, own.at("options"), files),
         expect=expect,
         accept_unknown=tuple(_accepted(given)),
     )
@@ -217,7 +238,7 @@ def read_options(value: dict[str, Any], place: str = "options") -> dict[str, Any
     if "memory" in options.value and memory_size(options.value["memory"]) is None:
         options.fail("memory", MEMORY_SIZES)
     for key, certificate in options.items("db"):
-        if not isinstance(certificate, str):
+        if not isinstance(certificate, str) or "\0" in certificate:
             options.fail(key, "the path of a certificate")
     ways = [key for key in _WAYS if key in value]
     if len(ways) > 1:
@@ -231,7 +252,7 @@ def _table(value: object, place: str) -> dict[str, Any]:
     return value
 
 
-def _hosts(given: Object, folder: str) -> tuple[Machine, ...]:
+def _hosts(given: Object, files: NamedFiles) -> tuple[Machine, ...]:
     """Every machine, in the order of the file and, for a pattern, of the names it matches."""
     named = given.get("host", None)
     patterns = [("host", named)] if isinstance(named, str) else given.items("host")
@@ -241,20 +262,32 @@ def _hosts(given: Object, folder: str) -> tuple[Machine, ...]:
     for key, value in patterns:
         if not isinstance(value, str) or not value:
             given.fail(key, "a host file or a pattern")
-        path = _path(given, key, value, folder)
-        found.update(dict.fromkeys(machines(path, value)) or given.fail(key, "a pattern that a file matches"))
+        path = _path(given, key, value, files)
+        if _is_pattern(path, value):
+            # A single host may lie anywhere; to look for them costs, and shows what is there.
+            files.check(files.path(os.path.dirname(_GLOB.split(value, maxsplit=1)[0])), given.at(key))
+        matches = machines(path, value)
+        for machine in matches if _is_pattern(path, value) else ():
+            files.check(machine.path, given.at(key))
+        found.update(dict.fromkeys(matches) or given.fail(key, "a pattern that a file matches"))
     return tuple(found)
 
 
 def machines(path: str, label: str) -> Sequence[Machine]:
     """The host file of that path or, where there is none, the files that match it as a pattern; with labels alike."""
-    from glob import glob
+    from glob import iglob
 
-    if os.path.lexists(path) or not _GLOB.search(label):
+    if not _is_pattern(path, label):
         return [Machine(label, path)]
     before = len(path) - len(label) if path.endswith(label) else 0
-    matches = sorted(match for match in glob(path, recursive=True) if os.path.isfile(match))
+    matches = sorted(islice((match for match in iglob(path, recursive=True) if os.path.isfile(match)), _HOSTS_MAX + 1))
+    if len(matches) > _HOSTS_MAX:
+        raise StubsimError(f"{label!r} matches more than {_HOSTS_MAX} files", expected="a pattern of host files")
     return [Machine(match[before:], match) for match in matches]
+
+
+def _is_pattern(path: str, label: str) -> bool:
+    return not os.path.lexists(path) and _GLOB.search(label) is not None
 
 
 def _accepted(given: Object) -> Iterable[str]:
@@ -265,16 +298,18 @@ def _accepted(given: Object) -> Iterable[str]:
         yield value
 
 
-def _resolved(options: dict[str, Any], folder: str) -> dict[str, Any]:
-    files: dict[str, Any] = {
-        key: os.path.join(folder, options[key]) for key in ("esp", "load_options") if key in options
-    }
+def _resolved(options: dict[str, Any], place: str, files: NamedFiles) -> dict[str, Any]:
+    found: dict[str, Any] = {key: files.path(options[key]) for key in ("esp", "load_options") if key in options}
+    for key, path in found.items():
+        files.check(path, f"{place}.{key}")
     if "db" in options:
-        files["db"] = [os.path.join(folder, path) for path in options["db"]]
-    return {**options, **files}
+        found["db"] = [files.path(path) for path in options["db"]]
+        for path in found["db"]:
+            files.check(path, f"{place}.db")
+    return {**options, **found}
 
 
-def _path(given: Object, key: str, value: str, folder: str) -> str:
+def _path(given: Object, key: str, value: str, files: NamedFiles) -> str:
     if "\0" in value:
         given.fail(key, "a path without NUL")
-    return os.path.join(folder, value)
+    return files.path(value)

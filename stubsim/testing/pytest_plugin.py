@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 _SUFFIX = ".boot.toml"
 
 
+_OUTSIDE = "stubsim_allow_outside"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("stubsim", "cases of stubsim")
+    group.addoption(
+        "--stubsim-allow-outside",
+        action="store_true",
+        dest=_OUTSIDE,
+        help="read files that a case or a machine names wherever they lie",
+    )
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> BootFile | None:
     if file_path.name.endswith(_SUFFIX):
         return BootFile.from_parent(parent, path=file_path)
@@ -31,7 +44,7 @@ class BootFile(pytest.File):
         from stubsim.testing import cases, running
 
         try:
-            runs = running.runs_of(cases.load(str(self.path)))
+            runs = running.runs_of(cases.load(str(self.path), allow_outside=self.config.getoption(_OUTSIDE)))
         except StubsimError as error:
             raise self.CollectError(clean(str(error))) from error
         for run in runs:
@@ -103,4 +116,4 @@ def _inputs(config: pytest.Config) -> Inputs:
     """UKIs and hosts, read once for all tests."""
     from stubsim.testing.running import Inputs
 
-    return config.stash.setdefault(_INPUTS, Inputs())
+    return config.stash.setdefault(_INPUTS, Inputs(allow_outside=config.getoption(_OUTSIDE)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +14,7 @@ from stubsim.boot import Boot, boot
 from stubsim.errors import InternalError, StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts.fixture import memory_size
+from stubsim.named_files import content
 from stubsim.start import Start
 from stubsim.testing.cases import Case, Machine
 from stubsim.testing.expectations import Difference
@@ -24,6 +25,8 @@ _WORTH_A_PROCESS = 48
 _CHUNK = 24
 # Open at a time: each holds a file descriptor.
 _UKIS = 64
+# Load options or certificates.
+_FILE_MAX = 16 << 20
 
 Loaded = TypeVar("Loaded")
 
@@ -62,9 +65,9 @@ def runs_of(cases: Iterable[Case]) -> tuple[Run, ...]:
 class Inputs:
     """UKIs, hosts and starts, each made once for all cases that name them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, allow_outside: bool = False) -> None:
         self._uki = lru_cache(maxsize=_UKIS)(uki.load)
-        self._host = lru_cache(maxsize=None)(hosts.load)
+        self._host = lru_cache(maxsize=None)(partial(hosts.load, allow_outside=allow_outside))
         self._starts: dict[int, tuple[dict[str, Any], Start]] = {}
 
     def boot(self, run: Run) -> Boot:
@@ -114,11 +117,7 @@ def start_of(options: dict[str, Any]) -> Start:
 
 
 def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise StubsimError(error.strerror or str(error), path=path) from error
+    return content(path, _FILE_MAX)
 
 
 def check(run: Run, inputs: Inputs) -> Result:
@@ -134,13 +133,17 @@ def check(run: Run, inputs: Inputs) -> Result:
 
 
 def check_all(
-    runs: Sequence[Run], jobs: int | None = None, tick: Callable[[int], None] = lambda done: None
+    runs: Sequence[Run],
+    jobs: int | None = None,
+    tick: Callable[[int], None] = lambda done: None,
+    *,
+    allow_outside: bool = False,
 ) -> tuple[Result, ...]:
     """The results in the order of the runs, whatever the number of processes; ``tick`` is told how many are done.
 
     Without ``jobs`` there is a process for each processor, where there is enough to do for them.
     """
-    inputs = Inputs()
+    inputs = Inputs(allow_outside=allow_outside)
     processes = min(jobs or len(os.sched_getaffinity(0)), len(runs) // _WORTH_A_PROCESS)
     results = []
     for result in (check(run, inputs) for run in runs) if processes < 2 else _forked(runs, processes, inputs):

@@ -19,12 +19,12 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _OFFERED = {"efifw": ".efifw", "dtbauto": ".dtbauto"}
 
 
-def first_suite(uki: str, machines: Sequence[Machine], folder: str) -> str:
+def first_suite(uki: str, machines: Sequence[Machine], folder: str, *, allow_outside: bool = False) -> str:
     """The text of a case file that is to lie in ``folder``; machines on which all is the same share a case.
 
     Raises StubsimError for what cannot be read.
     """
-    inputs = Inputs()
+    inputs = Inputs(allow_outside=allow_outside)
     groups: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     for machine in machines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from stubsim import extent
 from stubsim.errors import StubsimError
@@ -10,6 +11,21 @@ from stubsim.extent import Extent
 
 # The names, and each by what it is without regard to case.
 _Listing = tuple[frozenset[str], dict[str, str]]
+# A partition has hundreds of files.
+_MOST_NAMES = 1 << 16
+_LARGEST = (1 << 32) - 1
+
+
+def walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk: each folder with the names in it. StubsimError where that is no partition but half a disk."""
+    count = 0
+    for folder, folders, names in os.walk(root):
+        count += len(folders) + len(names)
+        if count > _MOST_NAMES:
+            raise StubsimError(
+                f"more than {_MOST_NAMES} files and folders", path=root, expected="the tree of a partition (--esp)"
+            )
+        yield folder, folders, names
 
 
 class Esp:
@@ -53,16 +69,17 @@ class Esp:
         if found is None or os.path.isdir(found):
             return None
         if found not in self._read:
-            self._read[found] = extent.of_file(found)
+            content = extent.of_file(found)
+            if len(content) > _LARGEST:
+                raise StubsimError("too large", path=found, expected="a file of less than 4 GiB, as FAT can hold")
+            self._read[found] = content
         return self._read[found]
 
     def paths(self) -> list[str]:
         """Every file of the partition with its host path, for finding the UKI by content."""
         if self.root is None:
             return []
-        found = (
-            os.path.join(folder, name) for folder, _, names in sorted(os.walk(self.root)) for name in sorted(names)
-        )
+        found = (os.path.join(folder, name) for folder, _, names in sorted(walk(self.root)) for name in sorted(names))
         return [path for path in found if os.path.isfile(path)]
 
     def name_of(self, host_path: str) -> str:
