@@ -153,11 +153,12 @@ def test_as_many_processes_as_one_likes(tmp_path: Path, suite: Path):
         written(tmp_path, f"m{number}.json", MACHINE if number % 2 else {**MACHINE, "family": str(number)})
     for path in suite.rglob("*.boot.toml"):
         path.write_text(path.read_text().replace("host.json", "m*.json"))
-    one = execute("check", suite, "-j", "1")
+    one = execute("check", suite, "--allow-outside", "-j", "1")
     assert one.status == 1
     for more in (["-j", "2"], ["--jobs=7"], []):
-        assert execute("check", suite, *more) == one
-    assert execute("check", suite, "-j", "3", "--format", "json").json == checked(suite, "-j", "1", status=1)
+        assert execute("check", suite, "--allow-outside", *more) == one
+    several = execute("check", suite, "--allow-outside", "-j", "3", "--format", "json")
+    assert several.json == checked(suite, "--allow-outside", "-j", "1", status=1)
 
 
 def test_update(suite: Path, tmp_path: Path):
@@ -310,7 +311,7 @@ def test_what_cannot_be_read_does_not_hide_the_others(suite: Path, tmp_path: Pat
     path = suite / "good.boot.toml"
     path.write_text(path.read_text().replace("host.json", "m*.json"))
     for call in (invoke, execute):
-        result = call("check", path, "-j", jobs, "--format", "json")
+        result = call("check", path, "--allow-outside", "-j", jobs, "--format", "json")
         assert result.status == 2
         # In order, whichever process came upon one first.
         assert [("m050.json" in line, f"a host of {path}" in line) for line in result.lines] == [
@@ -322,7 +323,7 @@ def test_what_cannot_be_read_does_not_hide_the_others(suite: Path, tmp_path: Pat
         assert (len(runs), [name.rpartition("/")[2] for name in broken]) == (120, ["m050.json", "m100.json"])
     # The UKI's error is told once for each case file, not for each machine; with nothing booted nothing is shown.
     written(tmp_path, "uki.efi", FULL_UKI[:-1])
-    result = invoke("check", suite, "-j", jobs)
+    result = invoke("check", suite, "--allow-outside", "-j", jobs)
     assert (result.status, len(result.lines), result.out) == (2, 2, "")
     for line, name in zip(result.lines, ("bad", "good"), strict=True):
         assert line.startswith("stubsim: error: ")
@@ -334,7 +335,7 @@ def test_nothing_is_updated_where_something_cannot_be_read(suite: Path, tmp_path
     before = path.read_bytes()
     written(tmp_path, "other.efi", FULL_UKI[:-1])
     written(suite, "zz.boot.toml", f'uki = "../other.efi"\nhost = "../host.json"\n{GOOD}'.encode())
-    complaint(invoke("check", suite, "--update"), "other.efi", "cut short", "zz.boot.toml")
+    complaint(invoke("check", suite, "--update", "--allow-outside"), "other.efi", "cut short", "zz.boot.toml")
     assert path.read_bytes() == before
 
 
@@ -407,13 +408,13 @@ def test_a_bar_on_a_terminal_and_nowhere_else(tmp_path: Path, suite: Path):
         written(tmp_path, f"m{number:03}.json", MACHINE)
     path = suite / "good.boot.toml"
     path.write_text(path.read_text().replace("host.json", "m*.json"))
-    status, text = on_a_terminal("check", path)
+    status, text = on_a_terminal("check", path, "--allow-outside")
     assert status == 0
     assert "120/120" in text
-    status, text = on_a_terminal("check", path, TERM="dumb")
+    status, text = on_a_terminal("check", path, "--allow-outside", TERM="dumb")
     assert status == 0
     assert text.splitlines() == ["120 boots, 1 case, 1 file: 120 as expected"]
-    assert execute("check", path).err == ""
+    assert execute("check", path, "--allow-outside").err == ""
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -428,7 +429,7 @@ def test_of_many_failures_some_are_shown_and_all_are_counted(tmp_path: Path, sui
         written(tmp_path, f"m{number}.json", MACHINE)
     path = suite / "deeper" / "bad.boot.toml"
     path.write_text(path.read_text().replace("host.json", "m*.json"))
-    result = invoke("check", path)
+    result = invoke("check", path, "--allow-outside")
     assert result.out.count("FAILED ") == 64
     assert "FAILED, too: 6 more, all of them with --format json" in result.out
     assert result.out.endswith("70 boots, 1 case, 1 file: 0 as expected, 70 not\n")
@@ -447,7 +448,7 @@ def test_an_interrupt_is_no_traceback(tmp_path: Path, suite: Path):
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from stubsim.cli import main; sys.exit(main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", program, "check", str(path), "-j", "2"]
+    command = [sys.executable, "-c", program, "check", str(path), "--allow-outside", "-j", "2"]
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
     while child.poll() is None and len(children.read_text().split()) < 2:

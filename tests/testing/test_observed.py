@@ -118,7 +118,7 @@ def test_short_forms():
     result = STARTED[0]
     short = {
         "outcome": "kernel-started",
-        "model": "262",
+        "model": "262.1",
         "profile": 0,
         "selection": {"efifw": "fw", "dtbauto": "example,board"},
         "initrd": {"parts": ["initrd", "osrel", "profile"]},
