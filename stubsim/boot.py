@@ -22,6 +22,7 @@ from stubsim.stub.addons import addon_paths
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context, LoadedImage, StubFailed
 from stubsim.stub.models import StubModel
+from stubsim.stub.own_image import doubt_own_image
 from stubsim.stub.programs import Program, program
 from stubsim.stub.recognise import model_for, not_a_uki
 from stubsim.stub.run import Prepared
@@ -337,6 +338,7 @@ class _Run:
         if isinstance(loaded, Outcome):
             return loaded
         self.image_gpa = loaded
+        doubt_own_image(context)
         steps = program(context.model)
         if steps is None:
             return self._not_simulated()

@@ -27,6 +27,7 @@ from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.stub.models import NEWEST, StubModel, in_words, which
+from stubsim.stub.own_image import doubts
 from stubsim.stub.programs import is_simulated
 from stubsim.stub.recognise import not_a_uki
 from stubsim.trace import Log
@@ -142,6 +143,12 @@ def overlaps(uki: Uki) -> Iterator[str]:
         yield f"{label(section)} lies over {hidden} in memory: the firmware copies it later, and what lies there counts"
     if len(pairs) > _OVERLAPS_MAX:
         yield f"{len(pairs) - _OVERLAPS_MAX} more sections lie over others in memory"
+
+
+def _changed(subject: Subject) -> Iterator[str]:
+    """What the firmware makes of the image in a way that depends on the machine."""
+    for row in doubts(subject.uki, subject.model):
+        yield f"{row.what} is not known: {row.why}"
 
 
 def _tables(subject: Subject) -> Iterator[str]:
@@ -270,7 +277,7 @@ def _unfounded(subject: Subject) -> Iterator[str]:
 
 # Rules in the order in which they are told.
 RULES: tuple[Callable[[Subject], Iterable[str]], ...] = (
-    _stub, _kernel, _refused, _ignored, _hidden, _overlaps, _tables, _blobs, _payloads, _without_table,
+    _stub, _kernel, _refused, _ignored, _hidden, _overlaps, _changed, _tables, _blobs, _payloads, _without_table,
     _unfounded, _unnamed,
 )  # fmt: skip
 
