@@ -384,7 +384,7 @@ def test_a_failing_boot_says_because(name: str):
 
 # Where inspect has words of its own.
 _BEFOREHAND = {
-    "no kernel": "no .linux: not a UKI, an addon?",
+    "no kernel": "no .linux: not a UKI",
     "empty kernel": "counts as missing",
     "a profile's kernel": "profile 0 has no .linux: it does not boot",
     "does not fit": "do not fit into 2 GiB of memory",

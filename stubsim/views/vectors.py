@@ -156,7 +156,7 @@ def _row_expected(stub: str, expected: Json | None) -> Iterator[str]:
 
 
 def _constant(name: str) -> str:
-    return "STUBSIM_" + name.lstrip(".").replace("-", "_").upper()
+    return "STUBSIM_" + name.lstrip(".").translate(str.maketrans("-.", "__")).upper()
 
 
 def _string(text: str) -> str:

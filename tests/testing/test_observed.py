@@ -219,15 +219,15 @@ def test_what_is_unknown_does_not_pass(gaps: list[str], image: bytes, open_ones:
     assert accepted == ()
 
 
-def test_a_stub_that_was_never_recorded():
-    result = booted(start=Start(stub="260"))
+def test_what_the_public_description_of_a_stub_leaves_open():
+    result = booted(start=Start(stub="fuki"))
     expect = as_expected(result)
     told = {row.key for row in differences(result, expect)}
-    assert {"cmdline", "pcrs.sha256.11"} <= told
-    assert not {"selection", "outcome", "hwids"} & told
-    (row,) = differences(result, {"cmdline": expect["cmdline"]})
+    assert {"variables", "pcrs.sha256.11"} <= told
+    assert not {"selection", "outcome", "hwids", "cmdline"} & told
+    (row,) = differences(result, {"variables": expect["variables"]})
     assert ("unknown", f"because {row.unknown}") in rows(difference_json(row))
-    assert observed.unknown(result, "cmdline") == row.unknown
+    assert observed.unknown(result, "variables") == row.unknown
     assert observed.unknown(result, "selection") is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import struct
 import subprocess
 from collections.abc import Callable
@@ -205,6 +206,13 @@ def test_a_c_program_reads_the_same(tmp_path: Path, oracle: Callable[[str], str]
     subprocess.run([gcc, *options, "-o", "test", "test.c"], cwd=tmp_path, check=True, timeout=120)
     done = subprocess.run([tmp_path / "test"], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines() == as_the_program_says()
+
+
+def test_the_constants_of_the_header_are_names_in_c():
+    named = re.findall(r"^ +(STUBSIM_[^ ,]*),|\[(STUBSIM_[^\]]*)\]", vectors_c(REPORT), re.M)
+    found = {one or other for one, other in named}
+    assert {"STUBSIM_257_13", "STUBSIM_DTBAUTO", "STUBSIM_N_STUBS"} <= found
+    assert [name for name in found if not re.fullmatch("[A-Z][A-Z0-9_]*", name)] == []
 
 
 def test_the_names_of_the_fields_are_in_the_order_of_the_header():
