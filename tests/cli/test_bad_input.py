@@ -512,15 +512,18 @@ def test_hostile_texts_do_not_steer_the_terminal(tmp_path: Path, host: Path):
     )
     name = written(tmp_path, "evil.json", {"name": evil, "smbios": MACHINE})
     assert CHID is not None
-    for result in (
-        invoke("inspect", image),
-        invoke("chids", "--smbios", name),
-        invoke("boot", image, "--smbios", host),
-        invoke("boot", image, "--smbios", name, "--format", "json"),
-        invoke("why", image, "--smbios", name),
-        invoke("diff", image, image, "--smbios", name),
-    ):
-        assert result.status == 0
+    calls = [("inspect", image), ("chids", "--smbios", name)]
+    boots = [
+        ("boot", image, "--smbios", host),
+        ("boot", image, "--smbios", name, "--format", "json"),
+        ("why", image, "--smbios", name),
+        ("diff", image, image, "--smbios", name),
+    ]
+    # The stub that the image names is not simulated, so no boot settles on a section; taken for another, it does.
+    calls += [*boots, *((*call, "--stub", "262") for call in boots)]
+    for call in calls:
+        result = invoke(*call)
+        assert result.status == int(call in boots), call
         assert "\x1b" not in result.out + result.err
         assert "\u202e" not in result.out + result.err
     error(invoke("inspect", tmp_path / "\x1b[2J"), "\\x1b[2J")
