@@ -8,7 +8,7 @@ from uuid import UUID
 from stubsim.digests import Digests
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
-from stubsim.front import Front, differing, front_of, started_by_loader
+from stubsim.front import Front, differing, front_of, note_unseen_loader, started_by_loader
 from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, Watched
 from stubsim.linux import start as linux
@@ -330,6 +330,8 @@ class _Run:
             return Outcome("hypervisor-abort", f"the hypervisor does not start: {stopped}")
         try:
             self.front, self.said = front_of(context, self.start)
+            if self.front is None and self.start.loader is None:
+                note_unseen_loader(context)
             if self.front is not None:
                 context = self.context = started_by_loader(context, self.front, self.watch)
         except LoaderFailed as failure:

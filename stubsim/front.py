@@ -10,6 +10,7 @@ from stubsim.hosts import Host
 from stubsim.hosts.host import changed
 from stubsim.start import Start, profile_number
 from stubsim.stub.context import Context
+from stubsim.trace import Unknown
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.secure_boot import is_allowed
 from stubsim.uefi.variables import LOADER, Variables, WatchedVariables
@@ -92,6 +93,14 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
     at = esp if front.entry.partition == "esp" or front.xbootldr is None else front.xbootldr
     image = context.image._replace(path=handed.path, load_options=handed.load_options, esp=at)
     return context._replace(image=image, host=host, variables=variables)
+
+
+def note_unseen_loader(context: Context) -> None:
+    """A boot loader that the host file names and the partition has not: it measures load options before the stub."""
+    image = context.image
+    if image.load_options and image.shell is None and context.variables.get("LoaderInfo") is not None:
+        why = "the boot loader of LoaderInfo has measured the load options, too, and is not in --esp (--loader none)"
+        context.emit(Unknown("PCR 12", why, ("pcrs",), (12,)))
 
 
 def _refuse(start: Start, *, asked: bool) -> None:

@@ -15,7 +15,6 @@ from stubsim.explain.started_images import (
     Addons,
     boot_manager_pcr,
     loaded_addons,
-    loader_info,
     started_images,
 )
 from stubsim.formats import pe
@@ -254,10 +253,10 @@ def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) ->
         for bank, value in started.items():
             pcrs[bank] = {PCR_BOOT_MANAGER: value} | pcrs[bank]
     case = _without(case, PCR_PLATFORM_CONFIG, "the firmware's own events come before the stub's")
-    unseen = loader_info(result) if result.loader is None and start.loader is None else None
-    if unseen is not None and result.image is not None and result.image.load_options:
-        why = f"{unseen} has measured the load options, too (LoaderInfo), and is not in --esp (--esp, --loader none)"
-        case = _without(case, PCR_KERNEL_CONFIG, why)
+    for event in unknown:
+        for values in case.pcrs.values() if event.what.startswith("PCR ") else ():
+            for pcr in event.pcrs:
+                values.pop(pcr, None)
     for pcr, why in _lost(result, start, addons).items():
         case = _without(case, pcr, why)
     return case
@@ -282,7 +281,8 @@ def _lost(result: Boot, start: Start, addons: Addons) -> dict[int, str]:
     lost: dict[int, str] = {}
     for event in result.trace:
         if isinstance(event, Unknown):
-            for pcr in event.pcrs:
+            # What a boot says of a register itself is in ``unknown`` as it is.
+            for pcr in () if event.what.startswith("PCR ") else event.pcrs:
                 lost.setdefault(pcr, f"{event.what} of the machine is not known")
     for other in result.others:
         if PCR_BOOT_MANAGER not in lost and not _starts_the_same(result, other.boot, start, addons):

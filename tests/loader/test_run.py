@@ -144,3 +144,13 @@ def test_the_hosts_variables_of_the_loader_are_compared(tmp_path: Path):
 def test_what_is_refused(tmp_path: Path, how: dict[str, object], message: str):
     with pytest.raises(StubsimError, match=message):
         run(esp_of(tmp_path), **how)
+
+
+def test_a_loader_that_is_not_there(tmp_path: Path):
+    """It has measured the load options before the stub did, so a value without it is nobody's."""
+    esp = esp_of(tmp_path)
+    (esp / "EFI/BOOT/BOOTX64.EFI").unlink()
+    host = HOST._replace(variables=(Variable("LoaderInfo", LOADER, 6, utf16z("systemd-boot 257.13")),))
+    assert 12 not in run(esp, host, load_options=utf16z("quiet")).known_pcrs["sha256"]
+    assert 12 in run(esp, host).known_pcrs["sha256"]
+    assert 12 in run(esp, host, load_options=utf16z("quiet"), loader="none").known_pcrs["sha256"]
