@@ -100,7 +100,7 @@ def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace
     if arguments.format == "html":
         from stubsim.views.html_boot import boot_page
 
-        return boot_page(result)
+        return boot_page(result, output.call(arguments))
     from stubsim.views.terminal import render_boot
 
     return render_boot(result, output.screen(arguments), launch)
@@ -129,4 +129,4 @@ def _extract(result: Boot, arguments: argparse.Namespace) -> None:
     for name in NAMES:
         path = os.path.join(folder, name)
         if path not in files and os.path.lexists(path):
-            output.warn(f"{path}: was there before and is left as it is; this boot gives no {name}")
+            output.warn(f"{path}: was there before and is left as it is; this boot has no {name}")

@@ -51,10 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all_simulated(a, b) and report["equal"] else 1
 
 
-def _page(report: Json) -> str:
+def _page(report: Json, call: str) -> str:
     from stubsim.views.html_diff import diff_page
 
-    return diff_page(report)
+    return diff_page(report, call)
 
 
 def _varies(arguments: argparse.Namespace) -> list[str]:

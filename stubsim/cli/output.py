@@ -35,7 +35,7 @@ def write_report(
     arguments: argparse.Namespace,
     report: Json,
     render: Callable[[Json, Screen], str],
-    page: Callable[[Json], str] | None = None,
+    page: Callable[[Json, str], str] | None = None,
 ) -> None:
     """Write a report in the --format asked for: as JSON, or as the text or the HTML page made from the JSON."""
     if arguments.format == "json":
@@ -43,9 +43,23 @@ def write_report(
 
         write(arguments.output, dumps(report))
     elif arguments.format == "html" and page is not None:
-        write(arguments.output, page(report))
+        write(arguments.output, page(report, call(arguments)))
     else:
         write(arguments.output, render(report, screen(arguments)))
+
+
+def call(arguments: argparse.Namespace) -> str:
+    """The command as it was typed, but for where the result goes: a page says what it was made with."""
+    import shlex
+
+    words = ["stubsim"]
+    given = iter(arguments.call)
+    for word in given:
+        if word in ("-o", "--output"):
+            next(given, None)
+        elif not word.startswith(("-o", "--output=")):
+            words.append(word)
+    return shlex.join(words)
 
 
 def seen_together(arguments: argparse.Namespace) -> bool:

@@ -61,6 +61,7 @@ def _command(argv: Sequence[str]) -> int:
         hint = f"did you mean {near[0]}?" if near else f"see {parsers.PROGRAM} --help"
         raise StubsimError(f"no such command or option: {name}", hint=hint)
     arguments = parsers.one(name).parse_args(argv[1:])
+    arguments.call = argv
     _look_at_targets(name, arguments)
     status: int = parsers.module(name).run(arguments)
     return status

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all_simulated(result) else 1
 
 
-def _page(report: Json) -> str:
+def _page(report: Json, call: str) -> str:
     from stubsim.views.html_why import why_page
 
-    return why_page(report)
+    return why_page(report, call)

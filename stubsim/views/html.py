@@ -40,12 +40,14 @@ UNKNOWN = "unknown"
 # A hostile image has as many rows as it likes; the JSON has them all.
 _MOST_ROWS = 500
 _BYTES_A_LINE = 16
+# A command line of 4096 characters is 8 KiB of them.
+_MOST_BYTES = 64 << 10
 # Addresses and digests, which are easier compared in a font of one width.
 _NUMBERS = re.compile(r"0x[0-9a-f]+(-0x[0-9a-f]+)?|[0-9a-f]{16,}(\.\.\.)?")
 
 
-def page(title: str, head: Element, sections: Sequence[Element]) -> str:
-    """The document; ``sections`` are those of `section`, and the contents list them."""
+def page(title: str, head: Element, sections: Sequence[Element], call: str | None = None) -> str:
+    """The document; ``sections`` are those of `section`, and the contents list them; ``call`` is what made it."""
     main = element("main", *sections)
     root = element(
         "html",
@@ -62,7 +64,9 @@ def page(title: str, head: Element, sections: Sequence[Element]) -> str:
             head,
             element("div", _contents(sections), main, class_="columns"),
             element(
-                "footer", element("p", f"Made by stubsim {__version__}. This page loads nothing and runs nothing.")
+                "footer",
+                None if call is None else element("p", code(call)),
+                element("p", f"Made by stubsim {__version__}. This page loads nothing and runs nothing."),
             ),
         ),
         lang="en",
@@ -191,8 +195,11 @@ def listing(lines: Iterable[str]) -> Element:
 
 
 def hexdump(data: bytes | memoryview) -> Element:
-    """Offset and bytes, 16 a line; lines of zeros are left out."""
-    return listing(_hex_lines(bytes(data)))
+    """Offset and bytes, 16 a line, up to 64 KiB; lines of zeros are left out."""
+    lines = [*_hex_lines(bytes(data[:_MOST_BYTES]))]
+    if len(data) > _MOST_BYTES:
+        lines.append(f"and {len(data) - _MOST_BYTES} more bytes, all of them with --format json")
+    return listing(lines)
 
 
 def _hex_lines(data: bytes) -> Iterator[str]:

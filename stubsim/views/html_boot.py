@@ -45,8 +45,8 @@ from stubsim.views.units import size
 _TONES = {"kernel-started": "good", "firmware-update": "good"}
 
 
-def boot_page(boot: Boot) -> str:
-    """The page of `stubsim boot --format html`; the same bytes for the same boot."""
+def boot_page(boot: Boot, call: str | None = None) -> str:
+    """The page of `stubsim boot --format html`; the same bytes for the same boot and command."""
     report = boot_json(boot)
     name = boot.uki.path.rpartition("/")[2]
     machine = boot.host.name or "the machine"
@@ -57,7 +57,7 @@ def boot_page(boot: Boot) -> str:
         element("p", code(boot.uki.path), " on ", element("strong", machine)),
         element("p", *_cautions(boot, report)),
     )
-    return page(f"{name} on {machine}", head, [*_sections(boot, report)])
+    return page(f"{name} on {machine}", head, [*_sections(boot, report)], call)
 
 
 def _cautions(boot: Boot, report: Json) -> Iterator[Child]:
@@ -174,7 +174,7 @@ def _uki(boot: Boot, report: Json) -> Element:
         rows.append(
             (
                 str(each.index),
-                code(each.name),
+                element("code", each.name, class_="nowrap"),
                 str(profile.get(each.index, "")),
                 f"{each.raw_offset:#x}",
                 str(each.virtual_size),

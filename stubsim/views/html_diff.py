@@ -17,13 +17,15 @@ _TONES = {"added": "good", "removed": "bad", "changed": "warn"}
 _CHANGES = frozenset(TITLES.values())
 
 
-def diff_page(report: Json) -> str:
-    """The page of `stubsim diff --format html`; the same bytes for the same report."""
+def diff_page(report: Json, call: str | None = None) -> str:
+    """The page of `stubsim diff --format html`; the same bytes for the same report and command."""
     sides = [(side.upper(), _side(report[side])) for side in "ab"]
     title = " and ".join(dict.fromkeys(text for _, text in sides))
     tone = "good" if report["equal"] else "warn"
     about = [element("p", element("strong", f"{side}: "), text) for side, text in sides]
-    return page(f"Diff: {title}", headline("stubsim diff", headline_text(report), tone, *about), [*_sections(report)])
+    return page(
+        f"Diff: {title}", headline("stubsim diff", headline_text(report), tone, *about), [*_sections(report)], call
+    )
 
 
 def _side(row: Json) -> str:

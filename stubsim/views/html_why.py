@@ -32,8 +32,8 @@ _TONES = {"chosen": "good", "bad": "bad", "overridden": "warn", "later": "warn"}
 _MOST = 32
 
 
-def why_page(report: Json) -> str:
-    """The page of `stubsim why --format html`; the same bytes for the same report."""
+def why_page(report: Json, call: str | None = None) -> str:
+    """The page of `stubsim why --format html`; the same bytes for the same report and command."""
     name, machine = report["uki"]["path"].rpartition("/")[2], report["host"] or "the machine"
     choices = report["choices"].values()
     undecided = any(choice["undecided"] for choice in choices)
@@ -44,7 +44,7 @@ def why_page(report: Json) -> str:
         tone = "bad"
     text = headline_text(report).replace(DOUBT, "") + (DOUBT if undecided else "")
     about = element("p", code(report["uki"]["path"]), " on ", element("strong", machine))
-    return page(f"Why: {name} on {machine}", headline("stubsim why", text, tone, about), [*_sections(report)])
+    return page(f"Why: {name} on {machine}", headline("stubsim why", text, tone, about), [*_sections(report)], call)
 
 
 def _sections(report: Json) -> Iterator[Element]:

@@ -104,6 +104,7 @@ footer { border-top: 1px solid var(--rule); padding-top: 1rem; }
   nav { display: none; }
   .scroll, figure, pre { overflow: visible; }
   pre { white-space: pre-wrap; }
+  h1, h2, h3, caption, thead, summary, dt { break-after: avoid; }
   section, figure, tr { break-inside: avoid; }
   main > section { break-inside: auto; }
   details::details-content { content-visibility: visible; block-size: auto; } }

@@ -17,7 +17,7 @@ from stubsim.chid import chids
 from stubsim.formats import hwids
 from stubsim.formats.pe import SectionSpec
 from stubsim.formats.smbios import Fields
-from stubsim.views.html import code, details, facts, headline, listing, page, section, table
+from stubsim.views.html import code, details, facts, headline, hexdump, listing, page, section, table
 from tests.conftest import recordings
 from tests.samples import (
     COMPATIBLE,
@@ -332,6 +332,24 @@ def agrees(root: Element, report: Any) -> None:
             assert (str(match["chid_type"]), str(match["entry"])) in found
         elif not report["profile"] or not selected:
             assert found == []
+
+
+def test_the_page_says_how_it_was_made(tmp_path: Path):
+    """But not where it went: the same boot is the same page."""
+    image = written(tmp_path, "a uki.efi", UPDATING)
+    host = written(tmp_path, "host.json", DEVICE)
+    made = []
+    for number, more in enumerate((["-o", tmp_path / "0"], [f"--output={tmp_path / '1'}"])):
+        invoke("boot", image, *more, "--smbios", host, "--format", "html", "--memory", "4G")
+        made.append((tmp_path / str(number)).read_text())
+    assert f"<code>stubsim boot '{image}' --smbios {host} --format html --memory 4G</code>" in made[0]
+    assert made[0] == made[1]
+
+
+def test_many_bytes_are_not_all_shown():
+    rows = hexdump(b"x" * (1 << 20)).findall("span")
+    assert len(rows) == 4098
+    assert rows[-1].text == "and 983040 more bytes, all of them with --format json"
 
 
 @pytest.mark.skipif(not RECORDINGS, reason="no recordings (STUBSIM_SHARED)")

@@ -77,6 +77,14 @@ def pages(tmp_path: Path) -> dict[str, Path]:
     return made
 
 
+def test_a_section_name_is_one_line(browser: Browser, pages: dict[str, Path]):
+    for file in pages.values():
+        browser.open(file, width=800)
+        heights = browser.evaluate("[...document.querySelectorAll('td code.nowrap')].map(e => e.offsetHeight)")
+        assert len(heights) >= 4
+        assert len(set(heights)) == 1
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_page_is_whole_readable_and_asks_for_nothing(
