@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths", metavar="PATH", nargs="*", help=f"a case file, or a folder with files *{cases.SUFFIX} at any depth"
     )
     parser.add_argument("--update", action="store_true", help="rewrite expectations that do not hold (needs tomlkit)")
-    parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML, too")
+    parser.add_argument("--junit", metavar="FILE", help="also write the results as JUnit XML")
     parser.add_argument("-j", "--jobs", metavar="N", type=_jobs, help="at most N processes (default: as many as pay)")
     machine.add_allow_outside(parser)
     first = parser.add_argument_group("a first suite")
@@ -149,5 +149,5 @@ def _none(place: str) -> Sequence[Machine]:
 
 def _jobs(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes from 1 to 9999")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to 9999")
     return int(text)

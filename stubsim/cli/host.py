@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_allow_outside(show)
     formats.add(show, "text", "json")
 
-    convert = action("convert", "a host file of what there is of a machine")
+    convert = action("convert", "a host file made of what is known of a machine")
     convert.add_argument("host", metavar="HOST", help=HOST_HELP)
     merge = action("merge", "a host file of two sources for one machine: the second fills what the first leaves open")
     merge.add_argument("host", metavar="A", help=HOST_HELP)

@@ -80,7 +80,7 @@ def _add_hosts(parser: argparse.ArgumentParser, text: str) -> None:
 def _types(text: str) -> tuple[int, ...]:
     numbers = text.split(",")
     if not all(number.isascii() and number.isdigit() and len(number) <= 2 for number in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of CHID types such as 3,4,9")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of CHID types such as 3,4,9")
     return tuple(dict.fromkeys(int(number) for number in numbers))
 
 

@@ -104,6 +104,6 @@ def _add_common(parser: argparse.ArgumentParser, *, suppressed: bool = False) ->
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="colour in text (default: on a terminal, unless NO_COLOR is set; with FORCE_COLOR in a pipe, too)",
+        help="colour in text (default: on a terminal, unless NO_COLOR is set; with FORCE_COLOR also in a pipe)",
     )
     add("--debug", action="store_true", default=False, help="show where in the program an error arose")

@@ -39,7 +39,7 @@ Values = dict[str, dict[int, bytes]]
 
 _STUB_PCRS = (PCR_KERNEL_IMAGE, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
 _NO_HOST = (
-    "no --smbios: Secure Boot is off, SMBIOS holds no io.systemd.stub.kernel-cmdline-extra, the machine is no "
+    "no --smbios: Secure Boot is off, SMBIOS holds no io.systemd.stub.kernel-cmdline-extra, the machine is not a "
     "confidential guest"
 )
 

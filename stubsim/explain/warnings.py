@@ -201,7 +201,7 @@ def _payloads(subject: Subject) -> Iterator[str]:
             if kind in ("ovmf", "unknown") and machine in ("x64", "ia32"):
                 if size % _BIOS_UNIT:
                     yield (
-                        f"{place}: a payload of {size} bytes, no multiple of 64 KiB: QEMU takes no such BIOS, and "
+                        f"{place}: a payload of {size} bytes, not a multiple of 64 KiB: QEMU takes no such BIOS, and "
                         "the update device of qemu-v5 aborts on it"
                     )
                 if size > _BIOS_MAX:

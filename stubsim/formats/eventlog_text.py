@@ -145,14 +145,14 @@ def _number(value: str, block: _Block) -> int:
     except ValueError:
         number = -1
     if not 0 <= number <= 0xFFFFFFFF:
-        raise _wrong(block, f"{value[:40]!r} is no number")
+        raise _wrong(block, f"{value[:40]!r} is not a number")
     return number
 
 
 def _digest(algorithm: str, value: str, block: _Block) -> bytes:
     size = ALGORITHMS.get(algorithm, (0, 0))[1]
     if not _HEX.fullmatch(value) or len(value) != 2 * size:
-        raise _wrong(block, f"{value[:40]!r} is no {algorithm[:20]} digest")
+        raise _wrong(block, f"{value[:40]!r} is not a digest of {algorithm[:20]}")
     return bytes.fromhex(value)
 
 
@@ -216,7 +216,7 @@ def _records(text: str) -> Iterator[dict[str, Any]]:
         values = [_decoded(row) for row in rows if row.strip()]
     for value in values:
         if not isinstance(value, dict) or "digests" not in value:
-            raise StubsimError("JSON that is no event log", expected=_EXPECTED)
+            raise StubsimError("JSON that is not an event log", expected=_EXPECTED)
         yield value
 
 

@@ -252,7 +252,7 @@ def guid(value: object) -> UUID:
         digits = value.replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "")
         if _DIGITS.fullmatch(digits):
             return UUID(digits)
-    raise StubsimError(f"{_shown(value)} is no GUID", expected="8-4-4-4-12 hex digits")
+    raise StubsimError(f"{_shown(value)} is not a GUID", expected="8-4-4-4-12 hex digits")
 
 
 def _shown(value: object) -> str:

@@ -57,7 +57,7 @@ def files(folder: str) -> list[str]:
     """
     path = Path(folder)
     if not path.is_dir():
-        what = "is no folder" if path.exists() else "No such file or directory"
+        what = "is not a folder" if path.exists() else "No such file or directory"
         raise StubsimError(what, path=folder, expected=f"a folder of hwids descriptions ({PATTERN})")
     return [str(file) for file in sorted(path.rglob(PATTERN))]
 

@@ -60,7 +60,7 @@ class Bank(NamedTuple):
 
 
 def parse(data: Bytes) -> tuple[Bank, ...]:
-    """The banks in the order of the file. Raises StubsimError for what is no JSON object of arrays, and no more."""
+    """The banks in the order of the file. Raises StubsimError for what is not JSON object of arrays, and no more."""
     if len(data) > SIZE_MAX:
         raise StubsimError(f"larger than {SIZE_MAX >> 20} MiB", section=".pcrsig", expected="signed PCR policies")
     try:
@@ -114,7 +114,7 @@ def _integer(text: str) -> int | float:
 
 
 def _constant(text: str) -> Any:
-    raise _not_json(f"{text} is no JSON")
+    raise _not_json(f"{text} is not JSON")
 
 
 def _bank(name: str, rows: Any) -> Bank:

@@ -91,7 +91,7 @@ def _number(word: str, line: str) -> int:
     except ValueError:
         value = -1
     if not 0 <= value < 1 << 64:
-        raise StubsimError(f"{line[:80]!r}: {word[:40]!r} is no number", expected="decimal, or hex with 0x")
+        raise StubsimError(f"{line[:80]!r}: {word[:40]!r} is not a number", expected="decimal, or hex with 0x")
     return value
 
 

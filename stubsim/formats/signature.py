@@ -171,7 +171,7 @@ def _indirect_data(info: _Value) -> bytes:
     items = _children(info)
     kind = _expect(next(items, None), _OID, "the content type", info)
     if _oid(kind) != _INDIRECT_DATA:
-        raise _error("the content is no image digest", kind.offset, f"SpcIndirectDataContent, {_INDIRECT_DATA}")
+        raise _error("the content is not an image digest", kind.offset, f"SpcIndirectDataContent, {_INDIRECT_DATA}")
     wrapped = _expect(next(items, None), _CONTEXT_0, "the content", info)
     return bytes(_expect(next(_children(wrapped), None), _SEQUENCE, "SpcIndirectDataContent", wrapped).content)
 

@@ -21,7 +21,7 @@ _ABOUT = About(
         "The stub calls ResetSystem() with the reset type that the firmware asks for, unless the capsule has "
         "INITIATE_RESET.",
         "A capsule that the firmware refuses ends the boot: the OS is to start on the wanted firmware only.",
-        "A payload without target CHID is no capsule to apply: the boot goes on.",
+        "A payload without target CHID is not a capsule to apply: the boot goes on.",
         "A capsule without PERSIST_ACROSS_RESET is handed over without a list of blocks; the reset follows as well.",
         "The boot after the update is not simulated: a host file describes the machine before it, and whether the new "
         "firmware gives it the target CHID decides between a boot that goes on and a boot loop.",
@@ -37,7 +37,7 @@ def hand_over(leaving: Leaving) -> Outcome:
     context, blob = leaving.context, leaving.blob
     target = None if blob is None else blob.target_chid
     if target is None:
-        return unavailable("it has no target CHID, so it is no capsule to apply")
+        return unavailable("it has no target CHID, so it is not a capsule to apply")
     if target in machine_chids(context.host).values():
         context.log("info", "The machine has the target CHID of the firmware; nothing is applied.")
         return Outcome("unavailable", None)

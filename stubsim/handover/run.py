@@ -64,7 +64,7 @@ def hand_over(
     unavailable = Outcome("unavailable")
     if name not in _OWN_CONDITIONS:
         if not context.host.hypervisor:
-            context.emit(Log("warning", "firmware not handed over: the machine is no virtual machine"))
+            context.emit(Log("warning", "firmware not handed over: the machine is not a virtual machine"))
             return HandedOver(protocol, leaving, unavailable)
         if context.host.firmware.sha256 == context.digests.sha256(payload).hex():
             context.log("info", "The machine already runs the selected firmware; nothing is handed over.")

@@ -67,7 +67,7 @@ def read(data: bytes, files: NamedFiles) -> Reading:
     root = _parse(data)
     domain = root if root.tag == "domain" else root.find("domain") if root.tag in _ROOTS else None
     if domain is None:
-        raise StubsimError(f"{shown(root.tag)} is no libvirt domain", expected="<domain type='kvm'>")
+        raise StubsimError(f"{shown(root.tag)} is not a libvirt domain", expected="<domain type='kvm'>")
     kind = domain.get("type", "")
     if kind not in _HYPERVISORS:
         raise StubsimError(f"a libvirt domain of type {shown(kind)}", expected="a domain of type kvm or qemu")

@@ -121,7 +121,7 @@ def _type(option: Option) -> int:
     if text is None:
         raise _refused(option, "neither type= nor file=", "-smbios type=1,... or -smbios file=...")
     if re.fullmatch(r"0[xX][0-9A-Fa-f]{1,4}|[1-9][0-9]{0,4}|0[0-7]{0,4}", text) is None:
-        raise _refused(option, f"type={shown(text)} is no number", "type=0 to type=127")
+        raise _refused(option, f"type={shown(text)} is not a number", "type=0 to type=127")
     kind = int(text, 0) if not re.fullmatch(r"0[0-7]+", text) else int(text, 8)
     if kind > _MAXIMUM_TYPE:
         raise _refused(option, f"type={kind} is out of range", f"0 to {_MAXIMUM_TYPE}")

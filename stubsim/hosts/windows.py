@@ -120,7 +120,7 @@ def _plain(name: bytes) -> str:
 def _number(value: bytes, offset: int) -> int:
     text = value.decode("ascii", "replace")
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 0xFF):
-        raise StubsimError(f"{text[:40]!r} is no release", offset=offset, expected="a number from 0 to 255")
+        raise StubsimError(f"{text[:40]!r} is not a release number", offset=offset, expected="a number from 0 to 255")
     return int(text)
 
 

@@ -115,7 +115,7 @@ def _smbios(host: Host, unknown: set[str], dropped: list[str]) -> dict[str, Any]
                 value[key] = text
             elif host.structures is None:
                 unknown.add(f"smbios.{key}")
-                dropped.append(f"{key} {content!r} is no UTF-8, which JSON cannot hold: written as unknown")
+                dropped.append(f"{key} {content!r} is not UTF-8, which JSON cannot hold: written as unknown")
         else:
             value[key] = content
     strings = [_text(string) for string in host.oem_strings]
@@ -124,7 +124,7 @@ def _smbios(host: Host, unknown: set[str], dropped: list[str]) -> dict[str, Any]
     elif host.structures is None:
         value["oem_strings"] = [text for text in strings if text is not None]
         unknown.add("smbios.oem_strings")
-        dropped.append("an OEM string is no UTF-8, which JSON cannot hold: written as unknown")
+        dropped.append("an OEM string is not UTF-8, which JSON cannot hold: written as unknown")
     return value
 
 

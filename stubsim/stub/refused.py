@@ -26,7 +26,7 @@ def linux_missing(uki: Uki, found: Mapping[str, pe.Section]) -> str:
     if owners:
         numbers = ", ".join(map(str, owners))
         return f"only profile{'' if len(owners) == 1 else 's'} {numbers} of the UKI has a .linux"
-    return "the image has no section of that name: it is an addon, or no UKI at all"
+    return "the image has no section of that name: it is an addon, or not a UKI at all"
 
 
 def kernel_headers(context: Context, kernel: Bytes) -> str:

@@ -71,7 +71,7 @@ def _draw(console: Console, report: Json) -> None:
             console.print(Padding(_grid(rows(difference), "dim"), (0, 0, 0, 4), expand=False))
         console.print()
     if len(failed) > _MOST_RUNS:
-        console.print(Text(f"FAILED, too: {len(failed) - _MOST_RUNS} more, all of them with --format json\n"))
+        console.print(Text(f"also FAILED: {len(failed) - _MOST_RUNS} more, all of them with --format json\n"))
     for update in report["updated"]:
         for place in update["places"]:
             console.print(Text(clean(f"{update['file']}: {place} rewritten"), overflow="fold"))

@@ -277,7 +277,7 @@ WRONG = {
     "no such file in a list": (["SUITE", "no.boot.toml"], "no.boot.toml"),
     "a folder without cases": (["EMPTY"], "no case file in it"),
     "a UKI": (["UKI"], "uki.efi: offset 0x45: not UTF-8"),
-    "no processes": (["SUITE", "-j", "0"], "'0' is no number of processes"),
+    "no processes": (["SUITE", "-j", "0"], "'0' is not a number of processes"),
     "processes": (["SUITE", "--jobs", "many"], "'many'"),
     "init alone": (["--init", "UKI"], "--hosts DIR"),
     "hosts alone": (["--hosts", "EMPTY"], "--init UKI"),
@@ -431,7 +431,7 @@ def test_of_many_failures_some_are_shown_and_all_are_counted(tmp_path: Path, sui
     path.write_text(path.read_text().replace("host.json", "m*.json"))
     result = invoke("check", path, "--allow-outside")
     assert result.out.count("FAILED ") == 64
-    assert "FAILED, too: 6 more, all of them with --format json" in result.out
+    assert "also FAILED: 6 more, all of them with --format json" in result.out
     assert result.out.endswith("70 boots, 1 case, 1 file: 0 as expected, 70 not\n")
 
 

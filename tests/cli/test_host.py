@@ -163,7 +163,7 @@ def test_what_json_cannot_hold_is_a_warning(tmp_path: Path):
         f"stubsim: warning: {source}: {text}"
         for text in (
             "left out, as it identifies the machine: the raw SMBIOS table; --keep-ids keeps it",
-            "manufacturer b'M\\xff\\n' is no UTF-8, which JSON cannot hold: written as unknown",
+            "manufacturer b'M\\xff\\n' is not UTF-8, which JSON cannot hold: written as unknown",
         )
     ]
     assert "smbios.manufacturer" in result.json["unknown"]

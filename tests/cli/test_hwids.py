@@ -73,7 +73,7 @@ def test_build_of_nothing(tmp_path: Path):
         (GOOD | {"type": "dt"}, ['type: "dt"', "devicetree or uefi-fw"]),
         ({key: item for key, item in GOOD.items() if key != "name"}, ["no 'name'"]),
         (GOOD | {"fwid": "x"}, ["fwid: not for type devicetree"]),
-        (GOOD | {"hwids": [str(CHID), "x"]}, ['hwids[1]: "x" is no GUID', "8-4-4-4-12"]),
+        (GOOD | {"hwids": [str(CHID), "x"]}, ['hwids[1]: "x" is not a GUID', "8-4-4-4-12"]),
         (b"\xff", ["not UTF-8"]),
     ],
 )
@@ -161,7 +161,7 @@ def test_from_host_for_a_firmware(host: Path):
     [
         ([], "one of the arguments --compatible --fwid is required"),
         (["--compatible", "a", "--fwid", "b"], "not allowed with"),
-        (["--compatible", "a", "--types", "3,x"], "'3,x' is no list of CHID types"),
+        (["--compatible", "a", "--types", "3,x"], "'3,x' is not a list of CHID types"),
         (["--compatible", "a", "--types", "12"], "type 12: no stub looks for it"),
         (["--compatible", "a", "--types", "15"], "type 15: the host has no EdidPanel"),
         (["--compatible", "a", "--types", ""], "'' is no list"),

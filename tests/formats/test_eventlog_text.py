@@ -119,10 +119,10 @@ def test_yaml():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("PCRIndex: 12", "PCRIndex: x", "line 26: 'x' is no number"),
+        ("PCRIndex: 12", "PCRIndex: x", "line 26: 'x' is not a number"),
         ("EventType: 0x99", "", "line 26: an event without"),
-        ("10111213", "1011121", "no sha1 digest"),
-        ("AlgorithmId: sha1\n    D", "AlgorithmId: md5\n    D", "no md5 digest"),
+        ("10111213", "1011121", "not a digest of sha1"),
+        ("AlgorithmId: sha1\n    D", "AlgorithmId: md5\n    D", "not a digest of md5"),
     ],
 )
 def test_yaml_that_is_broken(old: str, new: str, message: str):

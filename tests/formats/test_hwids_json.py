@@ -204,7 +204,10 @@ def test_the_shipped_set(shared: Path):
 
 
 def test_a_folder_that_is_none(tmp_path: Path):
-    for path, message in ((tmp_path / "none", "No such file"), (Path(made(tmp_path, {"x": b""}), "x"), "is no folder")):
+    for path, message in (
+        (tmp_path / "none", "No such file"),
+        (Path(made(tmp_path, {"x": b""}), "x"), "is not a folder"),
+    ):
         with pytest.raises(StubsimError, match=message):
             hwids_json.files(str(path))
     (tmp_path / "folder.json").mkdir()

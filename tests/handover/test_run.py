@@ -73,7 +73,7 @@ def run(given: Case, dialect: str) -> Any:
 def test_no_virtual_machine(dialect: str):
     given = case(host(dialect, hypervisor=False))
     assert run(given, dialect).outcome.status == "unavailable"
-    assert given.warnings() == ["firmware not handed over: the machine is no virtual machine"]
+    assert given.warnings() == ["firmware not handed over: the machine is not a virtual machine"]
 
 
 @pytest.mark.parametrize("dialect", ["qemu-v5", "spec"])

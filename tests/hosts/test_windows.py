@@ -105,7 +105,7 @@ def test_a_code_page():
 
 @pytest.mark.parametrize("new", ["Major Release: x", "Major Release: 256", "Major Release: "])
 def test_numbers_that_are_none(new: str):
-    with pytest.raises(StubsimError, match="is no release") as caught:
+    with pytest.raises(StubsimError, match="is not a release number") as caught:
         read(TEXT.replace("Major Release: 4", new))
     assert caught.value.offset is not None
 

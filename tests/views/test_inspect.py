@@ -112,7 +112,7 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "the same id twice": (uki(table(FW), firmware(), firmware()), ("has the fwid 'fw' of section 6",)),
     "no multiple of 64 KiB": (
         uki(table(FW), firmware(payload=bytes(65537))),
-        ("a payload of 65537 bytes, no multiple of 64 KiB",),
+        ("a payload of 65537 bytes, not a multiple of 64 KiB",),
     ),
     "an arm UKI has no such region": (uki(table(FW), firmware(payload=bytes(65537)), machine=0xAA64), ()),
     "8 MiB": (uki(table(FW), firmware(payload=bytes(8 << 20))), ()),
@@ -153,7 +153,7 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     ),
     "a prototype's firmware": (
         uki(SectionSpec(".fmwimg", b"odd")),
-        (".fmwimg (section 5): a payload of 3 bytes, no multiple of 64 KiB",),
+        (".fmwimg (section 5): a payload of 3 bytes, not a multiple of 64 KiB",),
     ),
     "the same compatible twice": (
         uki(table(DT), devicetree(), devicetree()),
