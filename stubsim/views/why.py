@@ -46,12 +46,14 @@ def why_json(why: Why) -> Json:
 
 def strings_json(why: Why) -> list[Json]:
     """What the CHIDs are made of, each field once: as it is in the table, and as the stub hashes it."""
+    # A type that is absent for certain says nothing of its fields.
+    not_known = {field for own in why.chids.values() for field in own.unknown}
     rows = {}
     for own in why.chids.values():
         for field, text in own.parts:
-            unknown = field in own.unknown
-            raw = None if unknown else raw_text(why.boot.host, field)
-            rows[field] = {"field": field, "raw": raw, "hashed": text, "unknown": unknown}
+            unknown = field in not_known
+            raw, hashed = (None, None) if unknown else (raw_text(why.boot.host, field), text)
+            rows[field] = {"field": field, "raw": raw, "hashed": hashed, "unknown": unknown}
     return list(rows.values())
 
 

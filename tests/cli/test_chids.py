@@ -60,7 +60,9 @@ def test_why_there_is_none(tmp_path: Path):
     path = written(tmp_path, "host.json", host)
     stub = {row["type"]: row for row in shown(path)["chids"]}
     assert stub[14]["chid"] is not None
-    assert stub[15]["absent"] == "the host file says that it is not known: family"
+    assert stub[3]["absent"] == "the host file says that it is not known: family"
+    # Without a panel it is absent, whatever the family is.
+    assert stub[15]["absent"] == "edid_panel missing (no EDID)"
     assert stub[5]["chid"] is None
     assert stub[17]["absent"] == "edid_panel missing (no EDID)"
     assert stub[12]["absent"] == "enclosure_type missing"
