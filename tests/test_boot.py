@@ -454,7 +454,7 @@ def test_memory_that_the_user_gives_is_known():
     result = boot(make_uki(), Host(unknown=frozenset(("memory",))), Start(memory=1 << 30))
     assert result == boot(make_uki(), Host(), Start(memory=1 << 30))._replace(
         uki=result.uki, host=result.host, digests=result.digests, memory=result.memory, prepared=result.prepared,
-        sections=result.sections,
+        sections=result.sections, image=result.image,
     )  # fmt: skip
 
 

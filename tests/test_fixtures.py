@@ -258,7 +258,7 @@ def test_257_loses_the_devicetree_to_the_firmware_entry_and_262_does_not(built: 
     image = uki.load(str(built / "stub257.efi"))
     host = hosts.load(str(ROOT / "fixtures" / "hosts" / "example-qemu-vmfwupdate.json"))
     old, new = boot(image, host), boot(image, host, Start(stub="262", handover="none"))
-    assert old.model.id == "257"
+    assert old.model.id == "257.13"
     assert (chosen(old, ".dtbauto"), chosen(old, ".efifw")) == (None, None)
     assert any("refused as a whole" in reason for reason in reasons(old))
     assert None not in (chosen(new, ".dtbauto"), chosen(new, ".efifw"))

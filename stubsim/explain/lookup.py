@@ -12,7 +12,7 @@ from stubsim.explain.selection import KINDS
 from stubsim.extent import Bytes, Extent
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
-from stubsim.stub.chid_match import unknown_fields
+from stubsim.stub.chid_match import is_unknown, unknown_fields
 from stubsim.stub.models import StubModel
 
 _NULL = UUID(int=0)
@@ -88,7 +88,7 @@ def own_chids(host: Host) -> dict[int, OwnChid]:
     rows = {}
     for row in chid.compute(host.fields, panel):
         unknown = unknown_fields(host, row.type)
-        parts = tuple((field, None if field in unknown else text) for field, text in row.parts)
+        parts = tuple((field, None if is_unknown(host, field) else text) for field, text in row.parts)
         rows[row.type] = OwnChid(row.type, None if unknown else row.chid, parts, unknown)
     return rows
 

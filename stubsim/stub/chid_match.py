@@ -46,7 +46,12 @@ def unknown_fields(host: Host, kind: int) -> tuple[str, ...]:
         return ()
     if "edid_panel" in chid.PARTS[kind] and "edid" not in host.unknown and edid.panel_id(host.edid or b"") is None:
         return ()
-    return tuple(field for field in chid.PARTS[kind] if not host.unknown.isdisjoint(_keys(field)))
+    return tuple(field for field in chid.PARTS[kind] if is_unknown(host, field))
+
+
+def is_unknown(host: Host, field: str) -> bool:
+    """Whether the host file calls this part of CHIDs unknown."""
+    return not host.unknown.isdisjoint(_keys(field))
 
 
 def _keys(field: str) -> tuple[str, ...]:

@@ -20,12 +20,17 @@ def settle_command_line(context: Context, given: str | None, sections: Sections,
     Under Secure Boot a given line is dropped when the UKI has one of its own, be it blank, or in a confidential guest.
     """
     own = sections.text(".cmdline")
-    confidential = context.host.confidential is not None and context.model.knows_confidential_guests
-    trusted = not context.host.secure_boot or (own is None and not confidential)
-    if trusted and (given or (given is not None and context.model.takes_blank_options)):
+    if _is_trusted(context, own) and (given or (given is not None and context.model.takes_blank_options)):
         log_load_options(context, given, parameters)
         return given
     return None if own is None else mangled(context, decode_utf8(own))
+
+
+def _is_trusted(context: Context, own: bytes | None) -> bool:
+    """Whether a given line counts. The machine is asked only for what decides, which tells what hangs on it."""
+    if not context.host.secure_boot:
+        return True
+    return own is None and not (context.model.knows_confidential_guests and context.host.confidential is not None)
 
 
 def append_addons(context: Context, cmdline: str | None, addons: Sequence[str], parameters: Measured) -> str | None:

@@ -8,7 +8,7 @@ from stubsim import chid
 from stubsim.formats import edid
 from stubsim.hosts import Host
 from stubsim.printable import clean
-from stubsim.stub.chid_match import unknown_fields
+from stubsim.stub.chid_match import is_unknown, unknown_fields
 from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _row(host: Host, row: chid.Chid) -> Json:
         "type": row.type,
         "chid": None if absent is not None else str(row.chid),
         "absent": absent,
-        "parts": [{"field": field, "value": None if field in unknown else text} for field, text in row.parts],
+        "parts": [{"field": field, "value": None if is_unknown(host, field) else text} for field, text in row.parts],
         "matched_by_stub": row.type in chid.PRIORITY,
         "priority": chid.PRIORITY.index(row.type) + 1 if row.type in chid.PRIORITY else None,
     }

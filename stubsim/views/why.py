@@ -11,6 +11,7 @@ from stubsim.explain.other_stubs import Chosen, OtherStub
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Blob, Choice, Why
 from stubsim.formats import hwids
+from stubsim.stub.chid_match import is_unknown
 from stubsim.stub.models import in_words
 from stubsim.trace import Unknown
 from stubsim.views.chids import chids_json
@@ -46,12 +47,10 @@ def why_json(why: Why) -> Json:
 
 def strings_json(why: Why) -> list[Json]:
     """What the CHIDs are made of, each field once: as it is in the table, and as the stub hashes it."""
-    # A type that is absent for certain says nothing of its fields.
-    not_known = {field for own in why.chids.values() for field in own.unknown}
     rows = {}
     for own in why.chids.values():
         for field, text in own.parts:
-            unknown = field in not_known
+            unknown = is_unknown(why.boot.host, field)
             raw, hashed = (None, None) if unknown else (raw_text(why.boot.host, field), text)
             rows[field] = {"field": field, "raw": raw, "hashed": hashed, "unknown": unknown}
     return list(rows.values())

@@ -143,7 +143,10 @@ def test_a_table_behind_the_end_of_the_file():
         (BLOB[:-1], "cut short"),
         (pkcs7(CONTENT, *[SIGNER] * 17, embedded=(SIGNER,)), "too many"),
         (pkcs7(CONTENT, SIGNER, embedded=(SIGNER,) * 65), "too many"),
-        (BLOB.replace(bytes.fromhex("2b060104018237020104"), bytes.fromhex("2b060104018237020105")), "no image digest"),
+        (
+            BLOB.replace(bytes.fromhex("2b060104018237020104"), bytes.fromhex("2b060104018237020105")),
+            "not an image digest",
+        ),
         (BLOB.replace(bytes.fromhex("608648016503040201"), bytes.fromhex("608648016503040209")), "no digest"),
     ],
 )

@@ -76,7 +76,8 @@ def test_a_uki_and_a_host_are_read_once(case_file: Write, monkeypatch: pytest.Mo
     for name in ("uki", "hosts"):
         load = getattr(running, name).load
         monkeypatch.setattr(
-            f"stubsim.testing.running.{name}.load", lambda path, load=load: (read.append(path), load(path))[1]
+            f"stubsim.testing.running.{name}.load",
+            lambda path, load=load, **options: (read.append(path), load(path, **options))[1],
         )
     text = '[[case]]\nname = "{0}"\nexpect.profile = {0}\noptions.profile = {0}\n'
     path = case_file("".join(text.format(number) for number in (0, 1)), host='"hosts/*.json"')

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from stubsim import uki as ukis
-from stubsim.formats import efifw, hwids, igvm
+from stubsim.formats import efifw, hwids, igvm, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.views.inspect import inspect_json, render_inspect
 from stubsim.views.terminal import Screen
@@ -21,6 +21,7 @@ from tests.samples import CHID, COMPATIBLE, FIRMWARE_UKI, FULL_UKI, KERNEL, devi
 
 OLD_UKIFY = b"\0" + efifw.build("fw", b"payload")[4:]
 FW = (hwids.UEFI_FW, "fw")
+ARM_KERNEL = pe.build([SectionSpec(".text", bytes(512))], machine=0xAA64)
 DT = (hwids.DEVICETREE, COMPATIBLE)
 
 
@@ -114,7 +115,10 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
         uki(table(FW), firmware(payload=bytes(65537))),
         ("a payload of 65537 bytes, not a multiple of 64 KiB",),
     ),
-    "an arm UKI has no such region": (uki(table(FW), firmware(payload=bytes(65537)), machine=0xAA64), ()),
+    "an arm UKI has no such region": (
+        uki(table(FW), firmware(payload=bytes(65537)), machine=0xAA64, linux=ARM_KERNEL),
+        (),
+    ),
     "8 MiB": (uki(table(FW), firmware(payload=bytes(8 << 20))), ()),
     "more than 8 MiB": (
         uki(table(FW), firmware(payload=bytes((8 << 20) + 65536))),
