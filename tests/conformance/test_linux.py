@@ -6,8 +6,6 @@ The entry is what systemd-boot itself takes; its variables in the host file are 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +24,6 @@ from tests.conftest import SHARED
 Json = dict[str, Any]
 REGISTERS = ("4", "9", "11", "12", "13")
 CASES = sorted(path.parent.name for path in (SHARED / "golden-linux").glob("*/boot.json"))
-
-
-@pytest.fixture(scope="module")
-def restored(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recordings with their big files put together."""
-    folder, out = shared / "golden-linux", tmp_path_factory.mktemp("linux")
-    subprocess.run([sys.executable, str(folder / "restore.py"), str(folder), str(out)], check=True, capture_output=True)
-    return out
 
 
 def started(folder: Path) -> tuple[str, Start]:
@@ -71,8 +61,8 @@ def missing(report: Json, expected: Json) -> set[str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_complete_machine(name: str, restored: Path):
-    folder = restored / name
+def test_the_complete_machine(name: str, linux: Path):
+    folder = linux / name
     secret = folder / "host-secret.json"
     report, expected = run(folder, secret.name if secret.exists() else "host.json")
     assert wrong(report, expected) == []
@@ -97,9 +87,9 @@ def test_the_complete_machine(name: str, restored: Path):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_captured_machine(name: str, restored: Path):
+def test_the_captured_machine(name: str, linux: Path):
     """What a capture cannot tell is announced: no register has a wrong value."""
-    report, expected = run(restored / name, "host-captured.json")
+    report, expected = run(linux / name, "host-captured.json")
     assert wrong(report, expected) == []
     if missing(report, expected):
         assert report["unknown"]
