@@ -25,8 +25,8 @@ from stubsim.machine.devices.qemu import DEVICES
 from stubsim.machine.devices.qemu_v5 import VmFwUpdate
 from stubsim.machine.fwcfg import GROUP_DEVICE, GROUP_USER, MOST_FILES, OLD_SLOTS, Item, by_group, by_name
 from stubsim.machine.hypervisor import VirtualMachine
-from stubsim.machine.memory import Memory
 from stubsim.machine.qtest import execute
+from stubsim.uefi.memory import Memory
 
 ARCHITECTURES = {"x86_64": "x64", "aarch64": "aa64"}
 # The reset vector, date and model byte at the end of every SeaBIOS image (src/romlayout.S): the firmware of QEMU's

@@ -14,7 +14,6 @@ from stubsim.hosts.host import DirectBoot, Watched
 from stubsim.linux import start as linux
 from stubsim.linux.identify import Linux, identify
 from stubsim.loader.failed import LoaderFailed
-from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm, rtmr
 from stubsim.start import DEFAULT_START, Loaded, Start, assumed, loaded_image, refuses_to_start, start_context
 from stubsim.stub import refused
@@ -30,6 +29,7 @@ from stubsim.stub.sections import Sections
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG
 from stubsim.trace import Access, EspWritten, Event, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.load_image import load_file, place_image
+from stubsim.uefi.memory import Memory, OutOfResources
 from stubsim.uefi.secure_boot import is_allowed
 from stubsim.uefi.variables import NON_VOLATILE, Variable, Variables, WatchedVariables
 from stubsim.uki import Uki

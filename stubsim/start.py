@@ -10,9 +10,7 @@ from stubsim.errors import StubsimError
 from stubsim.formats import fdt
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
-from stubsim.hosts.host import DirectBoot, changed
-from stubsim.machine.layout import BUILD, QEMU_VIRT, VENDORS
-from stubsim.machine.memory import Memory
+from stubsim.hosts.host import QEMU_VIRT, DirectBoot, changed
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.context import Context, LoadedImage
@@ -20,6 +18,8 @@ from stubsim.stub.models import StubModel
 from stubsim.trace import Emit, Log
 from stubsim.uefi import image_path
 from stubsim.uefi.esp import Esp
+from stubsim.uefi.memory import Memory
+from stubsim.uefi.memory_layout import BUILD, VENDORS
 from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
 
@@ -118,7 +118,7 @@ def refuses_to_start(host: Host, architecture: str) -> str | None:
 
 
 def _devices(host: Host) -> list[str]:
-    """What makes the firmware hold more memory, or less (machine/layout.py, DEVICES)."""
+    """What makes the firmware hold more memory, or less (uefi/memory_layout.py, DEVICES)."""
     has = {
         "serial port beside graphics": host.console.serial and host.console.graphics,
         "rng": host.rng,

@@ -14,6 +14,7 @@ from stubsim import chid
 from stubsim.errors import StubsimError
 from stubsim.formats import fdt, hwids, pe, smbios
 from stubsim.hosts.host import (
+    QEMU_VIRT,
     Capsules,
     Console,
     DevicetreeFixup,
@@ -24,9 +25,9 @@ from stubsim.hosts.host import (
     Variable,
     VmFwUpdate,
 )
-from stubsim.machine.layout import QEMU_VIRT, VENDORS
 from stubsim.stub.chid_match import unknown_fields
 from stubsim.stub.models import StubModel
+from stubsim.uefi.memory_layout import VENDORS
 from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from stubsim.digests import Digests
 from stubsim.formats import pe
 from stubsim.hosts import Host
-from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.machine.tpm import Tpm
 from stubsim.start import DEFAULT_START, start_context
 from stubsim.stub.context import LoadedImage, StubFailed
 from stubsim.stub.models import StubModel
 from stubsim.stub.programs import program
 from stubsim.uefi.load_image import load_file
+from stubsim.uefi.memory import Memory, OutOfResources
 from stubsim.uki import Uki
 
 

@@ -46,7 +46,7 @@ def hand_over(leaving: Leaving) -> Outcome:
     an address is taken.
     """
     context = leaving.context
-    guest = Guest(leaving.machine, context.emit)
+    guest = Guest(leaving.machine, context.memory, context.emit)
     if not context.host.hypervisor or not guest.probe():
         return _stops("no fw_cfg device")
     blob, control = guest.find(FUKI_BLOB), guest.find(FUKI_CONTROL)

@@ -10,6 +10,7 @@ from stubsim.machine import fwcfg
 from stubsim.machine.fwcfg import DESCRIPTOR, DIRECTORY_ROW, DMA_ERROR, DMA_READ, DMA_WRITE
 from stubsim.machine.hypervisor import RESET_PORT, VirtualMachine
 from stubsim.trace import Access, Emit, FwCfgWritten, Staged
+from stubsim.uefi.memory import Memory
 
 # What is read by DMA lies behind the descriptor; the opaque page is the most.
 _READ_AT = 64
@@ -25,14 +26,15 @@ class Guest:
     """The CPU that drives the device; everything it does to registers and transfer buffers is emitted.
 
     The device sees buffers only in shared pages of a confidential guest, the descriptor included (common buffers of
-    EDKII_IOMMU_PROTOCOL). Allocating them raises OutOfResources. `at` is a gpa for the descriptor that is known to be
-    free.
+    EDKII_IOMMU_PROTOCOL). Allocating them in the machine's `memory` raises OutOfResources. `at` is a gpa for the
+    descriptor that is known to be free.
     """
 
-    def __init__(self, machine: VirtualMachine, emit: Emit, *, at: int | None = None) -> None:
+    def __init__(self, machine: VirtualMachine, memory: Memory, emit: Emit, *, at: int | None = None) -> None:
         self.machine = machine
+        self.memory = memory
         self.emit = emit
-        self.shared = machine.memory.confidential
+        self.shared = memory.confidential
         self.dma = False
         self._at = at
         self._area: Staged | None = None
@@ -86,7 +88,7 @@ class Guest:
             for byte in data:
                 self._out(self.machine.fw_cfg_registers.data, bytes((byte,)))
             return
-        buffer = self.machine.memory.stage(file.name, [data], "EfiBootServicesData", shared=self.shared)
+        buffer = self.memory.stage(file.name, [data], "EfiBootServicesData", shared=self.shared)
         self.emit(buffer)
         self.emit(Access("memory", True, buffer.gpa, data))
         self._select(file.selector)
@@ -140,7 +142,7 @@ class Guest:
 
     def _dma_area(self) -> int:
         if self._area is None:
-            self._area = self.machine.memory.stage(
+            self._area = self.memory.stage(
                 "fw_cfg DMA descriptor",
                 [bytes(_READ_AT + _LARGEST_READ)],
                 "EfiBootServicesData",

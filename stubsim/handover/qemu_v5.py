@@ -35,7 +35,7 @@ def hand_over(leaving: Leaving) -> Outcome:
     first, the device would set bios-size to 0 for good. Raises OutOfResources, and StubsimError for ranges that do not
     fit into the opaque page.
     """
-    guest = Guest(leaving.machine, leaving.context.emit)
+    guest = Guest(leaving.machine, leaving.context.memory, leaving.context.emit)
     try:
         opaque, blob = guest.required(vmfwupdate.OPAQUE_BLOB, vmfwupdate.FW_BLOB)
         if not leaving.firmware:

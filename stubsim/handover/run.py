@@ -9,10 +9,10 @@ from stubsim.extent import Extent
 from stubsim.formats.efifw import Efifw
 from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, tell_warnings
 from stubsim.machine.hypervisor import virtual_machine
-from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import Context
 from stubsim.stub.run import Prepared
 from stubsim.trace import Log
+from stubsim.uefi.memory import OutOfResources
 
 # A capsule goes by the target CHID, and the prototype hands over whatever runs.
 _OWN_CONDITIONS = ("capsule", "fuki-2024")

@@ -11,12 +11,13 @@ from stubsim.formats import efi_string
 from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import FwCfgError, Guest
 from stubsim.handover.leaving import Dialect, Leaving, tell_warnings
-from stubsim.machine.layout import FREE, PAGE
-from stubsim.machine.memory import Memory, OutOfResources
+from stubsim.machine.ram import PAGE
 from stubsim.stub.context import Context, StubFailed
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined, Initrd
 from stubsim.stub.kernel import linux_exec
+from stubsim.uefi.memory import Memory, OutOfResources
+from stubsim.uefi.memory_layout import FREE
 
 _SECURITY = "EFI_SECURITY_VIOLATION"
 _LOOP = "boot loop after the update"
@@ -53,7 +54,7 @@ def second_boot(context: Context, leaving: Leaving, dialect: Dialect, left: Sequ
         context.log("info", "The machine already runs the selected firmware; nothing is handed over.")
     # Until the opaque page is read, nobody knows what of the memory is in use: what the first boot staged came from
     # the top, so the buffers go to the bottom.
-    guest = Guest(machine, context.emit, at=_lowest(context.memory))
+    guest = Guest(machine, context.memory, context.emit, at=_lowest(context.memory))
     guest.probe()
     try:
         found_left = tuple(left) if dialect.read_left is None else dialect.read_left(guest)

@@ -44,7 +44,7 @@ _ABOUT = About(
 
 def hand_over(leaving: Leaving) -> Outcome:
     """Settle the size, leave the opaque page, say where the firmware is, and reset; raises as qemu-v5's does."""
-    guest = Guest(leaving.machine, leaving.context.emit)
+    guest = Guest(leaving.machine, leaving.context.memory, leaving.context.emit)
     try:
         cap, size_file, opaque, disable, address = guest.required(*_FILES)
         if not leaving.firmware:

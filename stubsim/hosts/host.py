@@ -13,6 +13,10 @@ from stubsim.formats import smbios
 if TYPE_CHECKING:
     from collections import Counter
 
+# The compatible of the tree that QEMU makes of virt (hw/arm/virt.c, create_fdt): AAVMF hands it on where there are no
+# ACPI tables (-machine acpi=off).
+QEMU_VIRT = "linux,dummy-virt"
+
 
 class Capsules(NamedTuple):
     """What QueryCapsuleCapabilities() says: the largest capsule in bytes, and the reset that it asks for."""

@@ -10,12 +10,11 @@ import re
 
 from stubsim.formats import fdt
 from stubsim.hosts.fixture import BIOS_SIZE, CAPABILITIES, FEWEST_SLOTS, SLOTS
-from stubsim.hosts.host import Console, FwCfg, Host, Reading, VmFwUpdate
+from stubsim.hosts.host import QEMU_VIRT, Console, FwCfg, Host, Reading, VmFwUpdate
 from stubsim.hosts.qemu_kernel import kernel
 from stubsim.hosts.qemu_options import CommandLine, Option, parse
 from stubsim.hosts.qemu_smbios import table
 from stubsim.hosts.qemu_unheeded import unheeded
-from stubsim.machine.layout import QEMU_VIRT
 from stubsim.named_files import NamedFiles
 
 # Program -> architecture of the firmware; qemu-kvm and kvm do not tell.

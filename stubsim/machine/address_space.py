@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from stubsim.extent import Bytes, Extent
 from stubsim.machine.content import Content
-from stubsim.machine.layout import GIB4
-from stubsim.machine.memory import Memory, PrivatePage
+from stubsim.machine.ram import GIB4, PrivatePage, Ram
 
 # QEMU, x86_isa_bios_init(): the end of the region is seen again below 1 MiB.
 _LOW_END = 1 << 20
@@ -51,7 +50,7 @@ class AddressSpace:
     Accesses that are not all memory do what can be done and say so, as QEMU's do.
     """
 
-    def __init__(self, memory: Memory, bios: BiosRegion | None = None) -> None:
+    def __init__(self, memory: Ram, bios: BiosRegion | None = None) -> None:
         self.memory = memory
         self.bios = bios
 

@@ -13,7 +13,7 @@ from stubsim.machine.devices.qemu import stock_devices, stock_items
 from stubsim.machine.devices.qemu_v5 import VmFwUpdate
 from stubsim.machine.devices.spec import SpecUpdate
 from stubsim.machine.fwcfg import MOST_FILES, OLD_SLOTS, PORTS, VIRT, FwCfg, Item, Order, Registers, by_group, by_name
-from stubsim.machine.memory import Memory
+from stubsim.machine.ram import Ram
 
 # The reset control register of the PIIX and ICH south bridges; bit 2 resets (ICH9 datasheet, 13.7.5).
 RESET_PORT = 0xCF9
@@ -28,7 +28,7 @@ class VirtualMachine:
 
     def __init__(
         self,
-        memory: Memory,
+        memory: Ram,
         *,
         bios: BiosRegion | None = None,
         items: Iterable[Item] | None = (),
@@ -128,7 +128,6 @@ class VirtualMachine:
         if self.fw_cfg is not None:
             self.fw_cfg.reset()
         self.memory.reset()
-        self.memory.lose_private()
         return wanted
 
     def _in_registers(self, gpa: int, size: int) -> bool:
@@ -139,7 +138,7 @@ class VirtualMachine:
             self.reset()
 
 
-def virtual_machine(host: Host, memory: Memory) -> VirtualMachine:
+def virtual_machine(host: Host, memory: Ram) -> VirtualMachine:
     """The machine a host file describes, with the update device behind its fw_cfg where it has one."""
     described = host.fw_cfg
     if described is None:
@@ -156,7 +155,7 @@ def virtual_machine(host: Host, memory: Memory) -> VirtualMachine:
     )
 
 
-def _devices(described: Described, memory: Memory) -> tuple[Device, ...]:
+def _devices(described: Described, memory: Ram) -> tuple[Device, ...]:
     # Machine types up to 2.8 have no SMI features to be negotiated either (pc_compat_2_8).
     stock = stock_devices(memory) if described.slots > OLD_SLOTS else ()
     device = described.vmfwupdate

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import decode_utf8
-from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import Context
 from stubsim.stub.pool import allocate
 from stubsim.stub.sections import Sections, locate_by_prefix, locate_sections
 from stubsim.systemd.strings import mangle, parse_number
 from stubsim.uefi.esp import same_name
 from stubsim.uefi.load_image import AddressTaken, load_file
+from stubsim.uefi.memory import OutOfResources
 
 _GLOBAL = "\\loader\\addons"
 _PAYLOADS = (".cmdline", ".dtb", ".dtbauto", ".initrd", ".ucode")

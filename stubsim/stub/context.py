@@ -8,11 +8,11 @@ from typing import NamedTuple
 from stubsim.digests import Digests
 from stubsim.formats import uefi_status
 from stubsim.hosts import Host
-from stubsim.machine.memory import Memory
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.models import StubModel
 from stubsim.trace import Emit, Log, Unknown
 from stubsim.uefi.esp import Esp
+from stubsim.uefi.memory import Memory
 from stubsim.uefi.secure_boot import load_image
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import Variables

@@ -8,13 +8,13 @@ from stubsim import extent
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
 from stubsim.formats import fdt
-from stubsim.machine.layout import PAGE
-from stubsim.machine.memory import OutOfResources
+from stubsim.machine.ram import PAGE
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_event
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG
 from stubsim.trace import Staged
 from stubsim.uefi.devicetree_fixup import FixupProtocol
+from stubsim.uefi.memory import OutOfResources
 
 if TYPE_CHECKING:
     from stubsim.stub.addons import NamedAddon

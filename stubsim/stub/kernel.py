@@ -8,8 +8,7 @@ from typing import NamedTuple
 from stubsim.extent import Bytes, Extent, of_bytes
 from stubsim.formats import pe
 from stubsim.formats.efi_string import utf16z
-from stubsim.machine.layout import PAGE
-from stubsim.machine.memory import OutOfResources
+from stubsim.machine.ram import PAGE
 from stubsim.stub import refused
 from stubsim.stub.arguments import firmware_load_options
 from stubsim.stub.context import Context, StubFailed
@@ -17,6 +16,7 @@ from stubsim.stub.initrd import Combined
 from stubsim.stub.pool import ALIGNED_PAGES, PAGES, TOTAL_PAGES, halted
 from stubsim.trace import Staged
 from stubsim.uefi.load_image import AddressTaken, Placed, place_image
+from stubsim.uefi.memory import OutOfResources
 
 _UINT32_MAX = 0xFFFFFFFF
 # UEFI 2.10 brought EFI_MEMORY_ATTRIBUTE_PROTOCOL: from there on its absence is worth a warning.

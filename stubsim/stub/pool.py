@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from stubsim.machine.layout import PAGE
-from stubsim.machine.memory import POOL_OVERHEAD, OutOfResources
+from stubsim.machine.ram import PAGE
 from stubsim.stub import refused
 from stubsim.stub.context import Context, StubFailed
+from stubsim.uefi.memory import POOL_OVERHEAD, OutOfResources
 
 _TYPE = "EfiLoaderData"
 

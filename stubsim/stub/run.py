@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stubsim.machine.layout import PAGE
-from stubsim.machine.memory import POOL_OVERHEAD, OutOfResources
+from stubsim.machine.ram import PAGE
 from stubsim.stub.addons import load_all_addons
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.boot_secret import prepare_boot_secret, refresh_random_seed
@@ -30,6 +29,7 @@ from stubsim.stub.variables import (
 )
 from stubsim.systemd.random_seed import SIZE
 from stubsim.trace import Staged
+from stubsim.uefi.memory import POOL_OVERHEAD, OutOfResources
 
 _GIB4 = 1 << 32
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from stubsim.extent import Bytes
 from stubsim.formats import hwids, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16, utf16z
-from stubsim.machine.memory import OutOfResources
 from stubsim.stub import refused
 from stubsim.stub.chid_match import Match, find_entry
 from stubsim.stub.context import STATUS, Context
@@ -23,6 +22,7 @@ from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
 from stubsim.systemd.strings import mangle
 from stubsim.trace import Staged
+from stubsim.uefi.memory import OutOfResources
 
 _DTB_OVERRIDE = "stubble.dtb_override="
 # More than any compatible; what is longer is taken to have no end.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stubsim.formats import pe
-from stubsim.machine.layout import PAGE
-from stubsim.machine.memory import POOL_OVERHEAD, Memory, OutOfResources
+from stubsim.machine.ram import PAGE
+from stubsim.uefi.memory import POOL_OVERHEAD, Memory, OutOfResources
 
 # Below are things of old PCs: no image is put there for its ImageBase.
 _LOWEST = 0x100000

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from stubsim import chid
 from stubsim.boot import Boot
 from stubsim.formats import hwids
-from stubsim.machine.layout import GIB4
+from stubsim.machine.ram import GIB4
 from stubsim.stub.programs import is_simulated
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
 from stubsim.uefi.variables import NON_VOLATILE

@@ -19,7 +19,7 @@ from stubsim.views.units import gpa_range, size
 
 _PAGE = 4096
 _GIB4 = 1 << 32
-# A PC has no RAM there; see also stubsim.machine.memory.
+# A PC has no RAM there; see also stubsim.uefi.memory.
 _LEGACY_HOLE = (0xA0000, 0x100000)
 
 # Pixels. Two lines of text fit into a range, one into a stretch; a torn one shows its ground above and below.
@@ -83,7 +83,7 @@ def memory_svg(
     """The picture as an SVG file.
 
     ``rows`` are ranges in any order, also of size 0 and overlapping; ``ram`` and ``bios_region`` are gpas from and up
-    to, as in ``stubsim.machine.memory.Memory.ram``. A ``title`` is drawn on top; ``width`` is in pixels.
+    to, as in ``stubsim.uefi.memory.Memory.ram``. A ``title`` is drawn on top; ``width`` is in pixels.
     """
     return to_xml(memory_map(rows, ram=ram, bios_region=bios_region, title=title, width=width))
 

@@ -21,7 +21,7 @@ from stubsim import uki as loader
 from stubsim.cli import main
 from stubsim.formats import cpio, efifw, hwids, pe
 from stubsim.formats.pe import SectionSpec
-from stubsim.machine.memory import OutsideRam
+from stubsim.machine.ram import OutsideRam
 from tests.samples import (
     CHID,
     FIRMWARE_UKI,

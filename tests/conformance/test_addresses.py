@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stubsim.machine.layout import PAGE
+from stubsim.machine.ram import PAGE
 from tests.conformance.comparisons import Recording
 from tests.conformance.test_golden import recorded, simulated
 from tests.conftest import recordings

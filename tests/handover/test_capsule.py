@@ -14,9 +14,9 @@ from stubsim.formats import capsule, efifw, hwids
 from stubsim.formats.capsule import INITIATE_RESET, PERSIST_ACROSS_RESET, POPULATE_SYSTEM_TABLE
 from stubsim.hosts import Host
 from stubsim.hosts.host import Capsules
-from stubsim.machine.memory import OutOfResources
 from stubsim.start import Start
 from stubsim.trace import Log, Staged, Unknown
+from stubsim.uefi.memory import OutOfResources
 from stubsim.uki import Uki
 from tests.handover.harness import Case, case, host
 from tests.stub.harness import CHIDS, KERNEL, OTHER, make_uki, table

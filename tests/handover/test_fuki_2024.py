@@ -14,8 +14,8 @@ from stubsim.handover.guest import Guest
 from stubsim.hosts import Host
 from stubsim.machine.devices.device import PLAIN, Reset
 from stubsim.machine.fwcfg import DMA_WRITE
-from stubsim.machine.memory import OutOfResources
 from stubsim.stub.context import StubFailed
+from stubsim.uefi.memory import OutOfResources
 from tests.handover.harness import FIRMWARE, INITRD, KIB64, MIB, Case, accesses, case, host, remove, steps, uki
 from tests.stub.harness import setup_header
 
@@ -235,7 +235,7 @@ def test_without_dma_the_writes_are_lost_and_the_reset_does_not_come():
 
 def test_a_device_that_was_switched_off_for_good():
     given = case(HOST, uki(linux=KERNEL))
-    guest = Guest(given.machine, [].append)
+    guest = Guest(given.machine, given.machine.memory, [].append)
     guest.probe()
     blob, control = guest.find(FUKI_BLOB), guest.find(FUKI_CONTROL)
     assert blob is not None

@@ -10,8 +10,8 @@ from stubsim.handover.guest import FwCfgError, Guest
 from stubsim.machine.devices.device import Device, Reset
 from stubsim.machine.fwcfg import DIRECTORY_ROW, DMA_READ, DMA_WRITE, File, Item
 from stubsim.machine.hypervisor import VirtualMachine
-from stubsim.machine.memory import Memory, OutOfResources
 from stubsim.trace import Access, Event, FwCfgWritten, Staged
+from stubsim.uefi.memory import Memory, OutOfResources
 from tests.handover.harness import MIB, accesses, steps
 
 FILES = (Item("a/first", b"1"), Item("b/second", bytes(range(16)), True), Item("c/third", b"3"))
@@ -25,7 +25,7 @@ class Talk:
         memory = Memory(64 * MIB, architecture, confidential=confidential)
         self.machine = VirtualMachine(memory, **{"items": FILES, **options})
         self.trace: list[Event] = []
-        self.guest = Guest(self.machine, self.trace.append)
+        self.guest = Guest(self.machine, memory, self.trace.append)
 
     def find(self, name: str) -> File:
         file = self.guest.find(name)
@@ -191,7 +191,7 @@ def test_a_confidential_guest_shares_the_descriptor_and_every_buffer():
 
 def test_without_memory_for_the_descriptor():
     memory = Memory(0)
-    guest = Guest(VirtualMachine(memory, items=FILES), [].append)
+    guest = Guest(VirtualMachine(memory, items=FILES), memory, [].append)
     guest.probe()
     with pytest.raises(OutOfResources):
         guest.find("a/first")
@@ -233,7 +233,7 @@ def test_the_guest_after_a_reset_looks_at_its_descriptors_again():
     """A machine that was reset once is no excuse: the second boot sees error bits as the first does."""
     talk = Talk()
     talk.guest.reset()
-    again = Guest(talk.machine, talk.trace.append)
+    again = Guest(talk.machine, talk.machine.memory, talk.trace.append)
     talk.trace.clear()
     again.probe()
     file = again.find("a/first")

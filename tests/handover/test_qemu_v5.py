@@ -17,7 +17,7 @@ from stubsim.handover.guest import Guest
 from stubsim.machine.devices.device import PLAIN, Reset
 from stubsim.machine.devices.qemu_v5 import VmFwUpdate
 from stubsim.machine.fwcfg import DMA_READ, DMA_WRITE, Item
-from stubsim.machine.memory import PrivatePage
+from stubsim.machine.ram import PrivatePage
 from stubsim.trace import FwCfgWritten
 from tests.handover.harness import FIRMWARE, INITRD, KIB64, MIB, Case, case, host, remove, steps, uki
 from tests.stub.harness import KERNEL
@@ -33,7 +33,7 @@ def device(given: Case) -> VmFwUpdate:
 
 def write(given: Case, name: str, data: bytes) -> None:
     """As an earlier boot on this machine did."""
-    guest = Guest(given.machine, [].append)
+    guest = Guest(given.machine, given.machine.memory, [].append)
     guest.probe()
     file = guest.find(name)
     assert file is not None
@@ -227,7 +227,7 @@ def test_nothing_of_the_device_is_cleared_so_that_a_second_reset_copies_again():
 def test_settled_a_second_reset_is_plain():
     given = case(host())
     outcome = given.hand_over("qemu-v5")
-    guest = Guest(given.machine, given.trace.append)
+    guest = Guest(given.machine, given.machine.memory, given.trace.append)
     guest.probe()
     qemu_v5.settle(guest, outcome.left[0])
     assert given.machine.reset() == PLAIN

@@ -13,9 +13,9 @@ from stubsim.formats import capsule, efifw, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.formats.vmfwupdate import FUKI_BLOB
 from stubsim.hosts.host import Capsules
-from stubsim.machine.layout import layout
 from stubsim.start import Start
 from stubsim.trace import FwCfgWritten, Staged
+from stubsim.uefi.memory_layout import layout
 from stubsim.uki import Uki
 from tests.handover.harness import KIB64, MIB, host
 from tests.handover.test_capsule import CLASS

@@ -18,7 +18,7 @@ from stubsim.handover.guest import Guest
 from stubsim.handover.second_boot import SecondBoot, second_boot
 from stubsim.hosts import Host
 from stubsim.machine.devices.device import PLAIN
-from stubsim.machine.memory import PrivatePage
+from stubsim.machine.ram import PrivatePage
 from stubsim.trace import Access, FwCfgWritten, Log
 from tests.handover.harness import FIRMWARE, INITRD, KIB64, MIB, Case, case, host, remove, uki
 from tests.handover.test_fuki_2024 import KERNEL as BZIMAGE
@@ -410,7 +410,7 @@ def test_an_unsettled_device_takes_private_pages_for_firmware():
     """Nothing clears fw-blob: the next boot has made the range private, and the copy at the next reset is an error."""
     updated = Updated(machine=host(confidential="sev-snp"))
     row = updated.left["firmware"]
-    guest = Guest(updated.case.machine, [].append)
+    guest = Guest(updated.case.machine, updated.memory, [].append)
     guest.probe()
     file = guest.find(FW_BLOB)
     assert file is not None

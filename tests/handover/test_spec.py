@@ -26,7 +26,7 @@ def content(given: Case, name: str) -> bytes:
 
 
 def guest(given: Case) -> Guest:
-    found = Guest(given.machine, given.trace.append)
+    found = Guest(given.machine, given.machine.memory, given.trace.append)
     assert found.probe()
     return found
 

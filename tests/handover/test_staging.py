@@ -8,9 +8,9 @@ import pytest
 
 from stubsim.formats.efi_string import utf16z
 from stubsim.handover.staging import stage_for_next_boot
-from stubsim.machine.memory import OutOfResources
 from stubsim.stub.devicetree import Devicetree
 from stubsim.trace import Staged, Unknown
+from stubsim.uefi.memory import OutOfResources
 from tests.handover.harness import FIRMWARE, INITRD, KIB64, MIB, Case, case, host, uki
 from tests.stub.harness import KERNEL
 

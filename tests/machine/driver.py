@@ -8,7 +8,7 @@ from stubsim.machine.address_space import BiosRegion
 from stubsim.machine.devices.device import Device
 from stubsim.machine.fwcfg import DESCRIPTOR, DMA_READ, DMA_SELECT, DMA_SKIP, DMA_WRITE, Item
 from stubsim.machine.hypervisor import VirtualMachine
-from stubsim.machine.memory import Memory
+from stubsim.uefi.memory import Memory
 
 DESCRIPTOR_AT, BUFFER_AT = 0x10000, 0x20000
 MIB = 1 << 20

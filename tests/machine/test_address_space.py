@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim.machine.address_space import AddressSpace, BiosRegion
-from stubsim.machine.layout import GIB4
-from stubsim.machine.memory import Memory, PrivatePage
+from stubsim.machine.ram import GIB4, PrivatePage
+from stubsim.uefi.memory import Memory
 
 MIB = 1 << 20
 TOP = 64 * MIB
@@ -73,7 +73,7 @@ def test_private_pages_are_not_for_the_hypervisor():
         at.check_shared(0x5FFF, 2)
     memory.place(0x5000, [b"shared"])
     memory.place(0x7000, [b"private"])
-    memory.lose_private()
+    memory.reset()
     assert memory.read(0x5000, 6) == b"shared"
     assert memory.read(0x7000, 7) == bytes(7)
 

@@ -20,8 +20,8 @@ from stubsim.machine.devices.device import Device
 from stubsim.machine.devices.qemu import RAMFB, TPM_LOG, VMCOREINFO, Ramfb, VmCoreInfo, stock_devices, stock_items
 from stubsim.machine.fwcfg import DIRECTORY, FEATURES, SIGNATURE, File, FwCfg, Item
 from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
-from stubsim.machine.memory import Memory
 from stubsim.machine.qtest import execute
+from stubsim.uefi.memory import Memory
 from tests.machine.driver import BUFFER_AT, DESCRIPTOR_AT, DMA_READ, DMA_SELECT, DMA_SKIP, DMA_WRITE, MIB, Driver
 from tests.qemu import qemu
 

@@ -12,7 +12,8 @@ from stubsim.machine.devices.fuki_2024 import FukiUpdate
 from stubsim.machine.devices.qemu_v5 import VmFwUpdate
 from stubsim.machine.devices.spec import SpecUpdate
 from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
-from stubsim.machine.memory import Memory, PrivatePage
+from stubsim.machine.ram import PrivatePage
+from stubsim.uefi.memory import Memory
 from tests.machine.driver import MIB
 
 KIB64 = 64 << 10

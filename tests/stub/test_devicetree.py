@@ -9,7 +9,7 @@ from stubsim.formats import fdt, hwids
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.hosts.host import DevicetreeFixup, Patch
-from stubsim.machine.layout import PAGE
+from stubsim.machine.ram import PAGE
 from stubsim.stub.addons import NamedAddon
 from stubsim.stub.context import STATUS
 from stubsim.stub.devicetree import (

@@ -9,10 +9,10 @@ import pytest
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import RELOCS_STRIPPED, SectionSpec
 from stubsim.hosts import Host
-from stubsim.machine.layout import FREE
 from stubsim.stub.context import StubFailed
 from stubsim.stub.initrd import Combined
 from stubsim.stub.kernel import Started, linux_exec
+from stubsim.uefi.memory_layout import FREE
 from tests.stub.harness import KERNEL, Row, Run, make_pe, run, setup_header
 
 BOTH = pytest.mark.parametrize("stub", ["257", "262"])

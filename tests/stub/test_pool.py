@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from stubsim.formats import cpio
 from stubsim.hosts import Host
-from stubsim.machine.layout import FREE
 from stubsim.stub.addons import load_all_addons
 from stubsim.stub.context import StubFailed
 from stubsim.stub.extras import generate_embedded_initrds
@@ -19,6 +18,7 @@ from stubsim.stub.measure import Measured
 from stubsim.stub.pool import Packed, allocate, free, pack_cpio
 from stubsim.stub.run import prepare
 from stubsim.stub.sidecars import generate_sidecar_initrds
+from stubsim.uefi.memory_layout import FREE
 from tests.stub.harness import Run, make_pe, make_uki, run
 
 MIB = 1 << 20

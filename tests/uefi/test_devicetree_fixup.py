@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stubsim.formats import fdt
 from stubsim.formats.uefi_status import TEXTS
 from stubsim.hosts.host import DevicetreeFixup, Patch
-from stubsim.machine.layout import PAGE
+from stubsim.machine.ram import PAGE
 from stubsim.uefi.devicetree_fixup import FixupProtocol
 
 TREE = fdt.build(["tree"])

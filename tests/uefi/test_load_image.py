@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from stubsim.formats import pe
-from stubsim.machine.layout import PAGE
-from stubsim.machine.memory import Memory, OutOfResources
+from stubsim.machine.ram import PAGE
 from stubsim.uefi.load_image import AddressTaken, Placed, place_image
+from stubsim.uefi.memory import Memory, OutOfResources
 
 GIB = 1 << 30
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim.machine.layout import GIB4, TYPES
-from stubsim.machine.memory import Memory
+from stubsim.machine.ram import GIB4
 from stubsim.trace import Staged
+from stubsim.uefi.memory import Memory
+from stubsim.uefi.memory_layout import TYPES
 from stubsim.views.memory_map import memory_svg
 from tests.browser import Browser, is_blank
 

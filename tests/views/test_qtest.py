@@ -14,10 +14,10 @@ from stubsim.hosts import Host
 from stubsim.machine.devices.qemu import RAMFB, VMCOREINFO
 from stubsim.machine.fwcfg import Item
 from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
-from stubsim.machine.memory import Memory
 from stubsim.machine.qtest import execute
 from stubsim.start import Start
 from stubsim.trace import Access, Event
+from stubsim.uefi.memory import Memory
 from stubsim.uki import Uki
 from stubsim.views.qtest import accesses, script
 from tests.handover.harness import FIRMWARE, KIB64, host, uki
@@ -131,7 +131,7 @@ def drive(guest: Guest, machine: VirtualMachine, more: dict[str, bytes]) -> None
             guest.write(file, b"x" * size)
     assert guest.find("etc/vmfwupdate/fw-blob") is None
     guest.reset()
-    again = Guest(machine, guest.emit)
+    again = Guest(machine, machine.memory, guest.emit)
     assert again.probe()
     for name in more:
         file = again.find(name)
@@ -168,7 +168,7 @@ def test_a_real_qemu_answers_the_guest_as_the_simulated_machine_does(
     machine = described(options, "x64", release(binary), hello)
     assert machine.fw_cfg is not None
     events: list[Event] = []
-    drive(Guest(machine, events.append), machine, more)
+    drive(Guest(machine, machine.memory, events.append), machine, more)
     rows = [row for row in events if isinstance(row, Access)]
     lines = [*map(build, accesses(rows))]
     assert len(lines) > 500

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from stubsim.machine.devices.device import Device
 from stubsim.machine.fwcfg import GROUP_DEVICE, Item
-from stubsim.machine.layout import GIB4
-from stubsim.machine.memory import Memory
+from stubsim.machine.ram import GIB4, Ram
 
 VMCOREINFO = "etc/vmcoreinfo"
 RAMFB = "etc/ramfb"
@@ -105,7 +104,7 @@ TPM_LOG = ("etc/tpm/log", 0)
 _E820_ENTRY = 20
 
 
-def stock_items(memory: Memory, *more: tuple[str, int], legacy: bool = False) -> tuple[Item, ...]:
+def stock_items(memory: Ram, *more: tuple[str, int], legacy: bool = False) -> tuple[Item, ...]:
     """The files of a machine of q35's kind, or virt's, with nothing but ``more`` added: the read-only ones.
 
     A ``legacy`` machine type, up to pc-2.5, knows no geometry of disks.
@@ -120,6 +119,6 @@ def stock_items(memory: Memory, *more: tuple[str, int], legacy: bool = False) ->
     return tuple(Item(name, bytes(size)) for name, size in files if not (legacy and name == "bios-geometry"))
 
 
-def stock_devices(memory: Memory) -> tuple[Device, ...]:
+def stock_devices(memory: Ram) -> tuple[Device, ...]:
     """The devices behind the files of such a machine."""
     return (Smi(),) if memory.architecture in ("x64", "ia32") else ()

@@ -7,7 +7,7 @@ import pytest
 from stubsim.formats.vmfwupdate import FUKI_BLOB, FUKI_CAP, FUKI_CONTROL, FUKI_CPU, FukiEntry, pack_fuki
 from stubsim.machine.devices.device import PLAIN, Reset
 from stubsim.machine.devices.fuki_2024 import FukiUpdate
-from stubsim.machine.layout import GIB4
+from stubsim.machine.ram import GIB4
 from tests.machine.driver import MIB, Driver
 
 KIB64 = 64 << 10

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stubsim.formats.vmfwupdate import BIOS_SIZE, CAP, DISABLE, FW_BLOB, OPAQUE_BLOB, pack_fw_blob
 from stubsim.machine.devices.device import PLAIN, Reset
 from stubsim.machine.devices.qemu_v5 import VmFwUpdate
-from stubsim.machine.layout import GIB4
+from stubsim.machine.ram import GIB4
 from tests.machine.driver import MIB, Driver
 
 KIB64 = 64 << 10

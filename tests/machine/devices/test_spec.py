@@ -9,7 +9,7 @@ import pytest
 from stubsim.formats.vmfwupdate import SPEC_BIOS_ADDR, SPEC_BIOS_SIZE, SPEC_CAP, SPEC_DISABLE, SPEC_OPAQUE
 from stubsim.machine.devices.device import PLAIN, Reset
 from stubsim.machine.devices.spec import SpecUpdate
-from stubsim.machine.layout import GIB4
+from stubsim.machine.ram import GIB4
 from tests.machine.driver import MIB, Driver
 
 KIB64 = 64 << 10

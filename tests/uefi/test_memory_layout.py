@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim.hosts.fixture import memory_size
-from stubsim.machine.layout import DEVICES, FREE, GIB4, PAGE, SPECIAL, TYPES, Layout, layout
-from stubsim.machine.memory import Memory
+from stubsim.machine.ram import PAGE
+from stubsim.uefi.memory import Memory
+from stubsim.uefi.memory_layout import DEVICES, FREE, SPECIAL, TYPES, Layout, layout
 
 MIB = 1 << 20
 NUMBERS = {*TYPES, "EfiMemoryMappedIO"}
@@ -39,18 +40,6 @@ def merged(rows: Rows) -> Rows:
 def ours(size: int) -> Rows:
     rows = [(row.start, row.start + row.pages * PAGE, row.type) for row in Memory(size).map()]
     return merged(sorted([*rows, *layout(size, "x64").outside]))
-
-
-def test_ram_of_q35_is_split_below_and_above_4_gib():
-    assert layout(384 * MIB, "x64").ram == ((0, 0xA0000), (0x100000, 0x18000000))
-    assert layout(0xB0000000 - PAGE, "x64").ram[-1] == (0x100000, 0xB0000000 - PAGE)
-    assert layout(0xB0000000, "ia32").ram[1:] == ((0x100000, 0x80000000), (GIB4, GIB4 + 0x30000000))
-    assert layout(1 << 40, "x64").ram[-1] == (GIB4, GIB4 + (1 << 40) - 0x80000000)
-
-
-def test_ram_of_virt_is_one_piece():
-    assert layout(8 << 30, "aa64").ram == ((1 << 30, 9 << 30),)
-    assert layout(64 * MIB, "riscv64").ram == ((2 << 30, (2 << 30) + 64 * MIB),)
 
 
 @pytest.mark.parametrize("stub", ["257.13", "262.1"])

@@ -1,4 +1,4 @@
-"""Where RAM lies in a QEMU guest, and what the firmware holds of it when the stub starts.
+"""What EDK II holds of a QEMU guest's RAM when the stub starts: its bins, drivers and tables.
 
 x86 is q35 with OVMF 2022.11, from recorded memory maps. Booted with 384 MiB, 2, 4 and 8 GiB it holds the same pages
 below the end of the low RAM, and RAM above 4 GiB is free. They are those of a machine with VGA, a TPM and no serial
@@ -12,8 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-PAGE = 4096
-GIB4 = 1 << 32
+from stubsim.machine.ram import GIB4, PAGE, q35_low, ram_ranges, virt_start
 
 # UEFI 2.10, 7.2 (EFI_MEMORY_TYPE), in the order of their numbers.
 TYPES = (
@@ -93,11 +92,12 @@ def layout(size: int, architecture: str, devices: tuple[str, ...] = (), build: s
     what there is.
     """
     size &= -PAGE
+    ram = ram_ranges(size, architecture)
     if architecture in ("x64", "ia32"):
-        return _q35(size, sum(DEVICES.get(device, 0) for device in devices))
+        return _q35(ram, q35_low(size), sum(DEVICES.get(device, 0) for device in devices))
     if architecture == "aa64":
-        return (_aavmf_2026 if build == "2026.08" else _aavmf_2022)(size, devices)
-    start = _VIRT_START.get(architecture, 1 << 30)
+        return _aavmf_2026(ram, devices) if build == "2026.08" else _aavmf_2022(ram, size, devices)
+    start = virt_start(architecture)
     top = start + size
     held = [_at(start, *_DEVICETREE)]
     bins: list[Range] = []
@@ -106,11 +106,9 @@ def layout(size: int, architecture: str, devices: tuple[str, ...] = (), build: s
             bins.append(_at(top - pages * PAGE, pages, kind))
             top = bins[-1].start
         held += [row for row in bins if row.type in _BOOT_SERVICES]
-    return _clipped(((start, start + size),), held, bins, ())
+    return _clipped(ram, held, bins, ())
 
 
-# QEMU, hw/i386/pc_q35.c: with 2.75 GiB or more only 2 GiB lie below 4 GiB.
-_Q35_MOST_LOW, _Q35_LOW = 0xB0000000, 0x80000000
 # The last rows of the recorded maps: PCI Express configuration space, and the flash with firmware and variables.
 _Q35_OUTSIDE = (
     Range(0xB0000000, 0xC0000000, "EfiReservedMemoryType"),
@@ -151,12 +149,8 @@ _OVMF_STACK = (0x448B000, 32, "EfiBootServicesData")
 DEVICES = {"serial port beside graphics": 20, "rng": 3, "sha1": 16, "no tpm": -38, "no graphics": -23}
 # And what counts on aa64, where it takes away ranges of their own.
 AARCH64_DEVICES = ("no tpm", "no graphics", "no acpi")
-# The compatible of the tree that QEMU makes of virt (hw/arm/virt.c, create_fdt): AAVMF hands it on where there are no
-# ACPI tables (-machine acpi=off).
-QEMU_VIRT = "linux,dummy-virt"
 
-# QEMU, hw/arm/virt.c and hw/riscv/virt.c; it puts the devicetree at the start of RAM, the size is our own guess.
-_VIRT_START = {"riscv64": 2 << 30, "riscv32": 2 << 30}
+# QEMU (hw/arm/virt.c, hw/riscv/virt.c) puts the devicetree at the start of RAM; the size is our own guess.
 _DEVICETREE = (256, "EfiBootServicesData")
 # ArmVirtPkg/ArmVirt.dsc.inc (without Secure Boot) in the order of ArmVirtPkg's MemoryInitPeim.c, which has the first
 # 128 MiB for the phase before DXE, so that the bins begin at the end of RAM. Sizes are multiples of the granularity.
@@ -207,9 +201,7 @@ _AAVMF_2026_DRIVERS = 0x45726000
 _AAVMF_2026_FRAMEBUFFER = 752 * PAGE
 
 
-def _q35(size: int, device_pages: int) -> Layout:
-    low = size if size < _Q35_MOST_LOW else _Q35_LOW
-    pieces = ((0, min(low, 0xA0000)), (0x100000, low), (GIB4, GIB4 + size - low))
+def _q35(ram: tuple[tuple[int, int], ...], low: int, device_pages: int) -> Layout:
     depth, pages, kind = _OVMF_STACK
     held = [_at(low - depth, pages, kind), *(_at(*row) for row in _OVMF_LOW)]
     bins: list[Range] = []
@@ -225,12 +217,11 @@ def _q35(size: int, device_pages: int) -> Layout:
         top -= pages * PAGE
         held.append(_at(top, pages, kind))
     held[-1] = held[-1]._replace(start=top - device_pages * PAGE)
-    return _clipped(pieces, [row for row in held if row.type != FREE], bins, _Q35_OUTSIDE)
+    return _clipped(ram, [row for row in held if row.type != FREE], bins, _Q35_OUTSIDE)
 
 
-def _aavmf_2022(size: int, devices: tuple[str, ...]) -> Layout:
-    start = 1 << 30
-    top = start + size
+def _aavmf_2022(ram: tuple[tuple[int, int], ...], size: int, devices: tuple[str, ...]) -> Layout:
+    top = virt_start("aa64") + size
     held = [_at(gpa, pages, "EfiBootServicesData") for gpa, pages in _AAVMF_LOW]
     held.append(_at(top - PAGE, 1, "EfiBootServicesData"))
     bins = [_at(top - depth, pages, kind) for depth, pages, _, kind in _AAVMF_BINS]
@@ -240,16 +231,15 @@ def _aavmf_2022(size: int, devices: tuple[str, ...]) -> Layout:
         if without.isdisjoint(devices):
             below -= pages * PAGE
             held.append(_at(below, pages, kind))
-    layout = _clipped(((start, top),), [row for row in held if row.type != FREE], bins, ())
+    layout = _clipped(ram, [row for row in held if row.type != FREE], bins, ())
     return layout._replace(granularity=_AARCH64_GRANULARITY, granular=_RUNTIME)
 
 
-def _aavmf_2026(size: int, devices: tuple[str, ...]) -> Layout:
-    start = 1 << 30
+def _aavmf_2026(ram: tuple[tuple[int, int], ...], devices: tuple[str, ...]) -> Layout:
     bins = [_at(*row) for row in _AAVMF_2026_BINS]
     below = _AAVMF_2026_DRIVERS + (_AAVMF_2026_FRAMEBUFFER if "no graphics" in devices else 0)
     held = [Range(below, bins[-1].start, "EfiBootServicesData"), *bins[1:]]
-    layout = _clipped(((start, start + size),), held, bins, ())
+    layout = _clipped(ram, held, bins, ())
     return layout._replace(granularity=_AARCH64_GRANULARITY, granular=_RUNTIME - {"EfiACPIReclaimMemory"})
 
 
@@ -264,5 +254,4 @@ def _clipped(
         cut = [row._replace(start=max(row.start, start), end=min(row.end, end)) for row in rows for start, end in ram]
         return tuple(row for row in cut if row.start < row.end)
 
-    pieces = tuple((start, end) for start, end in ram if start < end)
-    return Layout(pieces, within(held), within(bins), outside)
+    return Layout(ram, within(held), within(bins), outside)

@@ -1,20 +1,19 @@
-"""Guest memory: which pages the firmware has given out, and what lies in them.
+"""Which pages of the RAM the firmware has given out: the allocator and the memory map.
 
-The content is held by reference: staging a 100 MB initrd keeps the memoryviews it came in and copies
-nothing. Addresses are given out as EDK II does (MdeModulePkg/Core/Dxe/Mem/Page.c), from the layout of a
-QEMU guest; they are plausible, not a prediction: each firmware and each device moves them.
+Addresses are given out as EDK II does (MdeModulePkg/Core/Dxe/Mem/Page.c), from the layout of a QEMU guest; they are
+plausible, not a prediction: each firmware and each device moves them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from stubsim.extent import Bytes, Extent
-from stubsim.machine.content import Content
-from stubsim.machine.layout import BUILD, FREE, PAGE, SPECIAL, TYPES, Layout, layout
+from stubsim.extent import Bytes
+from stubsim.machine.ram import PAGE, Ram
 from stubsim.trace import Staged
+from stubsim.uefi.memory_layout import BUILD, FREE, SPECIAL, TYPES, Layout, layout
 
 # Bytes around what the firmware's AllocatePool() gives out (EDK II, MdeModulePkg/Core/Dxe/Mem/Pool.c, 64 bit).
 POOL_OVERHEAD = 40
@@ -22,14 +21,6 @@ POOL_OVERHEAD = 40
 
 class OutOfResources(Exception):  # noqa: N818 - the UEFI status it stands for
     """EFI_OUT_OF_RESOURCES: no free pages of that size where they were asked for."""
-
-
-class OutsideRam(MemoryError):  # noqa: N818
-    """An access to guest addresses that are not, or not all, RAM."""
-
-
-class PrivatePage(Exception):  # noqa: N818
-    """The hypervisor would see a private page of a confidential guest: what led to it is wrong, and nothing goes on."""
 
 
 class NotAllocated(LookupError):  # noqa: N818
@@ -44,13 +35,8 @@ class Region(NamedTuple):
     type: str
 
 
-class Memory:
-    """The RAM of a QEMU guest of `size` bytes; a part of a page at its end does not count.
-
-    x86 is q35: 640 KiB from 0, then from 1 MiB; from 2.75 GiB on only 2 GiB lie below 4 GiB and the rest above. Others
-    are virt: in one piece from 1 GiB (RISC-V: 2 GiB). ``layout`` tells what the firmware holds. In a confidential guest
-    every page is private until it is shared with the hypervisor.
-    """
+class Memory(Ram):
+    """The RAM of a QEMU guest with a firmware in it; ``layout`` tells what the firmware holds."""
 
     def __init__(
         self,
@@ -61,18 +47,14 @@ class Memory:
         build: str = BUILD,
         confidential: bool = False,
     ) -> None:
+        super().__init__(size, architecture, confidential=confidential)
         self.layout = layout(size, architecture, tuple(devices), build)
-        self.ram = self.layout.ram
-        self.architecture = architecture
-        self.confidential = confidential
-        self._shared: list[tuple[int, int]] = []
-        self._content = Content()
-        self.reset()
+        self._forget_allocations()
 
     def reset(self) -> None:
-        """Forget all allocations, as a firmware that starts again does. The content stays."""
-        self._regions = _at_start(self.layout)
-        self._allocated: dict[int, int] = {}
+        """The same, and the firmware starts again, which knows of no allocations."""
+        super().reset()
+        self._forget_allocations()
 
     def allocate(self, size: int, type: str, *, below: int | None = None, at: int | None = None) -> int:
         """The gpa of enough pages for `size` bytes, at least one so that all has an address of its own.
@@ -109,14 +91,6 @@ class Memory:
         self._mark(end, last, FREE)
         self._allocated[start] = end
 
-    def place(self, gpa: int, parts: Sequence[Bytes]) -> None:
-        """Put the parts one behind the other at gpa, by reference: whoever changes a part changes the memory.
-
-        Raises OutsideRam.
-        """
-        self._check(gpa, sum(map(len, parts)))
-        self._content.place(gpa, parts)
-
     def stage(
         self,
         name: str,
@@ -135,48 +109,6 @@ class Memory:
         self.place(gpa, parts)
         return Staged(name, gpa, size, type, shared)
 
-    def read(self, gpa: int, size: int) -> bytes:
-        """The bytes there, zeros where nothing was placed; raises OutsideRam."""
-        return b"".join(map(bytes, self.parts(gpa, size)))
-
-    def parts(self, gpa: int, size: int) -> Iterator[memoryview | Extent]:
-        """The same bytes piece by piece and uncopied, for hashing; raises like read(), on the first step."""
-        self._check(gpa, size)
-        yield from self._content.parts(gpa, size)
-
-    def share(self, gpa: int, size: int) -> None:
-        """Let the hypervisor see the pages of this range; without a confidential guest it sees all anyway."""
-        self._shared.append((gpa & -PAGE, -(-(gpa + size) // PAGE) * PAGE))
-        self._shared.sort()
-
-    def is_shared(self, gpa: int, size: int) -> bool:
-        """Whether the hypervisor may see all of the range."""
-        if not self.confidential:
-            return True
-        end = gpa + size
-        for start, stop in self._shared:
-            if start <= gpa < stop:
-                gpa = stop
-        return gpa >= end
-
-    def lose_private(self) -> None:
-        """What a reset does to a confidential guest: the content of private pages is gone, shared ones stay."""
-        if not self.confidential:
-            return
-        kept = [(start, [*self.parts(start, end - start)]) for start, end in self._shared]
-        self._content = Content()
-        for start, parts in kept:
-            self._content.place(start, parts)
-
-    def clear(self, gpa: int, size: int) -> None:
-        """Fill the range with zeros; raises OutsideRam."""
-        self._check(gpa, size)
-        self._content.clear(gpa, size)
-
-    def contains(self, gpa: int, size: int) -> bool:
-        """Whether all of the range is RAM, in one piece."""
-        return size >= 0 and any(start <= gpa and gpa + size <= end for start, end in self.ram)
-
     def map(self) -> tuple[Region, ...]:
         """The memory map: RAM exactly, sorted, neighbours of one type merged.
 
@@ -189,18 +121,13 @@ class Memory:
         return tuple(Region(start, (end - start) // PAGE, kind) for start, end, kind in shown)
 
     @property
-    def size(self) -> int:
-        """Bytes of RAM the map covers: less than asked for on x86, where 640 KiB to 1 MiB is none."""
-        return sum(end - start for start, end in self.ram)
-
-    @property
     def free_size(self) -> int:
         """Bytes of RAM that nobody holds, those in bins included."""
         return sum(end - start for start, end, kind in self._regions if kind == FREE)
 
-    def _check(self, gpa: int, size: int) -> None:
-        if not self.contains(gpa, size):
-            raise OutsideRam(f"{size} bytes at {gpa:#x} are not all in RAM")
+    def _forget_allocations(self) -> None:
+        self._regions = _at_start(self.layout)
+        self._allocated: dict[int, int] = {}
 
     def _find(self, length: int, type: str, below: int | None) -> int | None:
         """Page.c, FindFreePages: a limit below the end of a window rules the whole window out."""
