@@ -13,13 +13,12 @@ from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, Watched
 from stubsim.linux import start as linux
 from stubsim.linux.identify import Linux, identify
-from stubsim.loader.failed import LoaderFailed
 from stubsim.machine.tpm import Tpm, rtmr
 from stubsim.start import DEFAULT_START, Loaded, Start, assumed, loaded_image, refuses_to_start, start_context
 from stubsim.stub import refused
 from stubsim.stub.addons import addon_paths
 from stubsim.stub.chid_match import machine_chids
-from stubsim.stub.context import Context, LoadedImage, StubFailed
+from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
 from stubsim.stub.own_image import doubt_own_image
 from stubsim.stub.programs import Program, program
@@ -29,6 +28,7 @@ from stubsim.stub.sections import Sections
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG
 from stubsim.trace import Access, EspWritten, Event, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.load_image import load_file, place_image
+from stubsim.uefi.loaded_image import LoadedImage, ProgramFailed
 from stubsim.uefi.memory import Memory, OutOfResources
 from stubsim.uefi.secure_boot import is_allowed
 from stubsim.uefi.variables import NON_VOLATILE, Variable, Variables, WatchedVariables
@@ -334,7 +334,7 @@ class _Run:
                 note_unseen_loader(context)
             if self.front is not None:
                 context = self.context = started_by_loader(context, self.front, self.watch)
-        except LoaderFailed as failure:
+        except ProgramFailed as failure:
             return Outcome("failed", failure.message, failure.status)
         loaded = _started_by_firmware(context)
         if isinstance(loaded, Outcome):
@@ -367,7 +367,7 @@ class _Run:
             kernel = self.prepared.sections.data(".linux")
             assert kernel is not None
             started = steps.linux_exec(context, kernel, self.prepared.cmdline, self.prepared.initrd)
-        except StubFailed as failure:
+        except ProgramFailed as failure:
             return Outcome("failed", failure.message, failure.status, failure.because)
         self.load_options = started.load_options
         self._kernel(kernel, self.prepared)

@@ -12,6 +12,7 @@ from stubsim.start import Start, profile_number
 from stubsim.stub.context import Context
 from stubsim.trace import Unknown
 from stubsim.uefi.esp import Esp
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.secure_boot import is_allowed
 from stubsim.uefi.variables import LOADER, Variables, WatchedVariables
 
@@ -67,14 +68,13 @@ def front_of(context: Context, start: Start) -> tuple[Front | None, tuple[str, .
 
 
 def started_by_loader(context: Context, front: Front, watch: Counter[str] | None) -> Context:
-    """The machine as the stub finds it behind the loader. Raises LoaderFailed."""
+    """The machine as the stub finds it behind the loader. Raises ProgramFailed."""
     from stubsim.loader import run
-    from stubsim.loader.failed import LoaderFailed
 
     loader, host, esp = front.loader, context.host, context.image.esp
     assert esp is not None
     if not is_allowed(loader.image, secure_boot=host.secure_boot, trusted=context.trusted):
-        raise LoaderFailed("The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
+        raise ProgramFailed("The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
     initial = [row for row in host.variables if row.guid != LOADER or row.name not in run.WRITES]
     variables = Variables(initial) if watch is None else WatchedVariables(initial, watch)
     services = context.services._replace(by="loader", variables=variables)

@@ -13,11 +13,12 @@ from stubsim.hosts import Host
 from stubsim.hosts.host import QEMU_VIRT, DirectBoot, changed
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.arguments import split_shell_line
-from stubsim.stub.context import Context, LoadedImage
+from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
 from stubsim.trace import Emit, Log
 from stubsim.uefi import image_path
 from stubsim.uefi.esp import Esp
+from stubsim.uefi.loaded_image import LoadedImage
 from stubsim.uefi.memory import Memory
 from stubsim.uefi.memory_layout import BUILD, VENDORS
 from stubsim.uefi.variables import Variables

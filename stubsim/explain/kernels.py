@@ -7,10 +7,10 @@ from stubsim.formats import pe
 from stubsim.hosts import Host
 from stubsim.machine.tpm import Tpm
 from stubsim.start import DEFAULT_START, start_context
-from stubsim.stub.context import LoadedImage, StubFailed
 from stubsim.stub.models import StubModel
 from stubsim.stub.programs import program
 from stubsim.uefi.load_image import load_file
+from stubsim.uefi.loaded_image import LoadedImage, ProgramFailed
 from stubsim.uefi.memory import Memory, OutOfResources
 from stubsim.uki import Uki
 
@@ -27,7 +27,7 @@ def kernel_refused(uki: Uki, model: StubModel, section: pe.Section | None) -> st
     )
     try:
         steps.check_kernel(context, uki.data(section))
-    except StubFailed as failure:
+    except ProgramFailed as failure:
         return failure.message if failure.because is None else f"{failure.because} ({failure.message})"
     return None
 

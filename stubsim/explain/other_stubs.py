@@ -12,10 +12,10 @@ from stubsim.formats import fdt, hwids, pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.start import Start
 from stubsim.stub.arguments import process_arguments
-from stubsim.stub.context import StubFailed
 from stubsim.stub.models import PROPOSALS, StubModel, behaviour, released
 from stubsim.stub.programs import is_simulated, program
 from stubsim.stub.sections import Sections
+from stubsim.uefi.loaded_image import ProgramFailed
 
 
 class Chosen(NamedTuple):
@@ -115,5 +115,5 @@ def _run(boot: Boot, start: Start, model: StubModel) -> Sections | str:
     assert steps is not None
     try:
         return steps.settle(quiet_context(boot._replace(model=model), start))
-    except StubFailed as failure:
+    except ProgramFailed as failure:
         return failure.message

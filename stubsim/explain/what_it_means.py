@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stubsim.boot import Boot
 from stubsim.explain.selection import KINDS
 from stubsim.formats import hwids
-from stubsim.stub.context import STATUS
+from stubsim.formats.uefi_status import TEXTS
 from stubsim.stub.models import which
 from stubsim.trace import Log
 
@@ -89,7 +89,7 @@ def _missed(boot: Boot) -> bool:
 
 
 def _worth(boot: Boot, start: str, text: str) -> str:
-    if text not in (f"{start}.", f"{start}: {STATUS['EFI_NOT_FOUND']}"):
+    if text not in (f"{start}.", f"{start}: {TEXTS['EFI_NOT_FOUND']}"):
         return "an error, the table is refused as a whole and no machine is matched by it"
     if boot.model.reports_no_match_as_error:
         return f"shown as an error, but stub {boot.model.id} says so of every machine that is in no devicetree entry"

@@ -42,8 +42,8 @@ _TYPES = {kind: number for number, kind in vmfwupdate.FUKI_TYPES.items()}
 def hand_over(leaving: Leaving) -> Outcome:
     """Place kernel, initrd and command line, write the entries and then the trigger.
 
-    There is no test for a firmware that runs already. Raises StubFailed where the stub gives up, OutOfResources where
-    an address is taken.
+    There is no test for a firmware that runs already. Raises ProgramFailed where the stub gives up, OutOfResources
+    where an address is taken.
     """
     context = leaving.context
     guest = Guest(leaving.machine, context.memory, context.emit)

@@ -57,7 +57,7 @@ def firmware(context: Context, prepared: Prepared, dialect: str) -> tuple[Extent
 def hand_over(
     context: Context, prepared: Prepared, name: str, image_gpa: int, chosen: tuple[Extent, Efifw | None]
 ) -> HandedOver:
-    """Leave the guest by the dialect of that name; raises StubFailed where the stub gives up."""
+    """Leave the guest by the dialect of that name; raises ProgramFailed where the stub gives up."""
     payload, blob = chosen
     protocol = handover.dialect(name)
     leaving = Leaving(context, prepared, virtual_machine(context.host, context.memory), image_gpa, payload, blob)

@@ -12,10 +12,11 @@ from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import FwCfgError, Guest
 from stubsim.handover.leaving import Dialect, Leaving, tell_warnings
 from stubsim.machine.ram import PAGE
-from stubsim.stub.context import Context, StubFailed
+from stubsim.stub.context import Context
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined, Initrd
 from stubsim.stub.kernel import linux_exec
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import Memory, OutOfResources
 from stubsim.uefi.memory_layout import FREE
 
@@ -77,7 +78,7 @@ def second_boot(context: Context, leaving: Leaving, dialect: Dialect, left: Sequ
         return SecondBoot("kernel-started", None, None, firmware, _text(contents), initrd)
     try:
         started = linux_exec(context, _joined(contents["kernel"]), cmdline, initrd)
-    except StubFailed as failure:
+    except ProgramFailed as failure:
         return SecondBoot("failed", failure.message, failure.status, firmware, cmdline, initrd, because=failure.because)
     return SecondBoot("kernel-started", None, None, firmware, cmdline, initrd, started.load_options, tree)
 

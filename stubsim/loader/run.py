@@ -13,13 +13,13 @@ from stubsim.loader import config as loader_conf
 from stubsim.loader import handing_on
 from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version
 from stubsim.loader.entry import ESP, TYPE2, Entry
-from stubsim.loader.failed import LoaderFailed
 from stubsim.loader.releases import LoaderModel, model_of
 from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
 from stubsim.systemd.random_seed import refresh_random_seed
 from stubsim.systemd.smbios import measure_smbios
 from stubsim.systemd.variables import ATTRIBUTES, export_common_variables
 from stubsim.uefi.esp import Esp, same_name
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import GLOBAL
 from stubsim.uki import Uki
@@ -157,7 +157,7 @@ def run(  # noqa: PLR0917 - one of each
 ) -> Handed:
     """All that systemd-boot does before it starts the image; ``given`` are load options in place of the entry's own.
 
-    Raises LoaderFailed.
+    Raises ProgramFailed.
     """
     model = loader.model
     protocols = Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, counts_tagged=True)
@@ -198,12 +198,12 @@ def run(  # noqa: PLR0917 - one of each
     options = _load_options(entry, model, host, given)
     initrd = handing_on.initrd(entry, esp if entry.partition == ESP or xbootldr is None else xbootldr, model)
     if isinstance(initrd, str):
-        raise LoaderFailed(f"Error preparing initrd: Not found ({initrd})", "EFI_NOT_FOUND")
+        raise ProgramFailed(f"Error preparing initrd: Not found ({initrd})", "EFI_NOT_FOUND")
     devicetree = None
     if entry.devicetree is not None and not host.secure_boot:
         devicetree = (esp if entry.partition == ESP or xbootldr is None else xbootldr).read(entry.devicetree)
         if devicetree is None:
-            raise LoaderFailed(f"Error loading {entry.devicetree}: Not found", "EFI_NOT_FOUND")
+            raise ProgramFailed(f"Error loading {entry.devicetree}: Not found", "EFI_NOT_FOUND")
     if options:
         digests = services.digests.of(options)
         log_event(services, protocols, PCR_KERNEL_CONFIG, from_utf16(options), digests)

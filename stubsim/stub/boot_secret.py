@@ -21,7 +21,7 @@ _LOADER_HANDLES_SEED = 1 << 6
 def refresh_random_seed(context: Context) -> bool:
     """True when a seed is handed to the system; a boot loader that says it has done this keeps the stub from it.
 
-    Recorded: launch-loaderfeatures. Raises StubFailed without a device up to 254.
+    Recorded: launch-loaderfeatures. Raises ProgramFailed without a device up to 254.
     """
     esp, model = context.image.esp, context.model
     done = bool(_loader_features(context) & _LOADER_HANDLES_SEED)

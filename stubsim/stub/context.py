@@ -11,44 +11,15 @@ from stubsim.hosts import Host
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.models import StubModel
 from stubsim.trace import Emit, Log, Unknown
-from stubsim.uefi.esp import Esp
+from stubsim.uefi.loaded_image import LoadedImage, ProgramFailed
 from stubsim.uefi.memory import Memory
 from stubsim.uefi.secure_boot import load_image
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
 
-# As systemd's %m prints them.
-STATUS, GNU_EFI = uefi_status.TEXTS, uefi_status.GNU_EFI_TEXTS
-
 # "crit" stands for all that lets no message of the stub through.
 _LEVELS = ("crit", "error", "warning", "info", "debug")
-
-
-class StubFailed(Exception):  # noqa: N818 - the outcome it stands for
-    """The stub returns to the firmware: its message, as on the console, and the UEFI status; or halts without one.
-
-    ``because`` is what is known of the reason and the message does not tell.
-    """
-
-    def __init__(self, message: str, status: str | None, because: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        self.because = because
-
-
-class LoadedImage(NamedTuple):
-    """How the UKI was started, as the firmware tells it in EFI_LOADED_IMAGE_PROTOCOL.
-
-    ``esp`` is None without a device handle, ``path`` without a device path. ``load_options`` are raw bytes;
-    ``shell`` is the argument vector, program first, when the UEFI shell started it.
-    """
-
-    esp: Esp | None
-    path: str | None
-    load_options: bytes | None
-    shell: tuple[str, ...] | None
 
 
 class Context(NamedTuple):
@@ -79,19 +50,20 @@ class Context(NamedTuple):
 
     def in_words(self, status: str) -> str:
         """A UEFI status as the stub prints it."""
-        return GNU_EFI[status] if self.model.prints_gnu_efi_status else STATUS[status]
+        texts = uefi_status.GNU_EFI_TEXTS if self.model.prints_gnu_efi_status else uefi_status.TEXTS
+        return texts[status]
 
     def log(self, level: str, message: str) -> None:
         """Print a message if the stub's log level lets it through."""
         if _LEVELS.index(level) <= _LEVELS.index(self.log_level):
             self.emit(Log(level, message))
 
-    def fail(self, message: str, status: str | None, because: str | None = None) -> StubFailed:
+    def fail(self, message: str, status: str | None, because: str | None = None) -> ProgramFailed:
         """Log an error and give the exception that ends the run."""
         self.log("error", message)
-        return StubFailed(message, status, because)
+        return ProgramFailed(message, status, because)
 
-    def halt(self, asserted: str, because: str, status: str | None = None) -> StubFailed:
+    def halt(self, asserted: str, because: str, status: str | None = None) -> ProgramFailed:
         """Of a failed assertion, which halts the machine (efi_assert); the message then names file and line."""
         return self.fail(f"{self.model.assertion} '{asserted}' failed", status, because)
 

@@ -24,7 +24,7 @@ _FILES = {
 def generate_embedded_initrds(
     context: Context, sections: Sections, pages: list[Pages] | None = None
 ) -> dict[str, Parts]:
-    """An archive of each section that is there; what they lie in is added to the pages. Raises StubFailed."""
+    """An archive of each section that is there; what they lie in is added to the pages. Raises ProgramFailed."""
     pages = [] if pages is None else pages
     archives: dict[str, Parts] = {}
     for section, name in _FILES.items():

@@ -11,11 +11,12 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.machine.ram import PAGE
 from stubsim.stub import refused
 from stubsim.stub.arguments import firmware_load_options
-from stubsim.stub.context import Context, StubFailed
+from stubsim.stub.context import Context
 from stubsim.stub.initrd import Combined
 from stubsim.stub.pool import ALIGNED_PAGES, PAGES, TOTAL_PAGES, halted
 from stubsim.trace import Staged
 from stubsim.uefi.load_image import AddressTaken, Placed, place_image
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import OutOfResources
 
 _UINT32_MAX = 0xFFFFFFFF
@@ -38,7 +39,7 @@ class Started(NamedTuple):
 
 
 def linux_exec(context: Context, kernel: Bytes, cmdline: str | None, initrd: Combined | None) -> Started:
-    """Check the kernel as the stub does, copy it to its pages and register the initrd; raises StubFailed."""
+    """Check the kernel as the stub does, copy it to its pages and register the initrd; raises ProgramFailed."""
     kernel = of_bytes(kernel)
     headers = check_kernel(context, kernel)
     _register_initrd(context, initrd)
@@ -57,7 +58,7 @@ def _load_options(context: Context, cmdline: str | None) -> bytes | None:
 
 
 def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
-    """The headers of a kernel that the stub starts; raises StubFailed for another."""
+    """The headers of a kernel that the stub starts; raises ProgramFailed for another."""
     kernel = of_bytes(kernel)
     headers = pe.read_headers(kernel, accepted_machines(context))
     if not context.model.checks_kernel_headers and _is_read_on(kernel):
@@ -77,7 +78,7 @@ def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
             if context.machine not in ("x64", "ia32"):
                 raise context.fail(f"Bad kernel image: {context.in_words('EFI_UNSUPPORTED')}", "EFI_UNSUPPORTED")
             _check_efi_handover(context, kernel)
-        except StubFailed as failure:
+        except ProgramFailed as failure:
             failure.because = refused.before_5_8(context, headers)
             raise
     elif context.model.loads_kernel_itself:
@@ -100,7 +101,7 @@ def accepted_machines(context: Context) -> tuple[int, ...]:
     return (*own, 0x8664 if context.machine == "ia32" else 0)
 
 
-def _bad_image(context: Context, because: str) -> StubFailed:
+def _bad_image(context: Context, because: str) -> ProgramFailed:
     return context.fail(f"Bad kernel image: {context.in_words('EFI_LOAD_ERROR')}", "EFI_LOAD_ERROR", because)
 
 
@@ -153,7 +154,7 @@ def _check_efi_handover(context: Context, kernel: Extent) -> None:
     """The deprecated entry for kernels before 5.8: what linux_exec_efi_handover asks of the setup header."""
     if len(kernel) < _BOOT_PARAMS_SIZE:
         # The stub returns without a message of its own.
-        raise StubFailed(context.in_words("EFI_LOAD_ERROR"), "EFI_LOAD_ERROR")
+        raise ProgramFailed(context.in_words("EFI_LOAD_ERROR"), "EFI_LOAD_ERROR")
     check_setup_header(context, kernel)
     context.unknown(
         "the start of a kernel older than 5.8",
@@ -164,7 +165,7 @@ def _check_efi_handover(context: Context, kernel: Extent) -> None:
 
 
 def check_setup_header(context: Context, kernel: Extent) -> None:
-    """Whether a bzImage has the 64-bit (32-bit) EFI handover entry; of 4096 bytes at least. Raises StubFailed."""
+    """Whether a bzImage has the 64-bit (32-bit) EFI handover entry; of 4096 bytes at least. Raises ProgramFailed."""
     if _number(kernel, _HEADER_MAGIC, 4) != int.from_bytes(b"HdrS", "little") or (
         _number(kernel, _BOOT_FLAG, 2) != 0xAA55
     ):
@@ -252,7 +253,7 @@ def _check_for_own_loader(context: Context, kernel: Extent, headers: pe.Headers)
             )
 
 
-def _load_error(context: Context, message: str) -> StubFailed:
+def _load_error(context: Context, message: str) -> ProgramFailed:
     return context.fail(message, "EFI_LOAD_ERROR")
 
 
@@ -299,7 +300,7 @@ def _allocate(context: Context, headers: pe.Headers) -> Placed:
     return Placed(aligned, _CODE, aligned)
 
 
-def _no_pages(context: Context, headers: pe.Headers) -> StubFailed:
+def _no_pages(context: Context, headers: pe.Headers) -> ProgramFailed:
     """The firmware says so to the stub; the stub's own loader does not expect it."""
     size = headers.size_of_image
     if context.model.loads_kernel_itself:

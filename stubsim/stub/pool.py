@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from stubsim.machine.ram import PAGE
 from stubsim.stub import refused
-from stubsim.stub.context import Context, StubFailed
+from stubsim.stub.context import Context
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import POOL_OVERHEAD, OutOfResources
 
 _TYPE = "EfiLoaderData"
@@ -34,14 +35,14 @@ Pages = int | None
 """Where the pages of something lie; None where it has none of its own."""
 
 
-def halted(context: Context, asserted: str, what: str, size: int) -> StubFailed:
+def halted(context: Context, asserted: str, what: str, size: int) -> ProgramFailed:
     """A failed assertion halts the machine with this message (efi_assert), which then names file and line."""
     because = refused.out_of_memory(context, what, size)
     return context.halt(asserted, because, "EFI_OUT_OF_RESOURCES")
 
 
 def allocate(context: Context, size: int, what: str) -> Pages:
-    """The pages of something large, None for what shares the pool's; StubFailed where there are none."""
+    """The pages of something large, None for what shares the pool's; ProgramFailed where there are none."""
     if size + POOL_OVERHEAD <= PAGE:
         return None
     try:
@@ -58,7 +59,7 @@ def free(context: Context, *pages: Pages) -> None:
 
 
 def pack_cpio(context: Context, target: str, files: Iterable[Packed], size: int) -> Pages:
-    """The pages of an archive of so many bytes below the folder, allocated as the stub builds it; raises StubFailed.
+    """The pages of an archive of so many bytes below the folder, allocated as the stub builds it; raises ProgramFailed.
 
     A file is read whole. The archive grows record by record, each time into a new and larger one, with the old one
     freed after that (systemd-stub 257.13: cpio.c, pack_cpio_one; util.h, xrealloc). So the last file takes twice its

@@ -16,7 +16,7 @@ from stubsim.stub.sections import Sections
 
 
 class Program(NamedTuple):
-    """One stub's steps, as `boot` joins them and as explanations ask them again; all of them raise StubFailed.
+    """One stub's steps, as `boot` joins them and as explanations ask them again; all of them raise ProgramFailed.
 
     ``settle`` gives the sections alone, with the arguments read but nothing measured.
     """

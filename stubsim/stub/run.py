@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(context: Context, found: list[Sections]) -> Prepared:
-    """Everything up to the start of the kernel; raises StubFailed where the stub gives up.
+    """Everything up to the start of the kernel; raises ProgramFailed where the stub gives up.
 
     The sections settled on are put into ``found`` as soon as they are known, for a run that fails later.
     """

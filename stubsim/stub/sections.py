@@ -46,7 +46,7 @@ class Sections(NamedTuple):
 
 
 def find_sections(context: Context, profile: int) -> Sections:
-    """Base sections, overridden name by name by the profile's; raises StubFailed for a missing profile or `.linux`."""
+    """Base sections, overridden name by name by the profile's; ProgramFailed for a missing profile or `.linux`."""
     uki = context.uki
     if context.model.takes_last_section_by_prefix:
         sections = locate_by_prefix(context, uki)

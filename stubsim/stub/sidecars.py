@@ -60,7 +60,7 @@ def generate_sidecar_initrds(
     """One archive a row that has files, each measured whole, by kind; what they lie in is added to the pages.
 
     A row without files counts as not measured and so clears its flag (recorded; see `measure.Measured`). Raises
-    StubFailed where there is no memory.
+    ProgramFailed where there is no memory.
     """
     pages = [] if pages is None else pages
     archives: dict[str, Parts] = {}

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from stubsim.extent import Bytes
 from stubsim.formats import hwids, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16, utf16z
+from stubsim.formats.uefi_status import TEXTS
 from stubsim.stub import refused
 from stubsim.stub.chid_match import Match, find_entry
-from stubsim.stub.context import STATUS, Context
+from stubsim.stub.context import Context
 from stubsim.stub.devicetree import first_compatible, install_devicetrees
 from stubsim.stub.initrd import Combined, Initrd
 from stubsim.stub.kernel import Started, accepted_machines
@@ -37,7 +38,7 @@ class Options(NamedTuple):
 
 
 def prepare(context: Context, found: list[Sections]) -> Prepared:
-    """Everything up to the start of the kernel; raises StubFailed. The sections settled on are put into ``found``."""
+    """Everything up to the start of the kernel; raises ProgramFailed. The sections settled on go into ``found``."""
     given = process_arguments(context)
     options = parse_options(given)
     context = context._replace(log_level="debug" if options.debug else "error")
@@ -76,7 +77,7 @@ def parse_options(given: str | None) -> Options:
 def find_sections(context: Context, options: Options) -> Sections:
     """The first section of each name in the whole table: one of a profile is a section like any other.
 
-    Raises StubFailed without a kernel.
+    Raises ProgramFailed without a kernel.
     """
     uki = context.uki
     found: dict[str, pe.Section] = {}
@@ -103,8 +104,8 @@ def _match_hwids(context: Context, sections: Sections) -> tuple[Match | None, st
     found = find_entry(context, context.uki.data(section), hwids.DEVICETREE)
     if not isinstance(found, str):
         return found._replace(string=_string(context, section, found.entry)), None
-    context.log("debug", f"HWID matching failed, no DT blob will be selected: {STATUS[found]}")
-    return None, None if found == "EFI_NOT_FOUND" else STATUS[found]
+    context.log("debug", f"HWID matching failed, no DT blob will be selected: {TEXTS[found]}")
+    return None, None if found == "EFI_NOT_FOUND" else TEXTS[found]
 
 
 def _string(context: Context, table: pe.Section, entry: hwids.Entry) -> bytes | None:
@@ -169,7 +170,7 @@ def find_initrd(context: Context, sections: Sections) -> Combined | None:
 
 
 def linux_exec(context: Context, kernel: Bytes, cmdline: str | None, initrd: Combined | None) -> Started:
-    """Check the kernel, copy it to its pages and register the initrd; raises StubFailed.
+    """Check the kernel, copy it to its pages and register the initrd; raises ProgramFailed.
 
     The kernel runs in the stub's own image handle, so without a command line it finds the LoadOptions of the firmware.
     """
@@ -181,14 +182,14 @@ def linux_exec(context: Context, kernel: Bytes, cmdline: str | None, initrd: Com
         context.memory.place(gpa + section.virtual_address - headers.image_base, [content])
     if initrd is not None and initrd.by_stub and context.host.previous_initrd is not None:
         because = "a boot loader has registered an initrd already, and the image brings its own"
-        raise context.fail(f"Error registering initrd: {STATUS['EFI_ALREADY_STARTED']}", "EFI_ALREADY_STARTED", because)
+        raise context.fail(f"Error registering initrd: {TEXTS['EFI_ALREADY_STARTED']}", "EFI_ALREADY_STARTED", because)
     staged = Staged("kernel", gpa, headers.size_of_image, "EfiLoaderCode", False)
     context.emit(staged)
     return Started(staged, context.image.load_options if cmdline is None else utf16z(cmdline))
 
 
 def check_kernel(context: Context, kernel: Bytes) -> None:
-    """Whether stubble starts a kernel for which there is room; raises StubFailed for another."""
+    """Whether stubble starts a kernel for which there is room; raises ProgramFailed for another."""
     _check_sections(context, _kernel_info(context, kernel))
 
 
@@ -196,10 +197,10 @@ def _kernel_info(context: Context, kernel: Bytes) -> pe.Headers:
     headers = pe.read_headers(kernel, accepted_machines(context))
     if headers is None:
         because = refused.kernel_headers(context, kernel)
-        raise context.fail(f"Bad kernel image: {STATUS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR", because)
+        raise context.fail(f"Bad kernel image: {TEXTS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR", because)
     if headers.major_image_version < 1 or pe.MACHINES.get(headers.machine) != context.machine:
         because = refused.before_5_8(context, headers)
-        raise context.fail(f"Bad kernel image: {STATUS['EFI_UNSUPPORTED']}", "EFI_UNSUPPORTED", because)
+        raise context.fail(f"Bad kernel image: {TEXTS['EFI_UNSUPPORTED']}", "EFI_UNSUPPORTED", because)
     if headers.base_relocations[1]:
         raise context.fail("Inner kernel image contains base relocations, which we do not support.", "EFI_LOAD_ERROR")
     return headers

@@ -14,7 +14,7 @@ from stubsim.handover.guest import Guest
 from stubsim.hosts import Host
 from stubsim.machine.devices.device import PLAIN, Reset
 from stubsim.machine.fwcfg import DMA_WRITE
-from stubsim.stub.context import StubFailed
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import OutOfResources
 from tests.handover.harness import FIRMWARE, INITRD, KIB64, MIB, Case, accesses, case, host, remove, steps, uki
 from tests.stub.harness import setup_header
@@ -186,7 +186,7 @@ def test_the_command_line(cmdline: bytes, limit: int, content: bytes):
 )
 def test_a_kernel_that_is_refused(linux: bytes, message: str, status: str):
     given = case(HOST, uki(linux=linux))
-    with pytest.raises(StubFailed) as failure:
+    with pytest.raises(ProgramFailed) as failure:
         given.hand_over("fuki-2024")
     assert (failure.value.message, failure.value.status) == (message, status)
     assert given.written() == {}
@@ -220,13 +220,13 @@ def test_where_it_stops_for_ever(machine: Host, missing: tuple[str, ...], reason
 def test_without_the_blob_file_it_returns():
     given = case(HOST, uki(linux=KERNEL))
     remove(given.machine, FUKI_BLOB)
-    with pytest.raises(StubFailed, match=f"fw_cfg has no file {FUKI_BLOB}"):
+    with pytest.raises(ProgramFailed, match=f"fw_cfg has no file {FUKI_BLOB}"):
         given.hand_over("fuki-2024")
 
 
 def test_without_dma_the_writes_are_lost_and_the_reset_does_not_come():
     given = case(host("fuki-2024", dma=False), uki(linux=KERNEL))
-    with pytest.raises(StubFailed) as failure:
+    with pytest.raises(ProgramFailed) as failure:
         given.hand_over("fuki-2024")
     assert (failure.value.message, failure.value.status) == (
         "fwupdate-control reset did not take effect.", "EFI_LOAD_ERROR",
@@ -242,7 +242,7 @@ def test_a_device_that_was_switched_off_for_good():
     assert control is not None
     guest.write(blob, vmfwupdate.pack_fuki([FukiEntry(5, 0, KIB64, 0x200000)]))
     guest.write(control, b"d")
-    with pytest.raises(StubFailed, match="reset did not take effect"):
+    with pytest.raises(ProgramFailed, match="reset did not take effect"):
         given.hand_over("fuki-2024")
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from stubsim.formats import efifw, hwids
 from stubsim.handover.run import choose_dialect, firmware, hand_over
-from stubsim.stub.context import StubFailed
 from stubsim.trace import Log
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uki import Uki
 from tests.handover.harness import FIRMWARE, MIB, Case, case, host, uki
 from tests.stub.harness import CHIDS, OTHER, make_uki, table
@@ -103,6 +103,6 @@ def test_why_nothing_was_handed_over_is_told():
 
 def test_memory_that_is_full_ends_the_boot():
     given = case(host(memory=128 * MIB), uki(), payload=bytes(100 * MIB))
-    with pytest.raises(StubFailed, match="No memory for the hand-over") as failure:
+    with pytest.raises(ProgramFailed, match="No memory for the hand-over") as failure:
         run(given, "qemu-v5")
     assert failure.value.status == "EFI_OUT_OF_RESOURCES"

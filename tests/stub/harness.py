@@ -14,11 +14,12 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.machine.tpm import Tpm
-from stubsim.stub.context import Context, LoadedImage
+from stubsim.stub.context import Context
 from stubsim.stub.models import choose
 from stubsim.stub.sections import Sections, find_sections
 from stubsim.trace import EspWritten, Event, Log, Measured, Unknown, VariableSet
 from stubsim.uefi.esp import Esp
+from stubsim.uefi.loaded_image import LoadedImage
 from stubsim.uefi.memory import Memory
 from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki

@@ -11,7 +11,7 @@ import pytest
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
 from stubsim.stub.boot_secret import derive, os_id, prepare_boot_secret, refresh_random_seed
-from stubsim.stub.context import StubFailed
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.variables import LOADER
 from tests.stub.harness import Run, make_uki, run
 
@@ -244,7 +244,7 @@ def test_without_a_device_some_stubs_halt(stub: str):
     if stub not in ("253", "254"):
         assert not refresh_random_seed(one.context)
         return
-    with pytest.raises(StubFailed) as failure:
+    with pytest.raises(ProgramFailed) as failure:
         refresh_random_seed(one.context)
     words = "systemd-boot: Assertion" if stub == "254" else "systemd-boot assertion"
     assert (failure.value.message, failure.value.status) == (f"{words} 'device' failed", None)

@@ -6,8 +6,8 @@ import pytest
 
 from stubsim.hosts import Host
 from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
-from stubsim.stub.context import StubFailed
 from stubsim.stub.measure import Measured
+from stubsim.uefi.loaded_image import ProgramFailed
 from tests.stub.harness import make_uki, run
 
 EXTRA = b"io.systemd.stub.kernel-cmdline-extra="
@@ -110,7 +110,7 @@ def test_smbios_extra(texts: tuple[bytes, ...], expected: tuple[str, list[str]])
 def test_an_empty_extra_halts_up_to_256(stub: str):
     """254.26's own code in emulation; bytes of which no text can be made are not nothing."""
     one = run(host=Host(oem_strings=(EXTRA,)), stub=stub)
-    with pytest.raises(StubFailed) as failure:
+    with pytest.raises(ProgramFailed) as failure:
         append_smbios(one.context, "own", Measured())
     assert failure.value.message == "systemd-boot: Assertion 'description || pcrindex == UINT32_MAX' failed"
     assert (failure.value.status, one.measured(12)) == (None, [])

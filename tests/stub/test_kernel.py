@@ -9,9 +9,9 @@ import pytest
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import RELOCS_STRIPPED, SectionSpec
 from stubsim.hosts import Host
-from stubsim.stub.context import StubFailed
 from stubsim.stub.initrd import Combined
 from stubsim.stub.kernel import Started, linux_exec
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory_layout import FREE
 from tests.stub.harness import KERNEL, Row, Run, make_pe, run, setup_header
 
@@ -28,7 +28,7 @@ def start(one: Run, kernel: bytes, cmdline: str | None = None, initrd: Combined 
 
 def refused(kernel: bytes, *, stub: str = "262", host: Host | None = None, machine: str = "x64") -> tuple[str, str]:
     one = run(host=host, stub=stub)
-    with pytest.raises(StubFailed) as failure:
+    with pytest.raises(ProgramFailed) as failure:
         start(Run(one.context._replace(machine=machine), one.trace), kernel)
     assert one.log() in ([failure.value.message], [])
     return failure.value.message, failure.value.status
@@ -178,7 +178,7 @@ def test_262_asks_for_whole_headers(size: int):
 def test_older_stubs_read_what_lies_behind_a_kernel_cut_short(stub: str, unknown: bool, size: int):
     """257.13's own code in emulation says what the memory there happens to lead to."""
     one = run(stub=stub)
-    with pytest.raises(StubFailed):
+    with pytest.raises(ProgramFailed):
         start(one, KERNEL[:size])
     assert one.unknown() == ["how the kernel is refused"] * unknown
 
@@ -347,7 +347,7 @@ def test_a_driver_as_kernel_on_257():
 def test_an_earlier_initrd_stops_257():
     """launch-prev-initrd."""
     one = run(host=Host(previous_initrd=b"earlier"), stub="257")
-    with pytest.raises(StubFailed, match=r"^Error registering initrd: Already started$") as failure:
+    with pytest.raises(ProgramFailed, match=r"^Error registering initrd: Already started$") as failure:
         start(one, KERNEL, initrd=INITRD)
     assert failure.value.status == "EFI_ALREADY_STARTED"
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from stubsim.formats import cpio
 from stubsim.hosts import Host
 from stubsim.stub.addons import load_all_addons
-from stubsim.stub.context import StubFailed
 from stubsim.stub.extras import generate_embedded_initrds
 from stubsim.stub.measure import Measured
 from stubsim.stub.pool import Packed, allocate, free, pack_cpio
 from stubsim.stub.run import prepare
 from stubsim.stub.sidecars import generate_sidecar_initrds
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory_layout import FREE
 from tests.stub.harness import Run, make_pe, make_uki, run
 
@@ -40,8 +40,8 @@ def sidecars(one: Run) -> None:
     generate_sidecar_initrds(one.context, {flag: Measured() for flag in ("parameters", "sysext", "confext")})
 
 
-def refused(one: Run) -> StubFailed:
-    with pytest.raises(StubFailed) as failure:
+def refused(one: Run) -> ProgramFailed:
+    with pytest.raises(ProgramFailed) as failure:
         sidecars(one)
     return failure.value
 
@@ -67,7 +67,7 @@ def test_the_peak_is_while_one_archive_becomes_the_next():
         if enough:
             assert pack_cpio(one.context, ".extra/sysext", files, size) is not None
         else:
-            with pytest.raises(StubFailed, match="AllocatePool"):
+            with pytest.raises(ProgramFailed, match="AllocatePool"):
                 pack_cpio(one.context, ".extra/sysext", files, size)
 
 

@@ -8,8 +8,8 @@ from stubsim.chid import PRIORITY
 from stubsim.formats import hwids
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
-from stubsim.stub.context import StubFailed
 from stubsim.stub.sections import Sections
+from stubsim.uefi.loaded_image import ProgramFailed
 from tests.stub.harness import CHIDS, FIELDS, OTHER, Row, devicetree, firmware, make_uki, run, table
 
 DT, FW = hwids.DEVICETREE, hwids.UEFI_FW
@@ -76,7 +76,7 @@ def test_an_empty_profile_section_counts_as_a_profile():
 def test_a_missing_profile_stops_the_boot(stub: str, profiles: int, number: int):
     """profile-at3-missing, profile-single-at1."""
     one = run(make_uki(*[(".profile", b"x")] * profiles), stub=stub)
-    with pytest.raises(StubFailed) as failure:
+    with pytest.raises(ProgramFailed) as failure:
         one.sections(number)
     assert failure.value.status == "EFI_NOT_FOUND"
     assert one.log() == ["Unable to locate embedded per-profile PE sections: Not found"]
@@ -90,7 +90,7 @@ def test_some_numbers_need_no_profile(number: int):
 
 def test_no_kernel():
     one = run(make_uki((".profile", b"x"), linux=None))
-    with pytest.raises(StubFailed, match=r"Image lacks \.linux section\."):
+    with pytest.raises(ProgramFailed, match=r"Image lacks \.linux section\."):
         one.sections()
 
 
@@ -226,7 +226,7 @@ def test_252_reports_sections_that_overlap(stub: str):
 
 @pytest.mark.parametrize(("stub", "status"), [("252", "Not Found"), ("253", "Not found"), ("256", "Not found")])
 def test_252_prints_a_status_as_gnu_efi_does(stub: str, status: str):
-    with pytest.raises(StubFailed) as failure:
+    with pytest.raises(ProgramFailed) as failure:
         run(make_uki(linux=None), stub=stub).sections()
     assert failure.value.message == f"Unable to locate embedded .linux section: {status}"
 
