@@ -44,7 +44,8 @@ class Start(NamedTuple):
     from_memory: bool = False
     profile: int | str | None = None
     memory: int | None = None
-    stub: str | None = None
+    # a name as --stub takes it, or a model made for a comparison
+    stub: str | StubModel | None = None
     handover: str | None = None
     follow: bool = False
     trusted: Callable[[Uki], bool] | None = None

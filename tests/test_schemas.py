@@ -564,6 +564,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "equal": False,
         "differing": ["cmdline"],
         "open": ["rng"],
+        "stub_changes": [
+            {
+                "side": "b",
+                "name": "smbios",
+                "since": ["261.0"],
+                "what": "SMBIOS is measured into PCR 1",
+                "basis": "recorded",
+                "reference": "basic@261",
+                "changes": {"measurements": ["PCR 1"]},
+                "alone": True,
+            }
+        ],
         "machine": {
             "strings": [
                 {"field": "family", "a": {"hashed": "F", "unknown": False}, "b": {"hashed": None, "unknown": True}}

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from stubsim.boot import Boot
 from stubsim.explain import words
 from stubsim.explain.diff_selection import Selection, selections
+from stubsim.explain.diff_stubs import Names, StubChange, stub_changes
+from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Why, why
 from stubsim.start import Start
 from stubsim.stub.profile import PROFILE_EVENT_TAG
@@ -70,11 +72,13 @@ class Register(NamedTuple):
 class Diff(NamedTuple):
     """Two boots and what differs: ``changes`` has all of PARTS, each empty where nothing does.
 
-    ``open`` is what neither of them knows, so that it may differ or not.
+    ``open`` is what neither of them knows, so that it may differ or not. ``stub_changes`` are the rows of the table of
+    releases that make another boot of A's with B's stub; None where one of the stubs is of no release.
     """
 
     a: Why
     b: Why
+    stub_changes: tuple[StubChange, ...] | None
     open: tuple[str, ...]
     selections: tuple[Selection, ...]
     cmdline: Cmdline | None
@@ -96,12 +100,35 @@ def diff(boots: tuple[Boot, Boot], starts: tuple[Start, Start]) -> Diff:
     whys = why(a, starts[0]), why(b, starts[1])
     return Diff(
         *whys,
+        stub_changes=stub_changes(a, b, starts[0], differing),
         open=_open(a, b),
         selections=selections(*whys),
         cmdline=_cmdline(a, b),
         registers=tuple(_registers(a, b)),
         changes={part: _changes(_named(rows(a)), _named(rows(b))) for part, rows in PARTS.items()},
     )
+
+
+def differing(a: Boot, b: Boot) -> Names:
+    """What differs between two boots of one UKI, in the order of the boot."""
+    parts = {part: _changes(_named(rows(a)), _named(rows(b))) for part, rows in (PARTS | _OTHERS).items()}
+    names = {part: frozenset(change.name for change in changes) for part, changes in parts.items()}
+    names["measurements"] = frozenset(f"PCR {row.pcr}" for row in _registers(a, b))
+    return {part: names[part] for part in ORDER if names[part]}
+
+
+def _selection(boot: Boot) -> Iterator[tuple[str, Facts]]:
+    """By its place, which is the same in one UKI."""
+    for kind in KINDS.values():
+        yield kind.section, {"section": None if boot.sections is None else boot.sections.section(kind.section)}
+
+
+def _text(boot: Boot) -> Iterator[tuple[str, Facts]]:
+    yield "", {"text": _line(boot)}
+
+
+def _line(boot: Boot) -> str | None:
+    return None if boot.prepared is None else boot.prepared.cmdline
 
 
 def _open(a: Boot, b: Boot) -> tuple[str, ...]:
@@ -217,6 +244,7 @@ PARTS: dict[str, Callable[[Boot], Rows]] = {
     "fw_cfg": _fw_cfg,
     "unknown": _unknown,
 }
+_OTHERS: dict[str, Callable[[Boot], Rows]] = {"selection": _selection, "cmdline": _text}
 # These, and what is compared in a way of its own, in the order of the boot.
 ORDER = (
     "outcome", "selection", "sections", "cmdline", "initrd", "devicetree", "measurements", "rtmrs", "variables",
@@ -225,7 +253,7 @@ ORDER = (
 
 
 def _cmdline(a: Boot, b: Boot) -> Cmdline | None:
-    first, second = (None if boot.prepared is None else boot.prepared.cmdline for boot in (a, b))
+    first, second = _line(a), _line(b)
     if first == second:
         return None
     if len(first or "") + len(second or "") > _CHARACTERS_MAX:

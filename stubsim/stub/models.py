@@ -153,6 +153,12 @@ _FUKI = model_of(Release(256, 0))._replace(
 PROPOSALS = {model.id: model for model in (_NEXT, _FUKI)}
 
 
+def release_of(model: StubModel) -> Release | None:
+    """The release that a model follows, be it assumed; None for a proposal and another's stub."""
+    version = None if model.name != SYSTEMD_STUB or model.id in PROPOSALS else releases.parse(model.id)
+    return None if version is None else version.release
+
+
 def released() -> Iterator[StubModel]:
     """The stub of every known release, oldest first."""
     return map(model_of, releases.KNOWN)

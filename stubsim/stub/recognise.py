@@ -73,12 +73,14 @@ def not_a_uki(uki: Uki) -> Program | None:
     return None
 
 
-def model_for(uki: Uki, override: str | None = None) -> Choice:
-    """The model of the stub in an image, or the one asked for by ``--stub``.
+def model_for(uki: Uki, override: str | StubModel | None = None) -> Choice:
+    """The model of the stub in an image, or the one asked for, by the name that ``--stub`` has or as it is.
 
     Raises StubsimError for an unknown name given by the user. A stub whose rules nobody here knows is no error, and
     gets a model without steps: never another stub's.
     """
+    if isinstance(override, StubModel):
+        return Choice(override, "as asked for")
     if override is not None:
         if override in (STUBBLE, STUBBLE_14.id):
             return Choice(STUBBLE_14, f"--stub {override}")

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from stubsim.explain.diff import Change, Cmdline, Diff, Register
 from stubsim.explain.diff_selection import Selection, shared_types
+from stubsim.explain.diff_stubs import StubChange
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Choice, Why
 from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json
+from stubsim.views.stubs import change_json, change_text
 from stubsim.views.terminal import Screen, render_blocks
 from stubsim.views.terminal_boot import Block
 from stubsim.views.why import candidate_json, strings_json
@@ -24,6 +26,7 @@ def diff_json(diff: Diff, varies: Sequence[str]) -> Json:
         "equal": not diff.differing,
         "differing": list(diff.differing),
         "open": list(diff.open),
+        "stub_changes": None if diff.stub_changes is None else [_stub_change(row) for row in diff.stub_changes],
         "machine": _machine(diff),
         "selection": {KINDS[row.kind].word: _selection(row) for row in diff.selections},
         "cmdline": None if diff.cmdline is None else _cmdline(diff.cmdline),
@@ -42,6 +45,11 @@ def _side(why: Why) -> Json:
         "profile": profile_json(boot),
         "assumed": list(boot.assumed),
     }
+
+
+def _stub_change(row: StubChange) -> Json:
+    changes = {part: sorted(filter(None, names)) for part, names in row.changes.items()}
+    return {"side": row.side, **change_json(row.row), "changes": changes, "alone": row.alone}
 
 
 def _machine(diff: Diff) -> Json:
@@ -149,6 +157,9 @@ def blocks(report: Json) -> Iterator[Block]:
     if report["outcome"]:
         rows = [(side.upper(), _outcome(report[side]["outcome"])) for side in "ab"]
         yield Block("Outcome", rows, fixed=(0,))
+    if report["stub_changes"]:
+        rows = [_stub_row(row) for row in report["stub_changes"]]
+        yield Block("By what changed in the stub (stubsim stubs)", rows, fixed=(0,))
     machine = report["machine"]
     if machine["strings"]:
         yield Block("Machine", [*_strings(machine)], ("", "A", "B"), fixed=(0,))
@@ -177,6 +188,19 @@ def _facts(report: Json) -> Iterator[tuple[str, str]]:
 
 def _outcome(outcome: Json) -> str:
     return ": ".join(text for text in (outcome["status"], outcome["message"], outcome["because"]) if text)
+
+
+def _stub_row(row: Json) -> tuple[str, str]:
+    changed = (_part_and_names(part, names) for part, names in row["changes"].items())
+    together = "" if row["alone"] else "; only together with others"
+    text = f"{', '.join(row['since'])}: {change_text(row)}: {', '.join(changed)}{together}"
+    return f"only {row['side'].upper()}", text
+
+
+def _part_and_names(part: str, names: list[str]) -> str:
+    """Messages are long, and names that say no more than the part does are left out."""
+    shown = ", ".join(names) if part in ("sections", "variables", "measurements") else ""
+    return f"{_NAMES.get(part, part)} ({shown})" if shown else _NAMES.get(part, part)
 
 
 def _strings(machine: Json) -> Iterator[tuple[str, ...]]:

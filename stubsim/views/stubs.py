@@ -19,16 +19,7 @@ def stubs_json() -> Json:
     return {
         "schema": "stubsim/stubs/1",
         "series": [{"series": major, "newest": f"{major}.{point}"} for major, point in releases.NEWEST_POINT.items()],
-        "changes": [
-            {
-                "name": row.name,
-                "since": [str(border) for border in row.borders],
-                "what": row.what,
-                "basis": row.basis,
-                "reference": row.reference,
-            }
-            for row in releases.CHANGES
-        ],
+        "changes": [change_json(row) for row in releases.CHANGES],
         "recorded": [
             {"release": release, "architecture": machine, "areas": dict(areas)}
             for (name, release, machine), areas in RECORDED.items()
@@ -38,11 +29,25 @@ def stubs_json() -> Json:
     }
 
 
+def change_json(row: releases.Change) -> Json:
+    """A row of the table."""
+    return {
+        "name": row.name,
+        "since": [str(border) for border in row.borders],
+        "what": row.what,
+        "basis": row.basis,
+        "reference": row.reference,
+    }
+
+
+def change_text(row: Json) -> str:
+    """What it says, and how that is known."""
+    return f"{row['what']} ({row['basis']}: {row['reference']})"
+
+
 def render_stubs(report: Json, target: Screen | None = None) -> str:
     """The text for people."""
-    changes = [
-        (", ".join(row["since"]), f"{row['what']} ({row['basis']}: {row['reference']})") for row in report["changes"]
-    ]
+    changes = [(", ".join(row["since"]), change_text(row)) for row in report["changes"]]
     recorded = [(row["release"], row["architecture"], ", ".join(row["areas"])) for row in report["recorded"]]
     shipped = [(row["distribution"], row["version"], f"{row['source']}, {row['seen']}") for row in report["shipped"]]
     series = [(str(row["series"]), row["newest"]) for row in report["series"]]

@@ -107,6 +107,33 @@ def test_what_varies(tmp_path: Path, image: Path, host: Path, other: Path):
     ]
 
 
+def test_rows_of_the_stub(image: Path, host: Path):
+    """What changed between two releases, where it changes this boot; with how that is known."""
+    words = (image, "--smbios", host, "--stub", "260.2", "--stub", "260.3")
+    report, _ = compared(*words)
+    (row,) = report["stub_changes"]
+    assert row["name"] == "firmware-selection"
+    assert (row["side"], row["since"], row["alone"]) == ("b", ["260.3", "261.1", "262.0"], True)
+    assert row["changes"]["selection"] == [".efifw"]
+    assert (row["basis"], row["reference"]) == ("recorded", "efifw-both@260.4")
+    assert [*row["changes"]] == [part for part in report["differing"] if part in row["changes"]]
+    text = " ".join(invoke("diff", *words).out.split())
+    assert "only B 260.3, 261.1, 262.0: .efifw is selected by .hwids and measured" in text
+    assert "(recorded: efifw-both@260.4): what is chosen, sections (.efifw), measurements (PCR 11)" in text
+    report, _ = compared(image, "--smbios", host, "--stub", "261.2", "--stub", "257", "--cmdline", "a")
+    assert {row["side"] for row in report["stub_changes"]} == {"a"}
+
+
+def test_without_rows_of_the_stub(image: Path, host: Path, other: Path):
+    for words, rows in (
+        (["--stub", "262", "--stub", "262.1"], []),
+        (["--stub", "262", "--stub", "next"], None),
+        (["--smbios", other], []),
+    ):
+        report, _ = compared(image, "--smbios", host, *words)
+        assert report["stub_changes"] == rows, words
+
+
 def test_as_a_program_and_into_a_file(tmp_path: Path, image: Path, host: Path, other: Path):
     result = execute("diff", image, "--smbios", host, "--smbios", other)
     assert (result.status, result.err) == (1, "")
