@@ -1,4 +1,4 @@
-"""Firmware volumes (UEFI Platform Initialization 1.8, volume 3): which processor each phase of a firmware is built for.
+"""Firmware volumes (UEFI Platform Initialization 1.8, volume 3): what is where in an image, and for which processor.
 
 OVMF keeps SEC in a volume that is executed in place, PEI and DXE in volumes of an LZMA section of another. Its IA32X64
 build has SEC and PEI for ia32 and DXE for x64: the SEC core alone does not tell what the firmware can start.
@@ -43,6 +43,22 @@ class Core(NamedTuple):
     machine: int
 
 
+class Volume(NamedTuple):
+    """A volume with files, and which phases' cores it has; ``packed``: it was in a compressed section."""
+
+    content: memoryview
+    phases: frozenset[str]
+    packed: bool
+
+
+def volumes(data: bytes | memoryview) -> tuple[Volume, ...]:
+    """Every volume of an image, packed ones as they are when unpacked, in their order.
+
+    Never raises: what is not well-formed is passed over, and so is what is packed in another way than with LZMA.
+    """
+    return tuple(_every_volume(memoryview(data).toreadonly(), _DEPTH, iter(range(_STEPS_MAX)), packed=False))
+
+
 def cores(data: bytes | memoryview) -> tuple[Core, ...]:
     """The cores in the volumes of an image, each phase and machine once, in the order of the phases.
 
@@ -50,6 +66,22 @@ def cores(data: bytes | memoryview) -> tuple[Core, ...]:
     """
     found = dict.fromkeys(_cores(memoryview(data).toreadonly(), _DEPTH, iter(range(_STEPS_MAX))))
     return tuple(sorted(found, key=lambda core: [*_CORES.values()].index(core.phase)))
+
+
+def _every_volume(view: memoryview, depth: int, steps: Iterator[int], *, packed: bool) -> Iterator[Volume]:
+    for volume in _volumes(view):
+        phases, within = set(), []
+        for file_type, body in _files(volume, steps):
+            if file_type in _CORES:
+                phases.add(_CORES[file_type])
+            elif file_type == _VOLUME_IMAGE and depth:
+                within.append(body)
+        yield Volume(volume, frozenset(phases), packed)
+        for body in within:
+            for section_type, header, section in _sections(body, steps):
+                plain = section_type == _VOLUME
+                inner = section[header:] if plain else _unpacked(section_type, header, section)
+                yield from _every_volume(inner, depth - 1, steps, packed=packed or not plain)
 
 
 def _cores(view: memoryview, depth: int, steps: Iterator[int]) -> Iterator[Core]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim.formats import pe
-from stubsim.formats.firmware_volume import Core, cores
+from stubsim.formats.firmware_volume import Core, cores, volumes
 from stubsim.formats.pe import SectionSpec
 from tests.strategies import mutated
 
@@ -136,3 +136,14 @@ def test_total(data: bytes):
 def test_debian_images(oracle_file: Callable[[str], bytes], path: str, machines: tuple[int, int, int]):
     found = cores(oracle_file(path))
     assert found == tuple(Core(*pair) for pair in zip(("SEC", "PEI", "DXE"), machines, strict=True))
+
+
+def test_volumes_are_found_with_their_phases_as_they_are_unpacked():
+    inner = volume(file(PEI, program(IA32))), volume(file(DXE, program(X64)))
+    body = b"".join(section(0x17, each) for each in inner)
+    image = volume(file(IMAGE, packed(body))) + volume(file(SEC, terse(X64)))
+    found = volumes(image)
+    assert [(sorted(each.phases), each.packed) for each in found] == [
+        ([], False), (["PEI"], True), (["DXE"], True), (["SEC"], False)
+    ]  # fmt: skip
+    assert [bytes(each.content) for each in found[1:3]] == list(inner)

@@ -1,0 +1,1 @@
+"""What the firmware itself measures: a module an event source."""
