@@ -330,8 +330,8 @@ class _Run:
             return Outcome("hypervisor-abort", f"the hypervisor does not start: {stopped}")
         try:
             self.front, self.said = front_of(context, self.start)
-            if self.front is None and self.start.loader is None:
-                note_unseen_loader(context)
+            if self.front is None:
+                note_unseen_loader(context, self.start)
             if self.front is not None:
                 context = self.context = started_by_loader(context, self.front, self.watch)
         except ProgramFailed as failure:

@@ -12,6 +12,7 @@ from stubsim.start import Start, profile_number
 from stubsim.stub.context import Context
 from stubsim.trace import Unknown
 from stubsim.uefi.esp import Esp
+from stubsim.uefi.image_path import QEMU_KERNEL
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.secure_boot import is_allowed
 from stubsim.uefi.variables import LOADER, Variables, WatchedVariables
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from stubsim.loader.entry import Entry
     from stubsim.loader.run import Loader
+
+_UNTOLD = "nothing tells whether the firmware or a boot loader has started the UKI"
 
 
 class Front(NamedTuple):
@@ -95,12 +98,27 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
     return context._replace(image=image, host=host, variables=variables)
 
 
-def note_unseen_loader(context: Context) -> None:
-    """A boot loader that the host file names and the partition has not: it measures load options before the stub."""
+def note_unseen_loader(context: Context, start: Start) -> None:
+    """A boot loader that was not simulated, or may have been there: it measures load options before the stub."""
     image = context.image
-    if image.load_options and image.shell is None and context.variables.get("LoaderInfo") is not None:
+    if not image.load_options or start.loader is not None or image.shell is not None:
+        return
+    if context.variables.get("LoaderInfo") is not None:
         why = "the boot loader of LoaderInfo has measured the load options, too, and is not in --esp (--loader none)"
         context.emit(Unknown("PCR 12", why, ("pcrs",), (12,)))
+        return
+    untold_why = untold(context.host, start)
+    if untold_why is not None:
+        why = f"{untold_why}, and a boot loader measures the load options, too"
+        context.emit(Unknown("PCR 12", why, ("pcrs",), (12,)))
+
+
+def untold(host: Host, start: Start) -> str | None:
+    """Why it is not known what has started the UKI; None where options, partition or host file tell."""
+    told = start.loader is not None or start.esp is not None or start.shell is not None or start.from_memory
+    if told or host.direct_boot is not None or start.path == QEMU_KERNEL or "variables" not in host.unknown:
+        return None
+    return f"{_UNTOLD} (--esp, --loader)"
 
 
 def _refuse(start: Start, *, asked: bool) -> None:

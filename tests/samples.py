@@ -38,6 +38,15 @@ INITRD = b"070701 is not looked at"
 COMPATIBLE = "example,board"
 
 
+def linux(release: str) -> bytes:
+    """A kernel that says which Linux it is, in its setup header (Documentation/arch/x86/boot.rst)."""
+    image = bytearray(pe.build([SectionSpec(".text", bytes(4096))]))
+    image[0x1FE:0x200], image[0x202:0x206] = b"\x55\xaa", b"HdrS"
+    image[0x20E:0x210] = (0x600).to_bytes(2, "little")
+    image[0x800 : 0x800 + len(release)] = release.encode()
+    return bytes(image)
+
+
 def uki(*more: SectionSpec, stub: str = "systemd-stub 262.1-1", linux: bytes | None = KERNEL, **options: Any) -> bytes:
     """A UKI with the stub's mark, an .osrel, a .cmdline, an .initrd, the kernel, and then ``more``."""
     sections = [

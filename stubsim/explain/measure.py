@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from stubsim.boot import Boot, Outcome, boot
@@ -19,6 +19,7 @@ from stubsim.explain.started_images import (
 )
 from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
+from stubsim.front import untold
 from stubsim.hosts import Host
 from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.machine.tpm import BANKS
@@ -42,6 +43,19 @@ _NO_HOST = (
     "no --smbios: Secure Boot is off, SMBIOS holds no io.systemd.stub.kernel-cmdline-extra, the machine is not a "
     "confidential guest"
 )
+# What a host file tells of a machine and registers but PCR 11 may hang on.
+_OF_A_MACHINE = {
+    "secure_boot": "Secure Boot",
+    "smbios.oem_strings": "SMBIOS type 11",
+    "confidential": "whether it is a confidential guest",
+    "console": "its consoles",
+    "previous_initrd": "an initrd of an earlier stage",
+    "rng": "a random number generator of its firmware",
+    "variables": "its EFI variables",
+    "esp_partition_uuid": "whether the UKI comes from a partition",
+}
+_PARTITION = "what lies on its partition (--esp)"
+_BY_PARTITION = (PCR_BOOT_MANAGER, PCR_KERNEL_INITRD, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
 
 
 class Case(NamedTuple):
@@ -61,12 +75,16 @@ class Case(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """All cases, and one boot that tells of the UKI and its stub what is the same in all of them."""
+    """All cases, and one boot that tells of the UKI and its stub what is the same in all of them.
+
+    ``hangs_on`` tells by PCR, where no machine was given, what of one has a part in it; PCR 11 has its cases.
+    """
 
     boot: Boot
     banks: tuple[str, ...]
     cases: tuple[Case, ...]
     assumed: tuple[str, ...]
+    hangs_on: Mapping[int, tuple[str, ...]] = {}
 
 
 class Value(NamedTuple):
@@ -122,7 +140,7 @@ def measure_hosts(
         shown = result if shown is None or result.host.confidential is not None else shown
         addons = loaded_addons(result, start)
         cases.append(_case((label,), result, start, addons))
-        assumed += [CONDITION if result.loader is None else BY_LOADER, *result.assumed]
+        assumed += [*(() if untold(host, start) else (_started(result),)), *result.assumed]
         if banks is not None and not own.tpm:
             assumed.append(f"{label}: has no TPM; the values are those of a TPM with these banks")
         tick(len(cases))
@@ -136,7 +154,8 @@ def measure_hosts(
 def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> Measurement:
     """A case for each PCR 11 value that some machine gets; the other PCRs are those of a plain machine.
 
-    Raises StubsimError as `stubsim.boot.boot` does, and when there are too many ways.
+    Those that a boot loader extends are left out where nothing tells whether there is one. Raises StubsimError as
+    `stubsim.boot.boot` does, and when there are too many ways.
     """
     host = _with_banks(Host(), banks or ("sha256",))
     result = boot(uki, host, start)
@@ -144,11 +163,37 @@ def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> M
     case = _case((), result, start, addons)
     if addons.choose_devicetrees:
         case = _without(case, PCR_KERNEL_CONFIG, "the devicetree of an addon (.dtbauto) depends on the machine")
+    why = untold(host._replace(unknown=frozenset({"variables"})), start)
+    if why is not None:
+        case = _without(case, PCR_BOOT_MANAGER, why)
+        case = _without(
+            case, PCR_KERNEL_CONFIG, f"{why}, and with which load options, which a boot loader measures too"
+        )
     cases = [case]
     if result.prepared is not None and result.model.name == SYSTEMD_STUB:
         cases = [_with_pcr_11(case, row) for row in possible(result, start)]
-    assumed = (_NO_HOST, CONDITION, *result.assumed)
-    return Measurement(result, tuple(host.tpm or ()), tuple(cases), assumed)
+    assumed = (_NO_HOST, *(() if why else (_started(result),)), *result.assumed)
+    return Measurement(result, tuple(host.tpm or ()), tuple(cases), assumed, _hangs_on(result, start))
+
+
+def _hangs_on(result: Boot, start: Start) -> dict[int, tuple[str, ...]]:
+    """By PCR what another machine may have otherwise, found by booting on machines of which that is not known."""
+    if result.prepared is None:
+        return {}
+    doubted = boot(result.uki, result.host._replace(unknown=frozenset(_OF_A_MACHINE)), start)
+    rows = [event for event in doubted.trace if isinstance(event, Unknown) and event.what in _OF_A_MACHINE]
+    found = {pcr: [_OF_A_MACHINE[event.what] for event in rows if pcr in event.pcrs] for pcr in _BY_PARTITION}
+    addons = loaded_addons(result, start)
+    for other in doubted.others:
+        if not _starts_the_same(result, other.boot, start, addons):
+            found[PCR_BOOT_MANAGER] += [_OF_A_MACHINE[key] for key in sorted(other.keys) if key in _OF_A_MACHINE]
+    if start.esp is None and not start.from_memory:
+        found = {pcr: [*texts, _PARTITION] for pcr, texts in found.items()}
+    return {pcr: tuple(dict.fromkeys(texts)) for pcr, texts in found.items() if texts}
+
+
+def _started(result: Boot) -> str:
+    return CONDITION if result.loader is None else BY_LOADER
 
 
 def values_at(measurement: Measurement, pcr: int, phases: Sequence[str]) -> list[Value]:

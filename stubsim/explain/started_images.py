@@ -14,6 +14,7 @@ from stubsim.explain.quiet import quiet_context
 from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import from_utf16
+from stubsim.front import untold
 from stubsim.machine.tpm import Tpm
 from stubsim.start import Start
 from stubsim.stub.addons import addon_paths
@@ -70,6 +71,8 @@ def boot_manager_pcr(boot: Boot, start: Start, addons: Addons) -> dict[str, byte
         return addons.doubt
     if boot.loader is None and start.loader is None and (unseen := loader_info(boot)) is not None:
         return f"{unseen} has started the UKI (LoaderInfo), and its image is not in --esp (--esp, --loader none)"
+    if boot.loader is None and (why := untold(boot.host, start)) is not None:
+        return why
     tpm = Tpm(boot.host.tpm)
     try:
         images: list[pe.Image | bytes] = [_BOOT_ATTEMPT, _SEPARATOR, *started_images(boot, addons)]

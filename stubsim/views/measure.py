@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stubsim.explain.measure import Case, Measurement, Value, in_every_case, measures_image, pcrs_of, values_at
 from stubsim.explain.pcr_signatures import policy_of
-from stubsim.explain.verdicts import verdicts
+from stubsim.explain.verdicts import BY_BOOT, BY_MACHINE, IN_PART, UNKNOWN, VALUE, Verdict, verdicts
+from stubsim.printable import clean
 from stubsim.stub.programs import is_simulated
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Measured, Unknown
@@ -16,6 +17,13 @@ from stubsim.views.json import Json, measurement_json, model_json, profile_json,
 if TYPE_CHECKING:
     from stubsim.views.terminal import Screen
 
+_VERDICTS = {
+    VALUE: "one value",
+    IN_PART: "in part",
+    BY_MACHINE: "differs by machine",
+    BY_BOOT: "differs by boot",
+    UNKNOWN: "not known",
+}
 # A long list of machines or conditions is cut in the text; the JSON has it whole.
 _MOST_LINES = 16
 
@@ -49,13 +57,18 @@ def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: boo
         "cases": [_case(case) for case in cases],
         "measurements": [measurement_json(event) for event in _common_events(cases)],
         "assumed": list(measurement.assumed),
-        "verdicts": {str(pcr): row._asdict() for pcr, row in verdicts(measurement).items()},
+        "verdicts": {str(pcr): _verdict(row) for pcr, row in verdicts(measurement).items()},
         "unknown": _unknown(cases),
     }
     if policy:
         rows = [row for pcr in pcrs_of(measurement) for row in values_at(measurement, pcr, phases)]
         result["policy"] = _banks(measurement, rows)
     return result
+
+
+def _verdict(row: Verdict) -> Json:
+    parts = {"events": [measurement_json(event) for event in row.events]} if row.verdict == IN_PART else {}
+    return {"verdict": row.verdict, "because": row.because, **parts}
 
 
 def _banks(measurement: Measurement, rows: Sequence[Value]) -> Json:
@@ -141,8 +154,6 @@ def render_measure(
 
 
 def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iterator[str]:
-    from stubsim.printable import clean
-
     boot, cases = measurement.boot, measurement.cases
     yield clean(boot.uki.path)
     if not is_simulated(boot.model):
@@ -162,17 +173,29 @@ def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iter
     else:
         yield from _cases(measurement, phases)
     yield ""
+    found = verdicts(measurement)
+    yield from _verdicts(found)
+    yield ""
     for text in measurement.assumed:
         yield f"assumed: {clean(text)}"
     for row, hosts in _unknowns(cases).items():
+        if row.what in {f"PCR {pcr}" for pcr in found}:
+            continue
         about = f" ({_shortened(hosts)})" if len(cases) > 1 and hosts else ""
         yield clean(f"not known: {row.what}: {row.why}{about}")
 
 
+def _verdicts(found: Mapping[int, Verdict]) -> Iterator[str]:
+    for pcr, row in found.items():
+        because = "" if row.because is None else f": {row.because}"
+        yield clean(f"PCR {pcr:<2} {_VERDICTS[row.verdict]}{because}")
+        for event in row.events:
+            for bank, digest in event.digests.items():
+                yield f"       {bank} {digest.hex()}  {clean(event.description)}"
+
+
 def _cases(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
     """First what all cases share, then each with the rest."""
-    from stubsim.printable import clean
-
     shared = {pcr for values in in_every_case(measurement).values() for pcr in values}
     # A machine with other banks than the rest shares nothing: then each case has its whole table.
     if any(set(case.pcrs) != set(measurement.banks) for case in measurement.cases):
@@ -196,8 +219,6 @@ def _cases(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
 
 def _policy(measurement: Measurement, phases: Sequence[str]) -> Iterator[str]:
     """Each distinct value with what leads to it."""
-    from stubsim.printable import clean
-
     for pcr in pcrs_of(measurement):
         for value in values_at(measurement, pcr, phases):
             yield from _line(value)
@@ -213,8 +234,6 @@ def _table(measurement: Measurement, pcrs: Sequence[int], phases: Sequence[str])
 
 
 def _line(value: Value) -> Iterator[str]:
-    from stubsim.printable import clean
-
     # The other registers are the same in every phase. In this order register, bank and SHA-256 fit into 80 columns.
     phase = (value.phase or ":") if value.pcr == PCR_KERNEL_IMAGE else ""
     yield f"  PCR {value.pcr:<2} {value.bank} {value.value.hex()}  {clean(phase)}"

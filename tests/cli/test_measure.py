@@ -168,7 +168,7 @@ def test_policy(firmware_uki: Path, hosts: list[Path]):
     assert [row["hosts"] for row in rows if row["pcr"] == 12] == [["one", "two", "other"]]
     assert [case["hosts"] for case in found["cases"]] == [["one", "two"], ["other"]]
     text = invoke("measure", firmware_uki, *given, "--policy").out
-    assert text.count("PCR 11") == 2 * len(PHASES)
+    assert text.count("PCR 11 sha256") == 2 * len(PHASES)
     each = measured(firmware_uki, *given)
     assert [case["hosts"] for case in each["cases"]] == [["one"], ["two"], ["other"]]
     assert "policy" not in each
@@ -188,7 +188,7 @@ def test_one_machine(firmware_uki: Path, hosts: list[Path]):
     assert found["pcrs"]["sha512"].keys() == {"4", "11", "12", "13"}
     text = invoke("measure", firmware_uki, "--smbios", hosts[0]).out
     assert "host: one" in text
-    assert "not known: PCR 1:" in text
+    assert "PCR 1  not known: " in text
 
 
 def test_exit_status(tmp_path: Path, hosts: list[Path]):
@@ -210,7 +210,8 @@ def test_a_firmware_update_keeps_the_kernel_from_starting(tmp_path: Path):
     result = invoke("measure", path, "--smbios", host)
     assert (result.status, len(result.lines)) == (0, 1)
     assert "a firmware update is handed over first (--handover none" in result.err
-    assert "PCR 11" not in result.out
+    assert "PCR 11 sha256" not in result.out
+    assert "PCR 11 not known: the kernel is not started" in " ".join(result.out.split())
     result = invoke("measure", path, "--smbios", host, "--handover=none")
     assert (result.status, result.err) == (0, "")
     assert "PCR 11" in result.out
@@ -289,3 +290,27 @@ def test_policies(firmware_uki: Path, hosts: list[Path]):
         of = measured(firmware_uki, *given)["policy_digests"]["sha256"]
         text = invoke("measure", firmware_uki, *given).out
         assert all(row["pol"] in text for row in of)
+
+
+VERDICTS = {
+    "value": "one value", "in-part": "in part", "differs-by-machine": "differs by machine", "unknown": "not known",
+    "differs-by-boot": "differs by boot",
+}  # fmt: skip
+
+
+def test_text_has_a_verdict_for_each_register(firmware_uki: Path, hosts: list[Path], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "500")
+    for given in ([], ["--loader=none"], ["--smbios", hosts[0]], ["--smbios", hosts[0], "--smbios", hosts[2]]):
+        found = measured(firmware_uki, *given)["verdicts"]
+        assert found.keys() == {"1", "4", "5", "9", "11", "12", "13"}
+        lines = invoke("measure", firmware_uki, *given).out.splitlines()
+        for pcr, row in found.items():
+            because = f": {row['because']}" if row["because"] else ""
+            assert f"PCR {pcr:<2} {VERDICTS[row['verdict']]}{because}" in lines
+
+
+def test_no_number_leaves_out_a_boot_loader_that_may_be_there(firmware_uki: Path):
+    found = measured(firmware_uki)
+    assert found["pcrs"]["sha256"].keys() == {"13"}
+    assert all(case["pcrs"]["sha256"].keys() == {"11", "13"} for case in found["cases"])
+    assert measured(firmware_uki, "--loader=none")["pcrs"]["sha256"].keys() == {"4", "12", "13"}
