@@ -12,6 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from stubsim.boot import boot
+from stubsim.cli import parsers
+from stubsim.cli.start import start as start_of
+from stubsim.explain.measure import measure_hosts
+from stubsim.explain.started_images import loaded_addons, started_images
+from stubsim.formats import pe
+from stubsim.hosts import recognise
+from stubsim.uki import load
 from tests.conformance.comparisons import COMPARISONS, Json, Recording, booted
 from tests.conftest import recordings
 
@@ -64,3 +72,34 @@ def test_recording(folder: Path, comparison: str):
         pytest.skip("the recording holds nothing of it")
     ours, theirs = pair
     assert ours == theirs
+
+
+def images_are_recorded(folder: Path) -> bool:
+    recording = recorded(folder)
+    return recording.kernel_started and bool(recording.expected.get("pcr4_events"))
+
+
+# Of the others tests/cli/test_measure.py compares the register.
+STARTED = [folder for kind in ("golden-releases", "golden-stubble") for folder in recordings(kind)]
+LAUNCHED = [folder for kind in ("golden", "golden-aa64") for folder in recordings(kind) if "launch" in folder.name]
+
+
+@pytest.mark.parametrize("folder", [*filter(images_are_recorded, [*STARTED, *LAUNCHED])], ids=name_of)
+def test_pcr_4(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of each image that goes through LoadImage() the digest, behind what the lab has started the UKI with.
+
+    A stub without its code has another Authenticode digest: then it is their number.
+    """
+    monkeypatch.chdir(folder)
+    arguments = parsers.one("boot").parse_args(["uki.efi", "--smbios", "host.json", *recorded(folder).args])
+    uki, host, start = load("uki.efi"), recognise.load("host.json"), start_of(arguments)
+    result = boot(uki, host, start)
+    loaded = started_images(result, loaded_addons(result, start))
+    ours = [uki.authenticode("sha256", image).hex() for image in loaded if image.subsystem == pe.APPLICATION]
+    theirs = recorded(folder).expected["pcr4_events"]
+    assert len(theirs) - len(ours) in (0, 1)
+    if "not_comparable" not in json.loads((folder / "boot.json").read_text()):
+        assert ours == theirs[-len(ours) :]
+        if len(ours) == len(theirs):
+            (case,) = measure_hosts(uki, [("it", host)], start).cases
+            assert case.pcrs["sha256"][4].hex() == recorded(folder).expected["pcrs"]["4"]
