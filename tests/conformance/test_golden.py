@@ -60,6 +60,19 @@ def test_there_are_recordings_of_every_class():
     assert classes["dtbauto"] >= 10
 
 
+def test_undefined_outcomes_are_those_of_broken_kernels():
+    """LoadImage() copies the smaller of both sizes, here less than the code, or jumps to where nothing was loaded."""
+    undefined = {folder for folder in RECORDINGS if recorded(folder).expected["outcome"] == "undefined"}
+    assert {name_of(folder) for folder in undefined} <= UNDEFINED
+    for folder in undefined:
+        uki = load(str(folder / "uki.efi"))
+        kernel = uki.inner(next(section for section in uki.image.sections if section.name == ".linux"))
+        cut = [row.name for row in kernel.sections if row.raw_size > row.virtual_size]
+        beyond = kernel.entry_point >= kernel.size_of_image
+        assert (cut, beyond) == (([".text"], False) if "rawlarger" in folder.name else ([], True)), folder
+        assert simulated(folder)["outcome"]["status"] == "kernel-started"
+
+
 @pytest.mark.parametrize("comparison", COMPARISONS)
 @pytest.mark.parametrize("folder", RECORDINGS, ids=name_of)
 def test_recording(folder: Path, comparison: str):
