@@ -7,9 +7,9 @@ return EFI_UNSUPPORTED. The version in ``.sdmagic`` says whose rules stubsim is 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import struct
-import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -450,4 +450,6 @@ def build(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET)
+    parser = argparse.ArgumentParser(description="Build the fixture UKIs; the same bytes on every run.")
+    parser.add_argument("target", metavar="DIR", nargs="?", type=Path, default=TARGET, help="by default build/fixtures")
+    build(parser.parse_args().target)
