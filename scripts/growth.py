@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.explain import diff as differences
 from stubsim.formats import (
@@ -42,6 +41,8 @@ from stubsim.formats import (
 from stubsim.formats.eventlog import Event
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host, fixture, recognise
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import DEFAULT_START, Start
 from stubsim.stub.arguments import split_shell_line
 from stubsim.testing import cases, telling

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stubsim import handover, hosts, uki
-from stubsim.boot import Boot, boot
 from stubsim.extent import Bytes, Extent
 from stubsim.formats import capsule, efifw, vmfwupdate
 from stubsim.machine.fwcfg import PORTS
 from stubsim.machine.hypervisor import RESET_PORT, VirtualMachine, virtual_machine
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Access, FwCfgWritten, Staged, Unknown
 from stubsim.views.memory_map import memory_svg

@@ -10,9 +10,6 @@ public API, imported on first use; `stubsim.testing` is for tests. What may chan
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-
 from stubsim.version import __version__
 
 # Type checkers take the name for True; importing it from typing would double the start-up of `stubsim --version`.
@@ -21,42 +18,30 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stubsim import hosts, uki
-    from stubsim.boot import Boot, boot
     from stubsim.errors import StubsimError
     from stubsim.hosts import Host
+    from stubsim.result import Boot
+    from stubsim.simulation import boot
     from stubsim.start import Start
     from stubsim.uki import Uki
 
 __all__ = ["Boot", "Host", "Start", "StubsimError", "Uki", "__version__", "boot", "hosts", "uki"]
 
-_HOMES = {"Boot": "boot", "Uki": "uki", "Host": "hosts", "Start": "start", "StubsimError": "errors"}
+_HOMES = {
+    "Boot": "result", "Host": "hosts", "Start": "start", "StubsimError": "errors", "Uki": "uki", "boot": "simulation",
+}  # fmt: skip
 _MODULES = ("hosts", "uki")
 
 
-class _Package(ModuleType):
-    """`stubsim.boot` is the function, although the import system would put the module of that name there."""
+def __getattr__(name: str) -> Any:
+    import importlib
 
-    @property
-    def boot(self) -> Any:
-        import importlib
-
-        return importlib.import_module("stubsim.boot").boot
-
-    @boot.setter
-    def boot(self, module: ModuleType) -> None:
-        """Leave the name to the function; the module stays importable."""
-
-    def __getattr__(self, name: str) -> Any:
-        import importlib
-
-        if name in _MODULES:
-            return importlib.import_module(f"stubsim.{name}")
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"stubsim.{_HOMES[name]}"), name)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *__all__})
+    if name in _MODULES:
+        return importlib.import_module(f"stubsim.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"stubsim.{_HOMES[name]}"), name)
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 
-from stubsim.boot import Boot, boot
 from stubsim.chid import PRIORITY
 from stubsim.errors import StubsimError
 from stubsim.formats import hwids, pe
@@ -17,6 +16,8 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.variables import LOADER

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from stubsim import digests
-from stubsim.boot import Boot, boot
 from stubsim.cli import main
 from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host, fixture, recognise
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.models import NEWEST
 from stubsim.uki import Uki

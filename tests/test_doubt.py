@@ -19,7 +19,6 @@ import pytest
 from scripts import build_fixtures
 from stubsim import chid, hosts
 from stubsim import uki as ukis
-from stubsim.boot import boot
 from stubsim.cli import parsers
 from stubsim.cli import start as start_options
 from stubsim.errors import StubsimError
@@ -28,6 +27,7 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Capsules, Console, Firmware, FwCfg, Host, Variable, VmFwUpdate
 from stubsim.hosts.fixture import _NAMES
 from stubsim.hosts.host import DevicetreeFixup, DirectBoot, Patch
+from stubsim.simulation import boot
 from stubsim.start import DEFAULT_START, Start
 from stubsim.supposed import alternatives, offers
 from stubsim.trace import Unknown

@@ -16,13 +16,13 @@ import pytest
 
 from scripts import build_fixtures
 from stubsim import boot, hosts, uki
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain import snp
 from stubsim.explain.payload import decode
 from stubsim.explain.selection import reasons
 from stubsim.formats import efifw, payload
 from stubsim.formats.pe import Section
+from stubsim.result import Boot
 from stubsim.trace import FwCfgWritten, Log
 from tests.documents import Example, blocks, compare, examples, links, workplace
 

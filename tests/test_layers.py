@@ -20,7 +20,7 @@ LAYERS = (
     ("uefi",),
     ("systemd",),
     ("loader", "stub", "linux", "handover"),
-    ("start", "boot", "front", "doubt", "supposed"),
+    ("start", "front", "result", "chain", "after_update", "doubt", "supposed", "simulation"),
     ("explain", "lint", "fleet", "testing"),
     ("views",),
     ("cli", "__main__"),
@@ -150,16 +150,16 @@ def test_the_project_keeps_to_its_layers():
 
 BASE = {
     "stubsim.__init__": (
-        "if TYPE_CHECKING:\n    from stubsim.boot import boot\nfrom stubsim.version import __version__\n"
+        "if TYPE_CHECKING:\n    from stubsim.simulation import boot\nfrom stubsim.version import __version__\n"
     ),
     "stubsim.version": "__version__ = '1'\n",
     "stubsim.errors": "",
     "stubsim.formats.__init__": "",
     "stubsim.formats.pe": "from stubsim.errors import StubsimError\ndef f():\n    import pefile\n",
     "stubsim.uki": "from stubsim.formats import pe\n",
-    "stubsim.boot": "from .uki import Uki\n",
+    "stubsim.simulation": "from .uki import Uki\n",
     "stubsim.cli.__init__": "",
-    "stubsim.cli.boot": "from stubsim.version import __version__\ndef f():\n    from stubsim.boot import boot\n",
+    "stubsim.cli.boot": "from stubsim.version import __version__\ndef f():\n    from stubsim.simulation import boot\n",
 }
 
 
@@ -170,14 +170,18 @@ def test_a_tree_without_faults_has_none():
 @pytest.mark.parametrize(
     ("module", "source", "expected"),
     [
-        ("stubsim.errors", "import stubsim.boot", "stubsim.errors:1: imports upwards: stubsim.boot"),
+        ("stubsim.errors", "import stubsim.simulation", "stubsim.errors:1: imports upwards: stubsim.simulation"),
         ("stubsim.errors", "from . import uki", "stubsim.errors:1: imports upwards: stubsim.uki"),
-        ("stubsim.errors", "from stubsim import boot", "stubsim.errors:1: imports upwards: stubsim.boot"),
+        ("stubsim.errors", "from stubsim import simulation", "stubsim.errors:1: imports upwards: stubsim.simulation"),
         ("stubsim.errors", "from stubsim import Uki", "stubsim.errors:1: imports upwards: stubsim"),
         ("stubsim.formats.pe", "from ..uki import Uki", "stubsim.formats.pe:1: imports upwards: stubsim.uki"),
         ("stubsim.formats.__init__", "from ..uki import Uki", "stubsim.formats:1: imports upwards: stubsim.uki"),
         ("stubsim.uki", "def f():\n    import stubsim.cli.boot", "stubsim.uki:2: imports upwards: stubsim.cli.boot"),
-        ("stubsim.uki", "if TYPE_CHECKING:\n    import stubsim.boot", "stubsim.uki:2: imports upwards: stubsim.boot"),
+        (
+            "stubsim.uki",
+            "if TYPE_CHECKING:\n    import stubsim.simulation",
+            "stubsim.uki:2: imports upwards: stubsim.simulation",
+        ),
         ("stubsim.views.text", "import rich.table", "stubsim.views.text:1: rich.table imported at module level"),
         (
             "stubsim.uki",
@@ -190,7 +194,11 @@ def test_a_tree_without_faults_has_none():
             "if TYPE_CHECKING:\n    pass\nelse:\n    import pefile",
             "stubsim.uki:4: pefile imported at module level",
         ),
-        ("stubsim.__init__", "from stubsim.boot import boot", "stubsim:1: stubsim.boot imported at module level"),
+        (
+            "stubsim.__init__",
+            "from stubsim.simulation import boot",
+            "stubsim:1: stubsim.simulation imported at module level",
+        ),
         ("stubsim.helpers", "", "stubsim.helpers: in no layer"),
     ],
 )

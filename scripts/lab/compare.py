@@ -9,9 +9,10 @@ from typing import Any
 
 from scripts.lab import efirun
 from stubsim import uki
-from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.hosts import fixture
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.uefi.variables import LOADER
 from stubsim.views.json import boot_json

@@ -8,11 +8,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stubsim import uki
-from stubsim.boot import Boot, boot
 from stubsim.cli import formats, machine, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.hosts.recognise import HOST_HELP
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.trace import Log, Unknown
 
 if TYPE_CHECKING:

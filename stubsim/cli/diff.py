@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from stubsim import hosts, uki
-from stubsim.boot import boot
 from stubsim.cli import formats, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.diff import diff
 from stubsim.hosts.recognise import HOST_HELP
+from stubsim.simulation import boot
 from stubsim.views.diff import diff_json, render_diff
 from stubsim.views.json import Json
 

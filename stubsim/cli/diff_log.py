@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from stubsim import uki
-from stubsim.boot import boot
 from stubsim.cli import formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
 from stubsim.formats import eventlog, eventlog_text
 from stubsim.hosts.recognise import HOST_HELP
+from stubsim.simulation import boot
 from stubsim.views.diff_log import diff_log_json, render_diff_log
 
 

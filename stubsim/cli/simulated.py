@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stubsim.boot import Boot
 from stubsim.cli import output
+from stubsim.result import Boot
 
 
 def all_simulated(*boots: Boot) -> bool:

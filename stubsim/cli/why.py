@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from stubsim import uki
-from stubsim.boot import boot
 from stubsim.cli import formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.explain.why import why
 from stubsim.hosts.recognise import HOST_HELP
+from stubsim.simulation import boot
 from stubsim.views.json import Json
 from stubsim.views.why import render_why, why_json
 

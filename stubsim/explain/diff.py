@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
-from stubsim.boot import Boot
 from stubsim.explain import words
 from stubsim.explain.diff_selection import Selection, selections
 from stubsim.explain.diff_stubs import Names, StubChange, stub_changes
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Why, why
+from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE

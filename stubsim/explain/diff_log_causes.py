@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.formats import eventlog, fdt, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16
 from stubsim.hosts import Host
+from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.cmdline import CMDLINE_EXTRA

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stubsim.boot import Boot, boot
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.models import behaviour, release_of
 from stubsim.stub.releases import CHANGES, Change, changes, fields

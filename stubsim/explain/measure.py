@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from stubsim.boot import Boot, Outcome, boot
 from stubsim.explain.possible import Possible, possible
 from stubsim.explain.started_images import (
     BY_LOADER,
@@ -23,6 +22,8 @@ from stubsim.front import untold
 from stubsim.hosts import Host
 from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.machine.tpm import BANKS
+from stubsim.result import Boot, Outcome
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS
 from stubsim.trace import Measured, Unknown
@@ -129,7 +130,7 @@ def measure_hosts(
 
     ``tick`` is told how many machines are done.
 
-    Raises StubsimError as `stubsim.boot.boot` does.
+    Raises StubsimError as `stubsim.boot` does.
     """
     boots = [(label, _with_banks(host, banks), host) for label, host in hosts]
     cases, assumed = [], []
@@ -155,7 +156,7 @@ def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> M
     """A case for each PCR 11 value that some machine gets; the other PCRs are those of a plain machine.
 
     Those that a boot loader extends are left out where nothing tells whether there is one. Raises StubsimError as
-    `stubsim.boot.boot` does, and when there are too many ways.
+    `stubsim.boot` does, and when there are too many ways.
     """
     host = _with_banks(Host(), banks or ("sha256",))
     result = boot(uki, host, start)

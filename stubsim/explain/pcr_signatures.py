@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from stubsim.boot import boot
 from stubsim.errors import StubsimError
 from stubsim.explain import signing_keys
 from stubsim.explain.every_value import EVERY_PHASE, measurements
@@ -21,6 +20,7 @@ from stubsim.explain.started_images import CONDITION
 from stubsim.formats import pcrsig, pe
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.sections import Sections
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE

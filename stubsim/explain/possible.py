@@ -11,12 +11,12 @@ from itertools import permutations
 from typing import NamedTuple
 from uuid import UUID
 
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.quiet import quiet_context
 from stubsim.explain.selection import KINDS
 from stubsim.formats import fdt, hwids, pe
 from stubsim.machine.tpm import Tpm
+from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.chid_match import Match
 from stubsim.stub.context import Context

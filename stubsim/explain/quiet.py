@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stubsim.boot import Boot
 from stubsim.machine.tpm import Tpm
+from stubsim.result import Boot
 from stubsim.start import Start, loaded_image, start_context
 from stubsim.stub.context import Context
 

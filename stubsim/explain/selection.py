@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stubsim.boot import Boot
 from stubsim.formats import hwids
+from stubsim.result import Boot
 from stubsim.stub.chid_match import Match
 from stubsim.stub.models import StubModel, which
 from stubsim.trace import Unknown

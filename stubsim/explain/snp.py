@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.formats import ovmf, payload
+from stubsim.result import Boot
 
 if TYPE_CHECKING:
     from sevsnpmeasure.vmm_types import VMMType

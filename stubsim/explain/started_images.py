@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.quiet import quiet_context
 from stubsim.formats import pe
@@ -16,6 +15,7 @@ from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import from_utf16
 from stubsim.front import untold
 from stubsim.machine.tpm import Tpm
+from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.addons import addon_paths
 from stubsim.uefi.image_path import QEMU_KERNEL

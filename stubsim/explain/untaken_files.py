@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stubsim.boot import Boot
 from stubsim.explain.quiet import quiet_context
+from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import (
     Firmware,
@@ -26,6 +25,7 @@ from stubsim.formats import efi_program, firmware_volume, hwids, pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
+from stubsim.result import Boot
 from stubsim.stub.models import NEWEST, StubModel, in_words, which
 from stubsim.stub.own_image import doubts
 from stubsim.stub.programs import is_simulated

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stubsim.boot import Boot
 from stubsim.explain.selection import KINDS
 from stubsim.formats import hwids
 from stubsim.formats.uefi_status import TEXTS
+from stubsim.result import Boot
 from stubsim.stub.models import which
 from stubsim.trace import Log
 

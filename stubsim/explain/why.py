@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import Budget, Part, Table, read
 from stubsim.explain.lookup import Lookup, OwnChid, look_up, own_chids
@@ -17,6 +16,7 @@ from stubsim.explain.untaken_files import Untaken, untaken_files
 from stubsim.explain.what_it_means import what_it_means
 from stubsim.formats import fdt, hwids, pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
+from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.programs import is_simulated
 from stubsim.systemd.strings import UINT_MAX

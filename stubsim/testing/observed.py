@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stubsim.boot import Boot
 from stubsim.explain.selection import reasons
 from stubsim.formats import fdt, hwids
 from stubsim.formats.efi_string import from_utf16
+from stubsim.result import Boot
 from stubsim.stub.chid_match import Match
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS
 from stubsim.testing.expectations import Difference, compared

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from stubsim.boot import Boot
+    from stubsim.result import Boot
     from stubsim.testing.running import Inputs, Run
 
 # As stubsim.testing.cases.SUFFIX; nothing of stubsim is loaded where there are no such files.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stubsim.boot import Boot
 from stubsim.printable import clean_lines
+from stubsim.result import Boot
 from stubsim.testing.expectations import read_expectations
 from stubsim.testing.observed import differences
 from stubsim.testing.telling import difference_json, summary, text

@@ -10,11 +10,12 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 from stubsim import hosts, uki
-from stubsim.boot import Boot, boot
 from stubsim.errors import InternalError, StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts.fixture import memory_size
 from stubsim.named_files import content
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.testing.cases import Case, Machine
 from stubsim.testing.expectations import Difference

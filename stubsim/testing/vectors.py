@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from stubsim.boot import Boot, boot
 from stubsim.formats import edid, fdt, hwids, pe
 from stubsim.hosts import Host
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.chid_match import Match
 from stubsim.stub.models import StubModel, choose

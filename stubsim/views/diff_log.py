@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stubsim.boot import Boot
 from stubsim.explain.diff_log import Comparison, Difference
 from stubsim.explain.diff_log_causes import Item
 from stubsim.printable import clean
+from stubsim.result import Boot
 from stubsim.trace import Unknown
-from stubsim.views.json import Json, hexed, model_json, of_kind, uki_json, unknown_json
+from stubsim.views.json import Json, hexed, model_json, uki_json, unknown_json
 from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
     """The contract of `stubsim diff-log --format json`; ``log`` is the path of the event log."""
     banks = comparison.banks
     differences = [_difference(row, banks) for row in comparison.differences]
-    unknown = [row for row in of_kind(boot, Unknown) if {"measurements", "pcrs"} & set(row.affects)]
+    unknown = [row for row in boot.events(Unknown) if {"measurements", "pcrs"} & set(row.affects)]
     return {
         "schema": "stubsim/diff-log/1",
         "uki": uki_json(boot),

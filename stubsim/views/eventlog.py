@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.formats import eventlog
 from stubsim.machine.tpm import rtmr
+from stubsim.result import Boot
 from stubsim.trace import Measured
 
 

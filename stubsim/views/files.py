@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stubsim.boot import Boot
 from stubsim.extent import Bytes
+from stubsim.result import Boot
 
 Parts = list[Bytes]
 

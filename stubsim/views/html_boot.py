@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from xml.etree.ElementTree import Element
 
 from stubsim import chid
-from stubsim.boot import Boot
 from stubsim.formats import hwids
 from stubsim.machine.ram import GIB4
+from stubsim.result import Boot
 from stubsim.stub.programs import is_simulated
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
 from stubsim.uefi.variables import NON_VOLATILE
@@ -35,7 +35,7 @@ from stubsim.views.html import (
     unsure,
 )
 from stubsim.views.html_selection import choices
-from stubsim.views.json import Json, boot_json, of_kind
+from stubsim.views.json import Json, boot_json
 from stubsim.views.markup import Child, element
 from stubsim.views.memory_map import memory_map
 from stubsim.views.terminal_boot import DOUBT, Block, blocks
@@ -233,13 +233,13 @@ def _memory(boot: Boot, report: Json, given: Block) -> Element:
     device = None if boot.host.fw_cfg is None else boot.host.fw_cfg.vmfwupdate
     region = None if device is None or not 0 < device.bios_size <= GIB4 else (GIB4 - device.bios_size, GIB4)
     # The block has the ranges by address, each under the name that says what it is for.
-    staged: list[Staged] = sorted(of_kind(boot, Staged), key=lambda row: row.gpa)
+    staged: list[Staged] = sorted(boot.events(Staged), key=lambda row: row.gpa)
     named = [row._replace(name=cells[-1]) for row, cells in zip(staged, given.rows, strict=True)]
     return block(given, element("figure", memory_map(named, ram=boot.memory.ram, bios_region=region)), short="Memory")
 
 
 def _writes(boot: Boot, report: Json, given: Block) -> Element:
-    writes: list[FwCfgWritten] = of_kind(boot, FwCfgWritten)
+    writes: list[FwCfgWritten] = boot.events(FwCfgWritten)
     dumps = [
         details(f"Write {number} to {row.file}: the bytes", hexdump(row.data)) for number, row in enumerate(writes, 1)
     ]
@@ -278,7 +278,7 @@ def _measured(row: Json) -> str:
 def _variables(boot: Boot, report: Json, given: Block) -> Element:
     """The last value of each variable the stub set as the terminal has it, and all there are in bytes."""
     values = {row[0]: row[1] for row in given.rows}
-    last: dict[str, VariableSet] = {event.name: event for event in of_kind(boot, VariableSet)}
+    last: dict[str, VariableSet] = {event.name: event for event in boot.events(VariableSet)}
     rows: list[tuple[Cell, ...]] = [
         (row.name, values.get(name, ""), _attributes(row.attributes)) for name, row in last.items()
     ]

@@ -7,11 +7,11 @@ from typing import NamedTuple
 from uuid import UUID
 from xml.etree.ElementTree import Element
 
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import Budget, Part, read
 from stubsim.explain.selection import KINDS, reasons
 from stubsim.formats import hwids, pe
+from stubsim.result import Boot
 from stubsim.views.html import badge, code, details, node, section, tree
 from stubsim.views.markup import Child, element
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from stubsim import chid
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
 from stubsim.extent import Extent
 from stubsim.formats import fdt, hwids
 from stubsim.printable import without_commands
+from stubsim.result import Boot
 from stubsim.stub.chid_match import Match
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined
@@ -47,23 +47,23 @@ def boot_json(boot: Boot, launch: Launch | None = None) -> Json:
         "initrd": None if boot.prepared is None else _initrd(boot, boot.prepared.initrd),
         "kernel": boot.linux and {"format": boot.linux.format, "release": boot.linux.release},
         "devicetree": None if boot.prepared is None else _devicetree(boot, boot.prepared.devicetree),
-        "memory": [row._asdict() for row in of_kind(boot, Staged)],
+        "memory": [row._asdict() for row in boot.events(Staged)],
         "fw_cfg": {
             "dialect": boot.dialect,
             "proposal": boot.proposal,
-            "writes": [write._asdict() | {"data": write.data.hex()} for write in of_kind(boot, FwCfgWritten)],
-            "io": [row._asdict() | {"data": row.data.hex()} for row in of_kind(boot, Access)],
+            "writes": [write._asdict() | {"data": write.data.hex()} for write in boot.events(FwCfgWritten)],
+            "io": [row._asdict() | {"data": row.data.hex()} for row in boot.events(Access)],
         },
-        "measurements": [measurement_json(event) for event in of_kind(boot, Measured)],
+        "measurements": [measurement_json(event) for event in boot.events(Measured)],
         "pcrs": {
             bank: {str(pcr): value.hex() for pcr, value in values.items()} for bank, values in boot.known_pcrs.items()
         },
         "rtmrs": {str(register): value.hex() for register, value in boot.known_rtmrs.items()},
         "variables": _variables(boot),
-        "esp_changes": [event._asdict() for event in of_kind(boot, EspWritten)],
-        "log": [event._asdict() for event in of_kind(boot, Log)],
+        "esp_changes": [event._asdict() for event in boot.events(EspWritten)],
+        "log": [event._asdict() for event in boot.events(Log)],
         "assumed": list(boot.assumed),
-        "unknown": [unknown_json(row) for row in of_kind(boot, Unknown)],
+        "unknown": [unknown_json(row) for row in boot.events(Unknown)],
         "firmware": None if boot.firmware is None else _payload(boot, boot.firmware),
         "next": None if boot.next is None else boot_json(boot.next),
         **({} if launch is None else {"snp": launch_json(launch)}),
@@ -85,22 +85,6 @@ def launch_json(launch: Launch) -> Json:
     }
 
 
-def of_kind(boot: Boot, kind: type[Any]) -> list[Any]:
-    """The events of one type, in order."""
-    return [event for event in boot.trace if type(event) is kind]
-
-
-def follows_update(boot: Boot) -> bool:
-    """Whether this is a boot after a firmware update, in which no stub looks at the UKI's sections."""
-    return boot.sections is None and boot.prepared is not None
-
-
-def verified(boot: Boot) -> tuple[str, ...]:
-    """The areas proven by recordings on this architecture: none in a confidential guest or after an update."""
-    recorded = boot.host.confidential is None and not follows_update(boot)
-    return boot.model.verified(boot.uki.machine) if recorded else ()
-
-
 def uki_json(boot: Boot) -> Json:
     uki = boot.uki
     return {
@@ -117,7 +101,7 @@ def stub_json(uki: Uki) -> Json | None:
 
 
 def model_json(boot: Boot) -> Json:
-    return {"id": boot.model.id, "reason": boot.model_reason, "verified": list(verified(boot))}
+    return {"id": boot.model.id, "reason": boot.model_reason, "verified": list(boot.verified)}
 
 
 def profile_json(boot: Boot) -> Json | None:
@@ -255,7 +239,7 @@ def _devicetree(boot: Boot, tree: Devicetree | None) -> Json | None:
 
 
 def _variables(boot: Boot) -> list[Json]:
-    random = {event.name for event in of_kind(boot, VariableSet) if event.data is None}
+    random = {event.name for event in boot.events(VariableSet) if event.data is None}
     return [
         {
             "name": variable.name,

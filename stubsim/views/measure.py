@@ -12,7 +12,7 @@ from stubsim.printable import clean
 from stubsim.stub.programs import is_simulated
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Measured, Unknown
-from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json, unknown_json, verified
+from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json, unknown_json
 
 if TYPE_CHECKING:
     from stubsim.views.terminal import Screen
@@ -160,7 +160,7 @@ def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iter
         yield clean(f"not simulated: {boot.outcome.message}")
         return
     yield clean(f"simulated as stub {boot.model.id}: {boot.model_reason}")
-    if "measurements" not in verified(boot):
+    if "measurements" not in boot.verified:
         yield "not verified: no recording of this stub, architecture or kind of guest"
     if not measures_image(boot):
         yield f"PCR 11 and 13 are not extended: {boot.model.name} measures nothing but load options, into PCR 12"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from stubsim.boot import Boot
 from stubsim.formats.qtest import WIDTHS, Command, build
+from stubsim.result import Boot
 from stubsim.trace import Access, Event
 
 # A line of qtest holds any number of bytes; these many keep it readable.

@@ -13,8 +13,8 @@ from stubsim.printable import clean, without_commands
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from stubsim.boot import Boot
     from stubsim.explain.snp import Launch
+    from stubsim.result import Boot
     from stubsim.views.terminal_boot import Block
 
 _USUAL_WIDTH = 80

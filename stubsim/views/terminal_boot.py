@@ -7,17 +7,16 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from stubsim import chid
-from stubsim.boot import Boot
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
 from stubsim.extent import Bytes
 from stubsim.formats import edid, efifw, fdt, hwids, payload, vmfwupdate
 from stubsim.machine.tpm import rtmr
+from stubsim.result import Boot
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.programs import is_simulated
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.variables import NON_VOLATILE
-from stubsim.views.json import follows_update, of_kind, verified
 from stubsim.views.units import gpa_range
 from stubsim.views.units import size as _size
 
@@ -57,7 +56,7 @@ def headline(boot: Boot) -> str:
         line = f"nothing boots: {message}"
     elif status == "hypervisor-abort":
         line = f"the firmware update fails: {firmware} is handed over {protocol}, but {message}"
-    elif status == "kernel-started" and follows_update(boot):
+    elif status == "kernel-started" and boot.follows_update:
         line = "the kernel starts from memory, on the new firmware"
     elif status == "kernel-started":
         line = "; ".join(["the kernel starts", *_chosen(boot, firmware)])
@@ -79,17 +78,17 @@ def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
             yield block
     if launch is not None:
         yield _snp(boot, launch)
-    written = [(row.path, f"{row.size} bytes") for row in of_kind(boot, EspWritten)]
+    written = [(row.path, f"{row.size} bytes") for row in boot.events(EspWritten)]
     if written:
         yield Block("Files written on the partition" + _doubt(boot, "esp_changes"), written)
-    messages = [(event.level, event.message) for event in of_kind(boot, Log)]
+    messages = [(event.level, event.message) for event in boot.events(Log)]
     if messages:
         yield Block("Messages", messages, fixed=(0,))
     if boot.assumed:
         yield Block("Assumed", [("-", text) for text in boot.assumed], fixed=(0,))
     unknown = [
         ("-", f"{event.what}: {event.why}" + (f" (affects {', '.join(event.affects)})" if event.affects else ""))
-        for event in of_kind(boot, Unknown)
+        for event in boot.events(Unknown)
     ]
     if unknown:
         yield Block("Unknown", unknown, fixed=(0,))
@@ -127,11 +126,11 @@ def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
 
 def _how_sure(boot: Boot) -> str:
     """Whether recordings stand behind the model, on this kind of machine."""
-    if verified(boot):
+    if boot.verified:
         return f"stub {boot.model.id} is verified by recorded boots"
     if boot.model.recorded is None:
         return f"unverified: from {_BASIS.get(boot.model.basis, boot.model.basis)}, not recorded"
-    if follows_update(boot):
+    if boot.follows_update:
         return "unverified: no such boot was recorded"
     where = "in a confidential guest" if boot.host.confidential else "on this architecture"
     return f"unverified: not recorded {where}"
@@ -230,7 +229,7 @@ def _initrd(boot: Boot) -> Block | None:
 
 
 def _memory(boot: Boot) -> Block | None:
-    staged: list[Staged] = of_kind(boot, Staged)
+    staged: list[Staged] = boot.events(Staged)
     if not staged:
         return None
     # What is data is for the boot after the update, if the hand-over left it.
@@ -251,7 +250,7 @@ def _memory(boot: Boot) -> Block | None:
 
 def _writes(boot: Boot) -> Block | None:
     """The writes to fw_cfg; where nothing was written but could have been, that."""
-    writes: list[FwCfgWritten] = of_kind(boot, FwCfgWritten)
+    writes: list[FwCfgWritten] = boot.events(FwCfgWritten)
     if not writes and (boot.proposal is None or boot.dialect == "capsule"):
         return None
     rows = [
@@ -319,7 +318,7 @@ def _entries(boot: Boot) -> Block | None:
 
 
 def _last_write(boot: Boot, file: str) -> bytes | None:
-    return next((row.data for row in reversed(of_kind(boot, FwCfgWritten)) if row.file == file), None)
+    return next((row.data for row in reversed(boot.events(FwCfgWritten)) if row.file == file), None)
 
 
 def _short(file: str) -> str:
@@ -327,7 +326,7 @@ def _short(file: str) -> str:
 
 
 def _pcrs(boot: Boot) -> Block | None:
-    events: list[Measured] = of_kind(boot, Measured)
+    events: list[Measured] = boot.events(Measured)
     touched = {event.pcr for event in events}
     known = boot.known_pcrs
     rows = [
@@ -346,7 +345,7 @@ def _pcrs(boot: Boot) -> Block | None:
 
 def _rtmrs(boot: Boot) -> Block | None:
     """The registers of a TDX guest that a PCR the stub measures into is mapped to."""
-    touched = {rtmr(event.pcr) for event in of_kind(boot, Measured)}
+    touched = {rtmr(event.pcr) for event in boot.events(Measured)}
     rows = [(str(index), "sha384", value.hex()) for index, value in boot.known_rtmrs.items() if index in touched]
     if not rows:
         return None
@@ -370,7 +369,7 @@ def _snp(boot: Boot, launch: Launch) -> Block:
 
 def _variables(boot: Boot) -> Block | None:
     """The last value of each variable the stub set."""
-    last: dict[str, VariableSet] = {event.name: event for event in of_kind(boot, VariableSet)}
+    last: dict[str, VariableSet] = {event.name: event for event in boot.events(VariableSet)}
     if not last:
         return None
     rows = [(row.name, _value(row)) for row in last.values()]
@@ -412,7 +411,7 @@ def _compatible(data: Bytes | None) -> str:
 
 def _doubt(boot: Boot, *keys: str) -> str:
     """A mark where something that is not known has a say in it."""
-    affected = {key for event in of_kind(boot, Unknown) for key in event.affects}
+    affected = {key for event in boot.events(Unknown) for key in event.affects}
     return DOUBT if affected.intersection(keys) else ""
 
 

@@ -15,7 +15,7 @@ from stubsim.stub.chid_match import is_unknown
 from stubsim.stub.models import in_words
 from stubsim.trace import Unknown
 from stubsim.views.chids import chids_json
-from stubsim.views.json import Json, model_json, of_kind, profile_json, uki_json, unknown_json
+from stubsim.views.json import Json, model_json, profile_json, uki_json, unknown_json
 from stubsim.views.terminal import Screen, render_blocks
 from stubsim.views.terminal_boot import DOUBT, Block
 
@@ -27,7 +27,7 @@ GOOD = ("kernel-started", "firmware-update")
 def why_json(why: Why) -> Json:
     """The contract of `stubsim why --format json`; see the schema of the same name."""
     boot = why.boot
-    unknown = [row for row in of_kind(boot, Unknown) if {"selection", "devicetree", "chids"} & set(row.affects)]
+    unknown = [row for row in boot.events(Unknown) if {"selection", "devicetree", "chids"} & set(row.affects)]
     return {
         "schema": "stubsim/why/1",
         "uki": uki_json(boot),

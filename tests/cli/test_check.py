@@ -22,10 +22,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stubsim import schemas
-from stubsim.boot import Boot
 from stubsim.formats import hwids
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
+from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.testing import cases, running
 from stubsim.uki import Uki

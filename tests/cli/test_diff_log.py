@@ -13,10 +13,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stubsim import hosts, schemas, uki
-from stubsim.boot import boot
 from stubsim.formats import eventlog
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.eventlog import EVENT_TYPES, Event
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Measured
 from stubsim.views.eventlog import event_log

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from stubsim.boot import boot
 from stubsim.cli import parsers
 from stubsim.cli.start import start as start_of
 from stubsim.explain.measure import measure_hosts
 from stubsim.explain.started_images import loaded_addons, started_images
 from stubsim.formats import pe
 from stubsim.hosts import recognise
+from stubsim.simulation import boot
 from stubsim.uki import load
 from tests.conformance.comparisons import COMPARISONS, Json, Recording, booted
 from tests.conftest import recordings

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from stubsim.boot import boot
 from stubsim.cli import parsers
 from stubsim.cli.start import start as start_of
 from stubsim.explain.measure import measure_hosts
 from stubsim.hosts import recognise
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.uki import load
 from stubsim.views.json import boot_json

@@ -5,7 +5,6 @@ enough: a model that has one change too many or too few is found out.
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import os
 import re
@@ -220,7 +219,7 @@ def failing(
     release = release_of(name)
     rows = [each for each in CHANGES if each.holds(release) != (each is row)]
     wrong = model_of(release)._replace(**fields(rows))
-    monkeypatch.setattr(importlib.import_module("stubsim.boot"), "model_for", lambda *_: Choice(wrong, "for this test"))
+    monkeypatch.setattr("stubsim.simulation.model_for", lambda *_: Choice(wrong, "for this test"))
     boot = booted(folder_of(name), case_of(name)["args"])
     pairs = {comparison: compare(recording_of(name), boot) for comparison, compare in COMPARISONS.items()}
     return {comparison: pair for comparison, pair in pairs.items() if pair is not None and pair[0] != pair[1]}

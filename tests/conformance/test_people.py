@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 
 from scripts import build_fixtures
-from stubsim.boot import boot
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host, recognise
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Measured
 from stubsim.uki import Uki

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from stubsim import hosts, uki
-from stubsim.boot import Boot, boot
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from tests.explain.logs import MACHINE, Write
 from tests.samples import FULL_UKI

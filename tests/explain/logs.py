@@ -7,12 +7,12 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from stubsim.boot import Boot
 from stubsim.explain.diff_log import Comparison
 from stubsim.formats import authenticode, eventlog, pe, smbios
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.eventlog import EVENT_TYPES, Event, Log
 from stubsim.formats.pe import SectionSpec
+from stubsim.result import Boot
 from stubsim.views.eventlog import event_log
 from tests.samples import MACHINE as FIELDS
 

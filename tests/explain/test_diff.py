@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim.boot import boot
 from stubsim.explain.diff import ORDER, PARTS, Diff, _words, diff
 from stubsim.explain.diff_selection import shared_types
 from stubsim.formats import edid, hwids, pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Console, Host
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Measured
 from stubsim.uki import Uki

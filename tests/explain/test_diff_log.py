@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim import hosts, uki
-from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
 from stubsim.formats import authenticode, eventlog
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.eventlog import EVENT_TYPES, Event, Header, Log
 from stubsim.formats.pe import SectionSpec
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Measured
 from stubsim.views.eventlog import event_log

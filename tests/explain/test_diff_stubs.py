@@ -6,11 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from stubsim.boot import Boot, boot
 from stubsim.explain.diff import differing
 from stubsim.explain.diff_stubs import StubChange, stub_changes
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Console
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.models import model_of
 from stubsim.stub.releases import CHANGES, KNOWN, Release, changes, fields

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stubsim import uki
-from stubsim.boot import boot
 from stubsim.errors import StubsimError
 from stubsim.explain import possible as module
 from stubsim.explain.possible import possible
@@ -22,6 +21,7 @@ from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.machine.tpm import Tpm
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub import chid_match
 from stubsim.stub.measure import Measured, measure_sections

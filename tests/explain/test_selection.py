@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from stubsim.boot import boot
 from stubsim.explain.selection import reasons
 from stubsim.hosts import Host
+from stubsim.simulation import boot
 from tests.stub.harness import CHIDS, FIELDS, OTHER, devicetree, make_uki, table
 
 TREE = (".dtbauto", devicetree("a,a"))

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from stubsim import hosts, uki
-from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.explain import snp
 from stubsim.formats import hwids, ovmf
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from tests.explain.test_payload import IGVM
 from tests.samples import MACHINE, firmware, table, written
 from tests.samples import uki as build

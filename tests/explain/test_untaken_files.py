@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stubsim import uki
-from stubsim.boot import boot
 from stubsim.explain.untaken_files import untaken_files
 from stubsim.hosts import Host
+from stubsim.simulation import boot
 from stubsim.start import Start
 from tests.samples import FULL_UKI
 

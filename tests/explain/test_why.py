@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stubsim import chid
-from stubsim.boot import Boot, boot
 from stubsim.explain.lookup import Lookup, wildcard
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Choice, Why, why
 from stubsim.formats import edid, fdt, hwids, pe, smbios
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.models import released
 from stubsim.uki import Uki

@@ -8,12 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from stubsim.boot import Boot, boot
 from stubsim.chid import PRIORITY
 from stubsim.formats import capsule, efifw, hwids
 from stubsim.formats.capsule import INITIATE_RESET, PERSIST_ACROSS_RESET, POPULATE_SYSTEM_TABLE
 from stubsim.hosts import Host
 from stubsim.hosts.host import Capsules
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Log, Staged, Unknown
 from stubsim.uefi.memory import OutOfResources

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stubsim.boot import Boot, boot
 from stubsim.formats import capsule, efifw, hwids, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.formats.vmfwupdate import FUKI_BLOB
 from stubsim.hosts.host import Capsules
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import FwCfgWritten, Staged
 from stubsim.uefi.memory_layout import layout

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim import uki
-from stubsim.boot import boot
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import DirectBoot, FwCfg, Host
 from stubsim.hosts.host import Reading
 from stubsim.hosts.recognise import read_bytes
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Measured
 from tests.hosts.outcomes import is_host_or_error

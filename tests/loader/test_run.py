@@ -8,11 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import from_utf16, utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import EspWritten, Measured
 from stubsim.uefi.variables import LOADER

@@ -14,11 +14,11 @@ from scripts.lab.drawing import boots
 from scripts.lab.fuzz import smaller_recipes
 from scripts.lab.runs import boot_secret
 from stubsim import uki
-from stubsim.boot import boot
 from stubsim.errors import StubsimError
 from stubsim.formats import cpio, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import fixture
+from stubsim.simulation import boot
 from stubsim.start import Start
 
 MAGIC = b"#### LoaderInfo: systemd-stub 262.1 ####"

@@ -9,11 +9,11 @@ import pytest
 from scripts.lab import efirun, guest, recipes, runs, standard, verify
 from scripts.lab.stubs import Stub
 from stubsim import uki
-from stubsim.boot import boot
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import fixture
+from stubsim.simulation import boot
 from stubsim.start import Start
 
 CASES = standard.read()

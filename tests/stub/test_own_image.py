@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 
-from stubsim.boot import Boot, boot
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.trace import Unknown
 from stubsim.uki import Uki
 from stubsim.views.inspect import inspect_json

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim import uki as ukis
-from stubsim.boot import boot
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.formats.efi_program import StubId
 from stubsim.formats.efi_string import utf16
 from stubsim.hosts import Host
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.models import NEWEST, Choice, choose
 from stubsim.stub.programs import is_simulated, program

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stubsim.boot import Boot, boot
 from stubsim.formats import edid, hwids, pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.recognise import STUBBLE_14
 from stubsim.trace import Log, Measured, Unknown

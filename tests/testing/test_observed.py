@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 
 from stubsim import hosts
-from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.formats import hwids, pe
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.testing import assert_boot, differences, expectations, observed
 from stubsim.testing.telling import difference_json, rows

@@ -14,12 +14,13 @@ from xml.etree import ElementTree
 import pytest
 
 from stubsim import hosts, uki
-from stubsim.boot import Boot, boot
 from stubsim.errors import StubsimError
 from stubsim.formats import eventlog
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.eventlog import EVENT_TYPES, Event
 from stubsim.machine.tpm import BANKS, replay
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Measured
 from stubsim.views.eventlog import event_log

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts.worked_examples import EXAMPLES
-from stubsim.boot import Boot
+from stubsim.result import Boot
 from stubsim.views.dialects import dialects_json, render_dialects
 from stubsim.views.terminal_boot import Block, blocks, headline
 from tests.samples import fixtures_in

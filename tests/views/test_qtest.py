@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from stubsim.boot import Boot, boot
 from stubsim.formats import pe
 from stubsim.formats.qtest import Command, answer, build, parse
 from stubsim.handover.guest import FwCfgError, Guest
@@ -15,6 +14,8 @@ from stubsim.machine.devices.qemu import RAMFB, VMCOREINFO
 from stubsim.machine.fwcfg import Item
 from stubsim.machine.hypervisor import VirtualMachine, virtual_machine
 from stubsim.machine.qtest import execute
+from stubsim.result import Boot
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Access, Event
 from stubsim.uefi.memory import Memory

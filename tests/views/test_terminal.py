@@ -25,13 +25,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim import hosts, uki
-from stubsim.boot import boot
 from stubsim.chid import chids
 from stubsim.formats import efifw, fdt, hwids, ovmf, pe
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import SectionSpec
 from stubsim.formats.smbios import Fields
 from stubsim.printable import clean
+from stubsim.simulation import boot
 from stubsim.start import DEFAULT_START, Start
 from stubsim.views.json import boot_json
 from stubsim.views.terminal import Screen, render_boot

@@ -13,11 +13,11 @@ import pytest
 
 from scripts import build_fixtures
 from stubsim import hosts, uki
-from stubsim.boot import boot
 from stubsim.explain.diff import diff
 from stubsim.explain.why import why
 from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.formats.pe import SectionSpec
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.views.diff import diff_json, render_diff
 from stubsim.views.html_why import why_page
