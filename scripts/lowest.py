@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("check", "sign", "snp", "test")
+EXTRAS = ("check", "fleet", "sign", "snp", "test")
 _BOUND = re.compile(r"([A-Za-z0-9._-]+)>=([0-9.]+)")
 
 

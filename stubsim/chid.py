@@ -18,6 +18,7 @@ from stubsim.formats import efi_string
 from stubsim.formats.smbios import Fields
 
 NAMESPACE = UUID("70ffd812-4c7f-4c7d-0000-000000000000")
+_NAMESPACE, _JOINT = NAMESPACE.bytes, efi_string.utf16("&")
 
 _BIOS = ("bios_vendor", "bios_version", "bios_major", "bios_minor")
 _BOARD = ("baseboard_manufacturer", "baseboard_product")
@@ -61,9 +62,8 @@ class Chid(NamedTuple):
 
 def hash_texts(texts: Iterable[str]) -> UUID:
     """The UUIDv5 of the texts joined by `&`, in UTF-16LE without terminator."""
-    name = efi_string.utf16("&".join(texts))
     # Not uuid.uuid5(): it takes bytes only since Python 3.12.
-    return UUID(bytes=hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16], version=5)
+    return UUID(bytes=hash_utf16(map(efi_string.utf16, texts)), version=5)
 
 
 def compute(fields: Fields, panel: str | None, view: str = "stub") -> tuple[Chid, ...]:
@@ -87,6 +87,23 @@ def chids(fields: Fields, panel: str | None) -> dict[int, UUID | None]:
 @lru_cache(maxsize=64)
 def _chids(fields: Fields, panel: str | None) -> tuple[tuple[int, UUID | None], ...]:
     return tuple((chid.type, chid.chid) for chid in compute(fields, panel))
+
+
+# Many machines have the same manufacturer.
+@lru_cache(maxsize=1 << 15)
+def stub_text(value: bytes | None) -> bytes:
+    """What the stub hashes of a string, in UTF-16LE; a missing one counts as empty."""
+    return efi_string.utf16(_stub_text(value))
+
+
+def stub_number(field: str, value: int | None) -> bytes | None:
+    """What the stub hashes of bios_major, bios_minor or enclosure_type, in UTF-16LE; None for a missing one."""
+    return None if value is None else efi_string.utf16(f"{value:{_NUMBERS[field]}}")
+
+
+def hash_utf16(texts: Iterable[bytes]) -> bytes:
+    """The first 16 bytes of the SHA-1 that `hash_texts` makes a UUID of, from texts in UTF-16LE."""
+    return hashlib.sha1(_NAMESPACE + _JOINT.join(texts), usedforsecurity=False).digest()[:16]
 
 
 def _chid(parts: tuple[tuple[str, str | None], ...], view: str) -> UUID | None:

@@ -29,7 +29,21 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 # 5 to 120 ms of start-up each, and some are extras: imported by the function that needs them.
 SLOW = frozenset(
-    {"pefile", "rich", "elftools", "cryptography", "sevsnpmeasure", "tomlkit", "multiprocessing", "concurrent"}
+    {
+        "pefile",
+        "rich",
+        "elftools",
+        "cryptography",
+        "sevsnpmeasure",
+        "tomlkit",
+        "multiprocessing",
+        "concurrent",
+        "pyarrow",
+        "duckdb",
+        "adbc_driver_manager",
+        "pyspark",
+        "tarfile",
+    }
 )
 
 

@@ -52,7 +52,7 @@ _KEYS = {
         11: ("oem_strings",),
     }.items()
 }
-_NO_STRING = (b"Not Specified", b"<BAD INDEX>")
+NO_STRING = (b"Not Specified", b"<BAD INDEX>")
 _PARTIAL = (
     "the text does not go to the end of the table (dmidecode -t or -q, or cut off): what is not in it is taken for "
     "unknown, not for absent"
@@ -250,7 +250,7 @@ class _Text:
         if value is None:
             self.unknown.add(f"smbios.{key}")
             return None
-        if value in _NO_STRING:
+        if value in NO_STRING:
             return None
         if not value:
             # dmidecode prints no empty string: there were blanks, which somebody has cut off.
@@ -291,7 +291,7 @@ class _Text:
         strings = [
             value
             for name, value in attributes.items()
-            if re.fullmatch(rb"String \d+", name) and value and value not in _NO_STRING
+            if re.fullmatch(rb"String \d+", name) and value and value not in NO_STRING
         ]
         if self.first[11] is self.cut:
             # There may have been more of them.
