@@ -450,6 +450,42 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "measurements": [EVENT],
         "unknown": [UNKNOWN],
     },
+    "which": {
+        "schema": "stubsim/which/1",
+        "uki": UKI,
+        "log": "machine.log",
+        "stubs": [{"id": "262.1", "reason": "in the UKI"}],
+        "asked": [
+            {
+                "pcr": 11,
+                "bank": "sha256",
+                "value": SHA256,
+                "matches": [{"stub": "262.1", "profile": PROFILE, "phase": ":", "hosts": [], "conditions": ["any"]}],
+                "compared": 5,
+                "because": [],
+                "log_phase": None,
+                "nearest": {
+                    "stub": "262.1",
+                    "profile": PROFILE,
+                    "hosts": ["h"],
+                    "conditions": [],
+                    "agreed": 1,
+                    "predicted": EVENT,
+                    "logged": {
+                        "index": 3,
+                        "pcr": 11,
+                        "type": "EV_IPL",
+                        "tag": None,
+                        "description": None,
+                        "digests": {"sha256": SHA256},
+                    },
+                },
+            }
+        ],
+        "together": [{"stub": "262.1", "profile": PROFILE, "hosts": [], "conditions": []}],
+        "assumed": [],
+        "unknown": [UNKNOWN],
+    },
     "verify-pcrsig": {
         "schema": "stubsim/verify-pcrsig/1",
         "uki": UKI,

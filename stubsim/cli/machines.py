@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,40 @@ from collections.abc import Sequence
 from stubsim import hosts
 from stubsim.errors import StubsimError
 from stubsim.hosts import Host
+from stubsim.hosts.recognise import HOST_HELP
+
+
+def add_machines(parser: argparse.ArgumentParser) -> None:
+    """The options of a command for any number of machines, or for whatever machine."""
+    parser.add_argument(
+        "--smbios",
+        "--host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help=f"{HOST_HELP}; may be repeated (default: every value that any machine can get)",
+    )
+    parser.add_argument("--hosts", metavar="DIR", help="a folder of machines, every file in it")
+
+
+def add_phases(parser: argparse.ArgumentParser, what: str) -> None:
+    """--phase; ``what`` says what the path is one of."""
+    from stubsim.explain.measure import phase_path
+
+    parser.add_argument(
+        "--phase",
+        metavar="PHASE",
+        action="append",
+        type=phase_path,
+        help=f"{what}; ':' is right after the stub; may be repeated (default: enter-initrd, and on to leave-initrd, "
+        "sysinit and ready)",
+    )
+
+
+def given_machines(arguments: argparse.Namespace) -> list[tuple[str, Host]]:
+    """The machines that were given, each by its name."""
+    paths = [*arguments.smbios, *host_files(arguments.hosts)]
+    return named_hosts(paths, allow_outside=arguments.allow_outside)
 
 
 def named_hosts(paths: Sequence[str], *, allow_outside: bool = False) -> list[tuple[str, Host]]:

@@ -6,24 +6,15 @@ import argparse
 
 from stubsim import uki
 from stubsim.cli import formats, output, progress, start
-from stubsim.cli.machines import host_files, named_hosts
+from stubsim.cli.machines import add_machines, add_phases, given_machines
 from stubsim.errors import StubsimError
-from stubsim.explain.measure import PHASES, Measurement, measure_any, measure_hosts, phase_path, policy
-from stubsim.hosts.recognise import HOST_HELP
+from stubsim.explain.measure import PHASES, Measurement, measure_any, measure_hosts, policy
 from stubsim.machine.tpm import BANKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument(
-        "--smbios",
-        "--host",
-        metavar="HOST",
-        action="append",
-        default=[],
-        help=f"{HOST_HELP}; may be repeated (default: every value that any machine can get)",
-    )
-    parser.add_argument("--hosts", metavar="DIR", help="a folder of machines, every file in it")
+    add_machines(parser)
     parser.add_argument(
         "--bank",
         metavar="BANK",
@@ -32,14 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=BANKS,
         help=f"{', '.join(BANKS)}; may be repeated (default: those of the machine's TPM; without one sha256)",
     )
-    parser.add_argument(
-        "--phase",
-        metavar="PHASE",
-        action="append",
-        type=phase_path,
-        help="a boot phase path as of systemd-measure; ':' is right after the stub; may be repeated (default: "
-        "enter-initrd, and on to leave-initrd, sysinit and ready)",
-    )
+    add_phases(parser, "a boot phase path as of systemd-measure")
     parser.add_argument("--policy", action="store_true", help="the set of values to seal against, with their machines")
     start.add_arguments(parser)
     formats.add(
@@ -53,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     image, how = uki.load(arguments.uki), start.start(arguments)
     if arguments.smbios or arguments.hosts is not None:
-        machines = named_hosts([*arguments.smbios, *host_files(arguments.hosts)], allow_outside=arguments.allow_outside)
+        machines = given_machines(arguments)
 
         def tick(done: int) -> None:
             progress.say(f"{arguments.uki}: {done} of {len(machines)} machines")

@@ -19,8 +19,11 @@ from stubsim.uki import Uki
 _FILE_MAX = 64 << 20
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> None:
-    """The options; ``action`` is what argparse does with those that have a value, but for --db."""
+def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stub_action: str | None = None) -> None:
+    """The options; ``action`` is what argparse does with those that have a value, but for --db.
+
+    ``stub_action`` is that of --stub where it is another one: a command that tries several.
+    """
     group = parser.add_argument_group("how the UKI was started")
     group.add_argument("--esp", action=action, metavar="DIR", help="the tree of the partition it was started from")
     group.add_argument(
@@ -71,9 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store") -> 
     )
     group.add_argument(
         "--stub",
-        action=action,
+        action=stub_action or action,
         metavar="MODEL",
-        help="take another stub than the UKI's own: 257, 262, next, stubble, ...",
+        help="take another stub than the UKI's own: 257, 262, next, stubble, ..."
+        + ("" if stub_action is None else "; may be repeated, and is then each of them in turn"),
     )
     group.add_argument(
         "--handover",

@@ -6,13 +6,12 @@ import argparse
 
 from stubsim import uki
 from stubsim.cli import formats, output, progress, start
-from stubsim.cli.machines import host_files, named_hosts
+from stubsim.cli.machines import add_machines, add_phases, given_machines
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain import signing_keys
-from stubsim.explain.measure import PHASES, phase_path
+from stubsim.explain.measure import PHASES
 from stubsim.explain.pcr_signatures import verify
-from stubsim.hosts.recognise import HOST_HELP
 from stubsim.machine.tpm import BANKS
 from stubsim.views.pcr_signatures import render_verify_pcrsig, verify_pcrsig_json
 
@@ -25,15 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "trouble. Needs cryptography."
     )
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument(
-        "--smbios",
-        "--host",
-        metavar="HOST",
-        action="append",
-        default=[],
-        help=f"{HOST_HELP}; may be repeated (default: every value that any machine can get)",
-    )
-    parser.add_argument("--hosts", metavar="DIR", help="a folder of machines, every file in it")
+    add_machines(parser)
     parser.add_argument(
         "--bank",
         metavar="BANK",
@@ -43,14 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(BANKS)}; each has to have signatures; may be repeated (default: the one that systemd enrols "
         "in, sha256 where the machine has it, else sha1)",
     )
-    parser.add_argument(
-        "--phase",
-        metavar="PHASE",
-        action="append",
-        type=phase_path,
-        help="a boot phase path that has to have a signature, as of systemd-measure; ':' is right after the stub; may "
-        "be repeated (default: enter-initrd, and on to leave-initrd, sysinit and ready)",
-    )
+    add_phases(parser, "a boot phase path that has to have a signature, as of systemd-measure")
     parser.add_argument(
         "--public-key",
         metavar="FILE",
@@ -64,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     image, how = uki.load(arguments.uki), start.start(arguments)
-    machines = named_hosts([*arguments.smbios, *host_files(arguments.hosts)], allow_outside=arguments.allow_outside)
+    machines = given_machines(arguments)
     keys = [_key(path) for path in arguments.public_key]
     phases = PHASES if arguments.phase is None else sorted(set(arguments.phase))
     try:

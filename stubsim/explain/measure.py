@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stubsim.explain.possible import Possible, possible
@@ -44,19 +44,6 @@ _NO_HOST = (
     "no --smbios: Secure Boot is off, SMBIOS holds no io.systemd.stub.kernel-cmdline-extra, the machine is not a "
     "confidential guest"
 )
-# What a host file tells of a machine and registers but PCR 11 may hang on.
-_OF_A_MACHINE = {
-    "secure_boot": "Secure Boot",
-    "smbios.oem_strings": "SMBIOS type 11",
-    "confidential": "whether it is a confidential guest",
-    "console": "its consoles",
-    "previous_initrd": "an initrd of an earlier stage",
-    "rng": "a random number generator of its firmware",
-    "variables": "its EFI variables",
-    "esp_partition_uuid": "whether the UKI comes from a partition",
-}
-_PARTITION = "what lies on its partition (--esp)"
-_BY_PARTITION = (PCR_BOOT_MANAGER, PCR_KERNEL_INITRD, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
 
 
 class Case(NamedTuple):
@@ -76,16 +63,12 @@ class Case(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """All cases, and one boot that tells of the UKI and its stub what is the same in all of them.
-
-    ``hangs_on`` tells by PCR, where no machine was given, what of one has a part in it; PCR 11 has its cases.
-    """
+    """All cases, and one boot that tells of the UKI and its stub what is the same in all of them."""
 
     boot: Boot
     banks: tuple[str, ...]
     cases: tuple[Case, ...]
     assumed: tuple[str, ...]
-    hangs_on: Mapping[int, tuple[str, ...]] = {}
 
 
 class Value(NamedTuple):
@@ -174,23 +157,7 @@ def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> M
     if result.prepared is not None and result.model.name == SYSTEMD_STUB:
         cases = [_with_pcr_11(case, row) for row in possible(result, start)]
     assumed = (_NO_HOST, *(() if why else (_started(result),)), *result.assumed)
-    return Measurement(result, tuple(host.tpm or ()), tuple(cases), assumed, _hangs_on(result, start))
-
-
-def _hangs_on(result: Boot, start: Start) -> dict[int, tuple[str, ...]]:
-    """By PCR what another machine may have otherwise, found by booting on machines of which that is not known."""
-    if result.prepared is None:
-        return {}
-    doubted = boot(result.uki, result.host._replace(unknown=frozenset(_OF_A_MACHINE)), start)
-    rows = [event for event in doubted.trace if isinstance(event, Unknown) and event.what in _OF_A_MACHINE]
-    found = {pcr: [_OF_A_MACHINE[event.what] for event in rows if pcr in event.pcrs] for pcr in _BY_PARTITION}
-    addons = loaded_addons(result, start)
-    for other in doubted.others:
-        if not _starts_the_same(result, other.boot, start, addons):
-            found[PCR_BOOT_MANAGER] += [_OF_A_MACHINE[key] for key in sorted(other.keys) if key in _OF_A_MACHINE]
-    if start.esp is None and not start.from_memory:
-        found = {pcr: [*texts, _PARTITION] for pcr, texts in found.items()}
-    return {pcr: tuple(dict.fromkeys(texts)) for pcr, texts in found.items() if texts}
+    return Measurement(result, tuple(host.tpm or ()), tuple(cases), assumed)
 
 
 def _started(result: Boot) -> str:
@@ -331,12 +298,12 @@ def _lost(result: Boot, start: Start, addons: Addons) -> dict[int, str]:
             for pcr in () if event.what.startswith("PCR ") else event.pcrs:
                 lost.setdefault(pcr, f"{event.what} of the machine is not known")
     for other in result.others:
-        if PCR_BOOT_MANAGER not in lost and not _starts_the_same(result, other.boot, start, addons):
+        if PCR_BOOT_MANAGER not in lost and not starts_the_same(result, other.boot, start, addons):
             lost[PCR_BOOT_MANAGER] = f"{' and '.join(sorted(other.keys))} of the machine is not known"
     return lost
 
 
-def _starts_the_same(one: Boot, other: Boot, start: Start, addons: Addons) -> bool:
+def starts_the_same(one: Boot, other: Boot, start: Start, addons: Addons) -> bool:
     """Whether the firmware loads the same images, as far as the other boot starts the kernel at all."""
     if "kernel-started" not in (one.outcome.status, other.outcome.status) or one.outcome.status != other.outcome.status:
         return True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from stubsim.explain.dependence import hangs_on
 from stubsim.explain.measure import Case, Measurement
 from stubsim.explain.started_images import PCR_BOOT_MANAGER
 from stubsim.linux.measure import PCR_KERNEL_INITRD
@@ -39,27 +40,29 @@ class Verdict(NamedTuple):
 
 def verdicts(measurement: Measurement) -> dict[int, Verdict]:
     """By PCR; of PCR 11 right after the stub."""
-    rows = {pcr: _whole(measurement, pcr) for pcr in _WHOLE} | {pcr: _part(measurement, pcr) for pcr in _PARTS}
+    anywhere = not any(case.hosts for case in measurement.cases)
+    found = hangs_on(measurement.boot) if anywhere else {}
+    rows = {pcr: _whole(measurement, pcr, found.get(pcr, ())) for pcr in _WHOLE}
+    rows |= {pcr: _part(measurement, pcr, anywhere) for pcr in _PARTS}
     return dict(sorted(rows.items()))
 
 
-def _whole(measurement: Measurement, pcr: int) -> Verdict:
+def _whole(measurement: Measurement, pcr: int, by_machine: Sequence[str]) -> Verdict:
     cases = measurement.cases
     stopped = _stopped(cases)
     if stopped:
         return Verdict(UNKNOWN, f"the kernel is not started{stopped}")
     if not all(_known(case, measurement.banks, pcr) for case in cases):
-        return _without_value(measurement, pcr)
+        return _without_value(measurement, pcr, by_machine)
     first, *others = ([case.pcrs[bank][pcr] for bank in case.pcrs] for case in cases)
     if any(other != first for other in others):
         return Verdict(BY_MACHINE, _what_differs(cases, pcr))
-    hangs_on = measurement.hangs_on.get(pcr)
-    if hangs_on:
-        return Verdict(BY_MACHINE, f"it hangs on {_listed(hangs_on)}; given is that of a plain machine")
+    if by_machine:
+        return Verdict(BY_MACHINE, f"it hangs on {_listed(by_machine)}; given is that of a plain machine")
     return Verdict(VALUE, _said_of_value(measurement, pcr))
 
 
-def _without_value(measurement: Measurement, pcr: int) -> Verdict:
+def _without_value(measurement: Measurement, pcr: int, by_machine: Sequence[str]) -> Verdict:
     """Why there is none, by the reasons of the cases that have none."""
     why = _reasons(measurement.cases, pcr)
     if _RANDOM in why:
@@ -68,13 +71,12 @@ def _without_value(measurement: Measurement, pcr: int) -> Verdict:
         linux = measurement.boot.linux
         if linux is None:
             return Verdict(UNKNOWN, "no Linux is started, and what another kernel measures is not known")
-        hangs_on = measurement.hangs_on.get(pcr, ())
         measured = f"Linux {linux.release or ''}".rstrip() + " measures its command line and initrd"
-        return Verdict(BY_MACHINE, f"{measured}, and they hang on {_listed(hangs_on)}" if hangs_on else measured)
+        return Verdict(BY_MACHINE, f"{measured}, and they hang on {_listed(by_machine)}" if by_machine else measured)
     return Verdict(UNKNOWN, why or "the boot does not come to it")
 
 
-def _part(measurement: Measurement, pcr: int) -> Verdict:
+def _part(measurement: Measurement, pcr: int, anywhere: bool) -> Verdict:
     """A register that the firmware extends by what is no part of the UKI's chain."""
     events = [[event for event in case.measurements if event.pcr == pcr] for case in measurement.cases]
     if any(other != events[0] for other in events[1:]):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BANK_BITS = {"sha1": 1, "sha256": 2, "sha384": 4, "sha512": 8}
 BANKS = tuple(BANK_BITS)
 
-_SIZES = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
+DIGEST_SIZES = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 # The PCRs that are the stub's alone: an untouched one says something as well, so they are always listed.
 _STUB_PCRS = (11, 12, 13)
 _RTMR_BANK = "sha384"
@@ -41,10 +41,10 @@ class Tpm:
 
     def __init__(self, banks: Sequence[str] | None, confidential: str | None = None) -> None:
         self.banks: tuple[str, ...] = tuple(banks or ())
-        self._pcrs = {bank: {pcr: bytes(_SIZES[bank]) for pcr in _STUB_PCRS} for bank in self.banks}
+        self._pcrs = {bank: {pcr: bytes(DIGEST_SIZES[bank]) for pcr in _STUB_PCRS} for bank in self.banks}
         self._rtmrs: dict[int, bytes] = {}
         if confidential == "tdx":
-            self._rtmrs = {index: bytes(_SIZES[_RTMR_BANK]) for index in range(3)}
+            self._rtmrs = {index: bytes(DIGEST_SIZES[_RTMR_BANK]) for index in range(3)}
 
     @property
     def present(self) -> bool:
@@ -75,7 +75,7 @@ class Tpm:
         """Extend a PCR, and the RTMR it is mapped to, by the digests of some data, by bank name."""
         for bank in self.banks:
             values = self._pcrs[bank]
-            values[pcr] = _extended(bank, values.get(pcr) or bytes(_SIZES[bank]), digests[bank])
+            values[pcr] = _extended(bank, values.get(pcr) or bytes(DIGEST_SIZES[bank]), digests[bank])
         index = rtmr(pcr) if by_cc else None
         if index in self._rtmrs:
             self._rtmrs[index] = _extended(_RTMR_BANK, self._rtmrs[index], digests[_RTMR_BANK])
@@ -83,7 +83,7 @@ class Tpm:
     def show(self, pcr: int) -> None:
         """List a PCR among the values though nothing may have extended it."""
         for bank, values in self._pcrs.items():
-            values.setdefault(pcr, bytes(_SIZES[bank]))
+            values.setdefault(pcr, bytes(DIGEST_SIZES[bank]))
 
     def pcrs(self) -> dict[str, dict[int, bytes]]:
         """Bank -> PCR -> value, from all zero: PCR 11 to 13 and all others that were extended."""

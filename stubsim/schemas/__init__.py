@@ -24,6 +24,7 @@ NAMES = (
     "stubs",
     "vectors",
     "verify-pcrsig",
+    "which",
     "why",
 )
 
