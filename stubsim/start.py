@@ -14,8 +14,9 @@ from stubsim.hosts.host import QEMU_VIRT, DirectBoot, changed
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.context import Context
+from stubsim.stub.log_level import log_level
 from stubsim.stub.models import StubModel
-from stubsim.trace import Emit, Log
+from stubsim.trace import Emit
 from stubsim.uefi import image_path
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import LoadedImage
@@ -23,8 +24,6 @@ from stubsim.uefi.memory import Memory
 from stubsim.uefi.memory_layout import BUILD, VENDORS
 from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
-
-_LOG_LEVEL = b"io.systemd.boot.loglevel="
 
 
 class Start(NamedTuple):
@@ -82,7 +81,7 @@ def start_context(
         variables=Variables(host.variables),
         digests=digests,
         trusted=start.trusted,
-        log_level=_log_level(host, model, emit),
+        log_level=log_level(host, model),
         emit=emit,
     )
 
@@ -192,20 +191,3 @@ def profile_number(uki: Uki, profile: int | str) -> int:
         known = ", ".join(reversed(ids)) or "a number, since no profile of it has an id"
         raise StubsimError(f"no profile has the id {profile!r}", path=uki.path, expected=known)
     return ids[profile]
-
-
-def _log_level(host: Host, model: StubModel, emit: Emit) -> str:
-    """262 takes its log level from SMBIOS type 11, outside of confidential guests; the default lets info through."""
-    given = next((text for text in host.oem_strings if text.startswith(_LOG_LEVEL)), None)
-    if given is None or not model.takes_log_level or host.confidential is not None:
-        return "info"
-    name = given[len(_LOG_LEVEL) :].decode("ascii", "replace")
-    if name not in _LEVEL_NAMES:
-        emit(Log("warning", f"Failed to parse log level '{name}', ignoring."))
-    return _LEVEL_NAMES.get(name, "info")
-
-
-_LEVEL_NAMES = {
-    "emerg": "crit", "alert": "crit", "crit": "crit", "err": "error", "warning": "warning", "notice": "info",
-    "info": "info", "debug": "debug",
-}  # fmt: skip

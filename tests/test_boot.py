@@ -509,6 +509,13 @@ def test_log_level(strings: tuple[bytes, ...], messages: list[tuple[str, str]]):
     assert result.outcome.message == BAD_KERNEL[1]
 
 
+def test_a_stub_that_is_not_started_says_nothing():
+    """262.1's own code in emulation: an unsigned UKI under Secure Boot prints nothing, not even of the log level."""
+    result = boot(make_uki(), HOST._replace(oem_strings=(LEVEL + b"error",), secure_boot=True))
+    assert result.outcome.efi_status == "EFI_ACCESS_DENIED"
+    assert not of(result, Log)
+
+
 def test_what_is_there_when_an_old_stub_gives_up():
     """254.26's own code in emulation: the image's PCR is told at once, the rest never; 257 tells all at the end."""
     host = Host(fields=FIELDS, oem_strings=(b"io.systemd.stub.kernel-cmdline-extra=",), previous_initrd=b"x")

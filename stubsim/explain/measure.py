@@ -288,15 +288,14 @@ def _from_the_boot(result: Boot, *, by_host: bool) -> list[Unknown]:
 def _lost(result: Boot, start: Start, addons: Addons) -> dict[int, str]:
     """The PCRs that have another value on a machine with other values for what is not known of it.
 
-    A boot that the stub does not survive has none. What the boot took for granted on the way (an .hwids string that
-    ends outside of the section) is in the case's ``unknown``, and its values are given.
+    A boot that the stub does not survive has none.
     """
     lost: dict[int, str] = {}
     for event in result.trace:
         if isinstance(event, Unknown):
             # What a boot says of a register itself is in ``unknown`` as it is.
             for pcr in () if event.what.startswith("PCR ") else event.pcrs:
-                lost.setdefault(pcr, f"{event.what} of the machine is not known")
+                lost.setdefault(pcr, f"{event.what} is not known")
     for other in result.others:
         if PCR_BOOT_MANAGER not in lost and not starts_the_same(result, other.boot, start, addons):
             lost[PCR_BOOT_MANAGER] = f"{' and '.join(sorted(other.keys))} of the machine is not known"

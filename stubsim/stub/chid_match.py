@@ -11,6 +11,7 @@ from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
 from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
+from stubsim.trace import Unknown
 
 _NULL = UUID(int=0)
 # Keys of the boot's JSON that are not known where the stub may not live to see the next step.
@@ -18,6 +19,8 @@ WHOLE_RUN = (
     "outcome", "profile", "hwids", "sections", "selection", "load_options", "cmdline", "initrd", "devicetree",
     "memory", "fw_cfg", "measurements", "pcrs", "rtmrs", "variables", "esp_changes", "log",
 )  # fmt: skip
+# The registers that the stub and the kernel extend.
+WHOLE_RUN_PCRS = (4, 9, 11, 12, 13)
 _EXACT_DESCRIPTOR_SIZE = hwids.ENTRY_SIZE
 
 
@@ -110,9 +113,9 @@ def _string(context: Context, data: Bytes, entry: hwids.Entry) -> bytes | None:
     if string is None:
         # Any section may be chosen by what is read there, or none; or the read faults, and nothing comes after it
         # (257.13's own code in emulation, offset 0xffffffff: killed by signal 11).
-        context.unknown(
-            f"the string of .hwids entry {entry.index} at offset {entry.string_offset:#x}",
-            "this stub checks no offsets and reads what lies behind the section, if anything does; taken as no match",
-            *WHOLE_RUN,
-        )
+        what = f"the string of .hwids entry {entry.index} at offset {entry.string_offset:#x}"
+        why = "this stub checks no offsets and reads what lies behind the section, if anything does; taken as no match"
+        # One that starts in the section was recorded as no match: what lies behind goes on with it (0xAF).
+        pcrs = WHOLE_RUN_PCRS if entry.string_offset >= len(data) else ()
+        context.emit(Unknown(what, why, WHOLE_RUN, pcrs))
     return string

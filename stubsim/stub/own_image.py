@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 from stubsim.formats import pe
 from stubsim.formats.relocations import relocated
-from stubsim.stub.chid_match import WHOLE_RUN
+from stubsim.stub.chid_match import WHOLE_RUN, WHOLE_RUN_PCRS
 from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
 from stubsim.trace import Unknown
 from stubsim.uki import Uki
-
-# What stub and kernel extend.
-_REGISTERS = (4, 9, 11, 12, 13)
 
 
 def doubt_own_image(context: Context) -> None:
@@ -31,11 +28,11 @@ def doubts(uki: Uki, model: StubModel) -> Iterator[Unknown]:
     section = over_section_table(uki.image)
     if section is not None:
         why = f"section {section.index} ({section.name}) lies over the section table, which the stub reads there"
-        yield Unknown("the image in memory", why, WHOLE_RUN, _REGISTERS)
+        yield Unknown("the image in memory", why, WHOLE_RUN, WHOLE_RUN_PCRS)
     used = [section for section in uki.image.sections if section.name in model.sections and section.virtual_size]
     for section in relocated(uki.image, uki.loaded, used):
         why = f"base relocations change it where the firmware does not load the image at {uki.image.image_base:#x}"
-        yield Unknown(f"section {section.index} ({section.name}) in memory", why, WHOLE_RUN, _REGISTERS)
+        yield Unknown(f"section {section.index} ({section.name}) in memory", why, WHOLE_RUN, WHOLE_RUN_PCRS)
 
 
 def over_section_table(image: pe.Image) -> pe.Section | None:

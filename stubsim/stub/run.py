@@ -14,6 +14,7 @@ from stubsim.stub.context import Context
 from stubsim.stub.devicetree import Devicetree, install_devicetrees
 from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds
 from stubsim.stub.initrd import Combined, Parts, combine_initrds
+from stubsim.stub.log_level import report_log_level
 from stubsim.stub.measure import Measured, measure_sections
 from stubsim.stub.pool import PAGES, POOL, Pages, allocate, free, halted
 from stubsim.stub.previous_initrd import acquire_previous_initrd
@@ -52,6 +53,7 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     """
     image, parameters, sysext, confext = Measured(), Measured(), Measured(), Measured()
 
+    report_log_level(context)
     pool = _first_page_of_the_pool(context)
     seeded = context.model.seeds_first and refresh_random_seed(context)
     profile, given = process_arguments(context)

@@ -13,6 +13,7 @@ from stubsim.chid import PRIORITY
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
 from stubsim.stub.chid_match import chid_match
+from stubsim.trace import Unknown
 from tests.stub.harness import CHIDS, FIELDS, OTHER, run, table
 
 DT, FW = hwids.DEVICETREE, hwids.UEFI_FW
@@ -146,12 +147,17 @@ def test_offsets_are_checked_by_262_alone(field: int, entry: int):
         assert matched(broken, stub="257") == expected
 
 
-def test_257_says_that_it_reads_behind_the_section():
-    """hwids-unterminated."""
-    data = table((DT, CHIDS[3], "a"))
+@pytest.mark.parametrize(("behind", "pcrs"), [(0, {4, 9, 11, 12, 13}), (1 << 20, {4, 9, 11, 12, 13}), (-1, set())])
+def test_257_says_that_it_reads_behind_the_section(behind: int, pcrs: set[int]):
+    """hwids-unterminated: no match where it starts in the section. Elsewhere any section may be chosen and measured, as
+    257.13's own code does in emulation with an offset of 0x100000.
+    """
+    data = table((DT, CHIDS[3], "a"))[:-1] + b"x"
     one = run(host=HOST, stub="257")
-    chid_match(one.context, memoryview(patched(data, 24, len(data))), DT)
-    assert len(one.unknown()) == 1
+    chid_match(one.context, memoryview(patched(data, 24, len(data) + behind)), DT)
+    (event,) = (event for event in one.trace if isinstance(event, Unknown))
+    assert {"outcome", "selection", "pcrs"} <= {*event.affects}
+    assert {*event.pcrs} == pcrs
 
 
 def test_offsets_into_the_table_are_fine():
