@@ -40,6 +40,8 @@ def simulate(case: efirun.Case, image: uki.Uki) -> Boot:
         shell=case.shell,
         from_memory=case.from_memory,
         handover="none",
+        # LoaderInfo is but a variable here, no boot loader that measured load options before the stub.
+        loader="none",
     )
     return boot(image, host, start)
 
@@ -85,11 +87,14 @@ def _pairs(case: efirun.Case, image: uki.Uki, simulated: Json, seen: Json) -> It
         if tree is None or tree["size"] is not None or seen["devicetree"] is None:
             yield "devicetree", _sized(tree), _sized(seen["devicetree"])
     if seen["measurements"] is not None:
+        # Those of which the simulator says that it does not know them, and gives no value.
+        open_pcrs = {pcr for row in simulated["unknown"] for pcr in row.get("pcrs", ())}
         if case.host.get("tpm", {}) is not None:
             yield "measurements", _measurements(simulated, [*seen["pcrs"]]), seen["measurements"]
         for bank, registers in seen["pcrs"].items():
             values = simulated["pcrs"].get(bank, {})
-            yield f"pcrs.{bank}", {pcr: values.get(pcr) for pcr in _REGISTERS}, registers
+            told = [pcr for pcr in _REGISTERS if pcr in values or int(pcr) not in open_pcrs]
+            yield f"pcrs.{bank}", {pcr: values.get(pcr) for pcr in told}, {pcr: registers.get(pcr) for pcr in told}
     if case.host.get("confidential") == "tdx" and "rtmrs" in seen:
         # Those that are known: firmware extends the others.
         yield "rtmrs", simulated["rtmrs"], {index: seen["rtmrs"][index] for index in simulated["rtmrs"]}

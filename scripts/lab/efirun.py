@@ -118,7 +118,7 @@ def load(folder: Path) -> Case:
             case = case._replace(load_options=value.encode("utf-16-le") + b"\0\0")
         elif option == "--shell":
             case = case._replace(shell=value)
-        elif option not in ("--handover", "--stub", "--db"):
+        elif option not in ("--handover", "--stub", "--db", "--loader"):
             raise StubsimError(f"efirun does not know the option {option}", path=str(folder))
     return case
 

@@ -44,6 +44,8 @@ def write(recipe: Recipe, stub: bytes, machine: str, folder: Path) -> list[str]:
         else:
             path.write_bytes(_addon(content, machine, recipe.signed))
     args = ["--from-memory"] if recipe.path is None else ["--esp", "esp", "--path", recipe.path]
+    # A partition with loader/ and LoaderInfo from a host file have no boot loader here.
+    args += ["--loader", "none"]
     if recipe.load_options is not None:
         (folder / "load_options.bin").write_bytes(recipe.load_options)
         args += ["--load-options", "load_options.bin"]

@@ -100,7 +100,8 @@ class Machine(Drawing):
         parts = [part.raw for part in smbios.parse(table)]
         kind = self.random.randint(0, 5)
         if kind == 5:
-            return table[: self.random.randrange(len(table))]
+            # Of which no structure can be read is no table to the simulator.
+            return table[: self.random.randrange(parts[0][1], len(table))]
         if kind == 0:
             # The first type 1 counts, and this one may be too short to count.
             tail = bytes(self.one(0, 8, 22, 23, 24))
