@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz lab-verify lab-record lab-release clean
+.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz lab-verify lab-record lab-release lab-linux clean
 # Two pip runs in one environment would race.
 .NOTPARALLEL:
 
@@ -24,6 +24,7 @@ help:
 	@echo 'make lab-release   the same for one STUB, row by row of the table of releases'
 	@echo 'make lab-record    a CASE by QEMU on STUB, kept in build/lab'
 	@echo 'make lab-fuzz      random boots by real stubs, compared: N=1000 SEED=1'
+	@echo 'make lab-linux     scenarios with a real Linux in QEMU (CASE, default all), kept in build/lab-linux'
 	@echo 'make clean         remove .venv, build, dist and the caches'
 
 # The extra that a target needs; "demo" is the bare package.
@@ -88,6 +89,9 @@ lab-release: lab-setup
 lab-record: BY := qemu
 lab-record: lab-setup
 	@$(LAB_VERIFY) --record build/lab $(CASE)
+
+lab-linux: lab-setup .venv/.ready-test
+	@$(BIN)/python -m scripts.lab_linux.verify $(CASE)
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -19,6 +19,9 @@ mcopy                          mtools
 mkfs.fat                       dosfstools
 sfdisk                         fdisk
 swtpm_setup                    swtpm-tools
+openssl                        openssl
+sbsign                         sbsigntool
+/usr/lib/ipxe/qemu/efi-virtio.rom ipxe-qemu
 '
 
 export PATH="$PATH:/usr/sbin:/sbin"

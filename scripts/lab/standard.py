@@ -60,7 +60,7 @@ class Standard(NamedTuple):
     content: Json
 
     def recipe(self, machine: str) -> Recipe:
-        return _Reader(self, machine).recipe()
+        return Reader(self, machine).recipe()
 
 
 def read(names: Iterable[str] = ()) -> tuple[Standard, ...]:
@@ -86,8 +86,8 @@ def _standard(path: Path) -> Standard:
     return Standard(path.stem, content["shows"], content.get("since", ""), architectures, by, content)
 
 
-class _Reader:
-    """Makes the recipe of one case for one architecture."""
+class Reader:
+    """Makes the recipe of one case for one architecture, or the content of a row of it."""
 
     def __init__(self, case: Standard, machine: str) -> None:
         self.case = case
@@ -104,7 +104,7 @@ class _Reader:
         if "load_options" in content:
             raw = content["load_options"].encode("utf-16-le") + b"\0\0"
         return Recipe(
-            tuple(self._section(row) for row in self._rows()),
+            tuple(self.section(row) for row in self._rows()),
             dict(self._file(row) for row in content.get("file", ())),
             self.host,
             None if content.get("from_memory") else content.get("path") or self._path(raw),
@@ -147,10 +147,10 @@ class _Reader:
         before_profiles = [row for row in _SECTIONS if row["name"] not in replaced]
         return [*before_profiles, *own]
 
-    def _section(self, row: Json) -> SectionSpec:
-        return SectionSpec(row["name"], self._data(row), row.get("virtual_size"))
+    def section(self, row: Json) -> SectionSpec:
+        return SectionSpec(row["name"], self.data(row), row.get("virtual_size"))
 
-    def _data(self, row: Json) -> bytes:
+    def data(self, row: Json) -> bytes:
         if "kernel" in row:
             return self._kernel(row["kernel"])
         if "hwids" in row:
@@ -207,8 +207,8 @@ class _Reader:
 
     def _file(self, row: Json) -> tuple[str, bytes | tuple[SectionSpec, ...]]:
         if "section" in row:
-            return row["path"], tuple(self._section(inner) for inner in row["section"])
-        return row["path"], b"" if row["path"].endswith("/") else self._data(row)
+            return row["path"], tuple(self.section(inner) for inner in row["section"])
+        return row["path"], b"" if row["path"].endswith("/") else self.data(row)
 
 
 def _b64(data: bytes) -> str:

@@ -61,17 +61,40 @@ def described(path: Path) -> Stub:
 def from_suite(suite: str, machine: str) -> Path:
     """The stub's file of the newest package in the suite, unpacked under STUBSIM_LAB."""
     architecture, file = ARCHITECTURES[machine]
-    apt = _apt(suite, architecture)
-    _run([*apt, "update"])
     unpacked = LAB / "stubs" / f"{suite}-{machine}"
-    with tempfile.TemporaryDirectory(dir=LAB) as folder:
-        _run([*apt, "download", f"{PACKAGE}:{architecture}"], folder)
-        (package,) = Path(folder).glob("*.deb")
-        shutil.rmtree(unpacked, ignore_errors=True)
-        unpacked.mkdir(parents=True)
-        _run(["dpkg-deb", "-x", str(package), str(unpacked)])
+    unpack(suite, architecture, [PACKAGE], unpacked)
     (found,) = unpacked.glob(f"usr/lib/systemd/boot/efi/{file}")
     return found
+
+
+def unpack(suite: str, architecture: str, packages: Iterable[str], unpacked: Path) -> None:
+    """Fetch the newest of these packages and put their files into the folder, in place of what was there."""
+    apt = _apt(suite, architecture)
+    _run([*apt, "update"])
+    with tempfile.TemporaryDirectory(dir=LAB) as folder:
+        _run([*apt, "download", *(f"{package}:{architecture}" for package in packages)], folder)
+        shutil.rmtree(unpacked, ignore_errors=True)
+        unpacked.mkdir(parents=True)
+        for package in Path(folder).glob("*.deb"):
+            _run(["dpkg-deb", "-x", str(package), str(unpacked)])
+
+
+def depends(suite: str, architecture: str, package: str) -> set[str]:
+    """The packages that this one needs, and those that they need."""
+    apt = _apt(suite, architecture)
+    _run([*apt, "update"])
+    options = apt[apt.index("-o") :]
+    form = [
+        "depends",
+        "--recurse",
+        "--no-recommends",
+        "--no-suggests",
+        "--no-conflicts",
+        "--no-breaks",
+        "--no-replaces",
+    ]
+    lines = _run(["apt-cache", *options, *form, package]).splitlines()
+    return {line.strip().rpartition(" ")[2].partition(":")[0] for line in lines}
 
 
 def _apt(suite: str, architecture: str) -> list[str]:

@@ -74,7 +74,7 @@ def run(case: efirun.Case, image: uki.Uki) -> Json:
         code, store = _FIRMWARE[machine]
         shutil.copy(store, folder / "vars.fd")
         command = [*_MACHINE[machine], *_drives(code, folder, machine), *_options(case.host, machine, folder)]
-        with _tpm(case.host, folder, machine) as devices:
+        with tpm(case.host, folder, machine) as devices:
             timed_out = _boot([*command, *devices])
         text = (folder / "probe").read_bytes().decode("latin-1") if (folder / "probe").exists() else ""
         serial = (folder / "serial0").read_bytes().decode("latin-1") if (folder / "serial0").exists() else ""
@@ -133,10 +133,10 @@ def _partition(case: efirun.Case, machine: str, folder: Path) -> dict[str, bytes
         file.truncate((_START + _SIZE + 0x800) * 512)
     unique = case.host.get("esp_partition_uuid") or "5eed0e5b-1ab0-4000-8000-0000000000e5"
     table = f"label: gpt\nstart={_START}, size={_SIZE}, type={_ESP_TYPE}, uuid={unique}\n"
-    _tool("sfdisk", "-q", str(disk), given=table)
-    _tool("mkfs.fat", "-F", "16", "--offset", str(_START), str(disk), str(_SIZE // 2))
+    tool("sfdisk", "-q", str(disk), given=table)
+    tool("mkfs.fat", "-F", "16", "--offset", str(_START), str(disk), str(_SIZE // 2))
     for entry in sorted(tree.iterdir()):
-        _tool("mcopy", "-s", "-i", _fat(folder), str(entry), "::")
+        tool("mcopy", "-s", "-i", _fat(folder), str(entry), "::")
     return _contents(tree)
 
 
@@ -168,7 +168,7 @@ def _fat(folder: Path) -> str:
 def _files(folder: Path) -> dict[str, bytes]:
     tree = folder / "after"
     tree.mkdir()
-    _tool("mcopy", "-s", "-n", "-i", _fat(folder), "::*", str(tree))
+    tool("mcopy", "-s", "-n", "-i", _fat(folder), "::*", str(tree))
     return _contents(tree)
 
 
@@ -203,10 +203,10 @@ def _options(host: Json, machine: str, folder: Path) -> list[str]:
         command += ["-device", "virtio-rng-pci"]
     if host.get("keyboard_layout") is not None:
         command += ["-device", "qemu-xhci", "-device", "usb-kbd"]
-    return command + [part for table in _tables(host, folder) for part in ("-smbios", f"file={table}")]
+    return command + [part for table in tables(host, folder) for part in ("-smbios", f"file={table}")]
 
 
-def _tables(host: Json, folder: Path) -> Iterator[Path]:
+def tables(host: Json, folder: Path) -> Iterator[Path]:
     """A file for each structure; QEMU and the firmware add those of the types that are not there."""
     if "smbios_table" in host:
         data = base64.b64decode(host["smbios_table"]["base64"])
@@ -235,7 +235,7 @@ def _drives(code: str, folder: Path, machine: str) -> list[str]:
 
 
 @contextmanager
-def _tpm(host: Json, folder: Path, machine: str) -> Iterator[list[str]]:
+def tpm(host: Json, folder: Path, machine: str) -> Iterator[list[str]]:
     """swtpm with a state of its own while QEMU runs, and QEMU's options for it."""
     tpm = host.get("tpm", {})
     if tpm is None:
@@ -244,7 +244,7 @@ def _tpm(host: Json, folder: Path, machine: str) -> Iterator[list[str]]:
     state = folder / "tpm"
     state.mkdir()
     banks = ",".join(tpm.get("banks", ["sha256"]))
-    _tool("swtpm_setup", "--tpm2", "--tpmstate", str(state), "--pcr-banks", banks, "--overwrite")
+    tool("swtpm_setup", "--tpm2", "--tpmstate", str(state), "--pcr-banks", banks, "--overwrite")
     command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--ctrl", f"type=unixio,path={state}/control"]
     with subprocess.Popen([*command, "--terminate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as emulator:
         for _ in range(200):
@@ -382,7 +382,7 @@ def _host(values: dict[str, bytes]) -> Json:
     return host
 
 
-def _tool(*command: str, given: str | None = None) -> None:
+def tool(*command: str, given: str | None = None) -> None:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     try:
         done = subprocess.run(

@@ -1,0 +1,54 @@
+"""Scenarios booted by a real Linux in QEMU, and compared with the simulator.
+
+    python -m scripts.lab_linux.verify two-profiles xbootldr     # make lab-linux CASE='two-profiles xbootldr'
+    python -m scripts.lab_linux.verify --compare build/lab-linux/*/
+
+The folder of each boot is kept (--record, by default build/lab-linux); its differs.json has what differs. The status
+is 1 where something does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from scripts.lab_linux import record, scenarios
+from scripts.lab_linux.compare import compared
+from stubsim.errors import StubsimError
+
+
+def told(folder: Path) -> bool:
+    """Compare the record in the folder, say how it is, and whether it holds."""
+    found, unknown = compared(folder)
+    path = folder / "differs.json"
+    path.unlink(missing_ok=True)
+    if found:
+        rows = {key: {"stubsim": ours, "machine": theirs} for key, (ours, theirs) in found.items()}
+        path.write_text(json.dumps(rows, indent=1) + "\n")
+    verdict = f"differs: {', '.join(found)}" if found else "holds"
+    doubt = f"; not known: {', '.join(unknown)}" if unknown else ""
+    print(f"{folder.name:32} {verdict}{doubt}", flush=True)
+    return not found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("scenario", nargs="*", help="names of scripts/lab_linux/scenarios (default: all)")
+    parser.add_argument("--record", type=Path, default=Path("build/lab-linux"), metavar="DIR", help="where folders go")
+    parser.add_argument("--compare", action="store_true", help="boot nothing: the arguments are folders of boots")
+    arguments = parser.parse_args()
+    held = True
+    for name in arguments.scenario or scenarios.names():
+        try:
+            folder = Path(name) if arguments.compare else record.record(scenarios.read(name), arguments.record)
+            held &= told(folder)
+        except StubsimError as error:
+            held = False
+            print(f"{name:32} not booted: {error}", flush=True)
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
