@@ -28,11 +28,12 @@ def after_update(chain: Chain) -> Boot | None:
 
     trace: list[Event] = []
     kept = [row for row in first.variables.items() if row.attributes & NON_VOLATILE]
-    context = first._replace(
+    services = first.services._replace(
         tpm=Tpm(first.host.tpm, first.host.confidential),
         variables=Variables((row.name, row.guid, row.attributes, row.data) for row in kept),
         emit=trace.append,
     )
+    context = first._replace(services=services)
     result = second_boot(context, handed.leaving._replace(context=context), handed.dialect, handed.outcome.left)
     context.unknown("what the new firmware measures and sets", "no code is run", "measurements", "pcrs", "variables")
     return Boot(

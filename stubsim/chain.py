@@ -23,7 +23,6 @@ from stubsim.trace import Staged
 from stubsim.uefi.load_image import load_file, place_image
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import OutOfResources
-from stubsim.uefi.secure_boot import is_allowed
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -77,7 +76,7 @@ class Chain:
                 context = self.context = started_by_loader(context, self.front, self.watch)
         except ProgramFailed as failure:
             return Outcome("failed", failure.message, failure.status)
-        loaded = _started_by_firmware(context)
+        loaded = _load_image(context, by="firmware" if self.front is None else "loader")
         if isinstance(loaded, Outcome):
             return loaded
         self.image_gpa = loaded
@@ -158,26 +157,22 @@ class Chain:
         return Outcome(outcome.status, outcome.message, outcome.efi_status)
 
 
-def _started_by_firmware(context: Context) -> Outcome | int:
-    """What keeps the firmware from starting the image at all; otherwise the gpa that it is loaded to."""
-    if not is_allowed(context.uki, secure_boot=context.host.secure_boot, trusted=context.trusted):
+def _load_image(context: Context, *, by: str) -> Outcome | int:
+    """What keeps the firmware from loading the image at all; otherwise the gpa that it is loaded to."""
+    services, path, image = context.services._replace(by=by), context.image.path, context.uki.image
+    if not services.takes_image(context.uki, path or "", secure_boot=context.host.secure_boot):
         message = "The firmware refuses an image without a trusted signature."
         return Outcome("failed", message, "EFI_ACCESS_DENIED", refused.signature_missing(context, context.uki))
-    image = context.uki.image
     try:
-        gpa = _load_image(context)
+        # From a file or, without a path, from memory.
+        placed = (
+            place_image(context.memory, image) if path is None else load_file(context.memory, image, context.uki.size)
+        )
     except OutOfResources:
         because = refused.out_of_memory(context, "the image", image.size_of_image)
         return Outcome("failed", "The image does not fit into the memory.", "EFI_OUT_OF_RESOURCES", because)
-    context.memory.place(gpa, [context.uki.loaded])
+    context.memory.place(placed.gpa, [context.uki.loaded])
     # Any view names the file by its digest; it takes no time of the boot's own.
     context.digests.start(image.data, ("sha256",))
-    context.emit(Staged("uki", gpa, image.size_of_image, "EfiLoaderCode", False))
-    return gpa
-
-
-def _load_image(context: Context) -> int:
-    """Where the firmware puts the image, from a file or, without a path, from memory. Raises OutOfResources."""
-    if context.image.path is None:
-        return place_image(context.memory, context.uki.image).gpa
-    return load_file(context.memory, context.uki.image, context.uki.size).gpa
+    context.emit(Staged("uki", placed.gpa, image.size_of_image, "EfiLoaderCode", False))
+    return placed.gpa

@@ -14,7 +14,6 @@ from stubsim.trace import Unknown
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.image_path import QEMU_KERNEL
 from stubsim.uefi.loaded_image import ProgramFailed
-from stubsim.uefi.secure_boot import is_allowed
 from stubsim.uefi.variables import LOADER, Variables, WatchedVariables
 
 if TYPE_CHECKING:
@@ -76,7 +75,8 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
 
     loader, host, esp = front.loader, context.host, context.image.esp
     assert esp is not None
-    if not is_allowed(loader.image, secure_boot=host.secure_boot, trusted=context.trusted):
+    firmware = context.services._replace(by="firmware")
+    if not firmware.takes_image(loader.image, loader.path, secure_boot=host.secure_boot):
         raise ProgramFailed("The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
     initial = [row for row in host.variables if row.guid != LOADER or row.name not in run.WRITES]
     variables = Variables(initial) if watch is None else WatchedVariables(initial, watch)
@@ -95,7 +95,7 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
         context.unknown("StubDevicePartUUID", "the GUID of the XBOOTLDR partition is in no host file", "variables")
     at = esp if front.entry.partition == "esp" or front.xbootldr is None else front.xbootldr
     image = context.image._replace(path=handed.path, load_options=handed.load_options, esp=at)
-    return context._replace(image=image, host=host, variables=variables)
+    return context._replace(image=image, host=host, services=services._replace(by="stub"))
 
 
 def note_unseen_loader(context: Context, start: Start) -> None:

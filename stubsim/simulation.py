@@ -67,7 +67,8 @@ def _boot(
     loaded, digests = files.loaded, files.digests
     context = start_context(uki, machine, start, model, image=loaded.image, tpm=tpm, digests=digests, emit=trace.append)
     if watch is not None:
-        context = context._replace(variables=WatchedVariables(host.variables, watch))
+        variables = WatchedVariables(host.variables, watch)
+        context = context._replace(services=context.services._replace(variables=variables))
     for what, affects in model.open_questions:
         context.unknown(what, f"no recording of stub {model.id}", *affects)
     chain = Chain(context, start, reason, watch)
@@ -134,7 +135,8 @@ def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:
 
     reads: Counter[str] = Counter()
     first, context, files = _boot(uki, host, start, watch=reads)
-    unwatched = context._replace(host=host._replace(secure_boot=False), emit=lambda event: None)
+    quiet = context.services._replace(emit=lambda event: None)
+    unwatched = context._replace(host=host._replace(secure_boot=False), services=quiet)
     addons = [image for path in addon_paths(unwatched) if isinstance(image := unwatched.load_image(path), Uki)]
     seen = trial(first, reads)
     found = doubt.doubts(host, seen, again)

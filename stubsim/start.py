@@ -22,6 +22,7 @@ from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import LoadedImage
 from stubsim.uefi.memory import Memory
 from stubsim.uefi.memory_layout import BUILD, VENDORS
+from stubsim.uefi.services import Services
 from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
 
@@ -64,25 +65,21 @@ def start_context(
     if image.path == image_path.QEMU_KERNEL:
         # The file system that OVMF makes of QEMU's files is on no partition.
         host = changed(host, esp_partition_uuid=None)
+    memory = Memory(
+        host.memory if start.memory is None else start.memory,
+        uki.machine,
+        confidential=host.confidential is not None,
+        devices=_devices(host),
+        build=VENDORS.get(host.firmware.vendor, BUILD),
+    )
     return Context(
         uki=uki,
         image=image,
         host=host,
         model=model,
         machine=uki.machine,
-        memory=Memory(
-            host.memory if start.memory is None else start.memory,
-            uki.machine,
-            confidential=host.confidential is not None,
-            devices=_devices(host),
-            build=VENDORS.get(host.firmware.vendor, BUILD),
-        ),
-        tpm=tpm,
-        variables=Variables(host.variables),
-        digests=digests,
-        trusted=start.trusted,
+        services=Services("stub", memory, tpm, Variables(host.variables), digests, start.trusted, emit),
         log_level=log_level(host, model),
-        emit=emit,
     )
 
 

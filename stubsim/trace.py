@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
+from stubsim.extent import Extent
+
 
 class Log(NamedTuple):
     """A message of the stub; level is error, warning, info or debug."""
@@ -26,6 +28,19 @@ class Measured(NamedTuple):
     description: str
     digests: dict[str, bytes]
     data: bytes
+    by: str
+
+
+class ImageLoaded(NamedTuple):
+    """An image that the firmware's LoadImage() took, and so has measured; ``path`` is that on its partition.
+
+    ``by`` is who asked for it: firmware, loader or stub. The digest is a matter of who wants to know it: the
+    Authenticode hash of ``data`` (uefi/boot_manager.py).
+    """
+
+    path: str
+    subsystem: int
+    data: Extent
     by: str
 
 
@@ -90,5 +105,5 @@ class Unknown(NamedTuple):
     pcrs: tuple[int, ...] = ()
 
 
-Event = Log | Measured | VariableSet | EspWritten | Staged | FwCfgWritten | Access | Unknown
+Event = Log | Measured | ImageLoaded | VariableSet | EspWritten | Staged | FwCfgWritten | Access | Unknown
 Emit = Callable[[Event], None]

@@ -39,7 +39,7 @@ class Uki:
         self.machine = pe.MACHINES.get(image.machine, f"{image.machine:#06x}")
         self._firmwares: dict[int, efifw.Efifw] = {}
         self._inner: dict[int, pe.Image] = {}
-        self._authenticode: dict[tuple[int | None, str], bytes] = {}
+        self._authenticode: dict[tuple[object, str], tuple[Bytes, bytes]] = {}
         # Every .profile counts, whatever its size (systemd-stub, pe_section_table_find_profile_start).
         starts = [section.index for section in image.sections if section.name == ".profile"]
         ends = [*starts[1:], len(image.sections)]
@@ -56,20 +56,19 @@ class Uki:
             self._inner[section.index] = pe.open_bytes(self.data(section), f"{self.path}: {section.name}")
         return self._inner[section.index]
 
-    def authenticode(self, algorithm: str, image: pe.Image | None = None) -> bytes:
-        """The Authenticode digest of an image, the file's own by default; of that and of inner ones it is made once.
+    def authenticode(self, algorithm: str, data: Extent | None = None) -> bytes:
+        """The Authenticode digest of an image, the file itself by default, made once for each.
 
         Raises StubsimError as `formats.authenticode.digest` does.
         """
         from stubsim.formats import authenticode
 
-        image = image or self.image
-        number = next((index for index, own in self._inner.items() if own is image), None)
-        if number is None and image is not self.image:
-            return authenticode.digest(image, algorithm)
-        if (number, algorithm) not in self._authenticode:
-            self._authenticode[number, algorithm] = authenticode.digest(image, algorithm)
-        return self._authenticode[number, algorithm]
+        image = self.image.data if data is None else data
+        key = (image.key, algorithm)
+        if key not in self._authenticode:
+            # With the bytes, since a key stands for them only as long as they are there.
+            self._authenticode[key] = image, authenticode.digest(self.image if data is None else data, algorithm)
+        return self._authenticode[key][1]
 
     @cached_property
     def loaded(self) -> Extent:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from stubsim.explain.measure import starts_the_same
-from stubsim.explain.started_images import PCR_BOOT_MANAGER, loaded_addons
+from stubsim.explain.boot_manager import starts_the_same
 from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS
 from stubsim.trace import Unknown
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 
 # What a host file tells of a machine and registers but PCR 11 may hang on.
 _OF_A_MACHINE = {
@@ -33,9 +33,8 @@ def hangs_on(result: Boot) -> dict[int, tuple[str, ...]]:
     doubted = boot(result.uki, result.host._replace(unknown=frozenset(_OF_A_MACHINE)), start)
     rows = [event for event in doubted.trace if isinstance(event, Unknown) and event.what in _OF_A_MACHINE]
     found = {pcr: [_OF_A_MACHINE[event.what] for event in rows if pcr in event.pcrs] for pcr in _BY_PARTITION}
-    addons = loaded_addons(result, start)
     for other in doubted.others:
-        if not starts_the_same(result, other.boot, start, addons):
+        if not starts_the_same(result, other.boot):
             found[PCR_BOOT_MANAGER] += [_OF_A_MACHINE[key] for key in sorted(other.keys) if key in _OF_A_MACHINE]
     if start.esp is None and not start.from_memory:
         found = {pcr: [*texts, _PARTITION] for pcr, texts in found.items()}

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from stubsim.errors import StubsimError
 from stubsim.explain import ccel
 from stubsim.explain.diff_log_causes import Case, Item, Pair, cause, is_command_line, is_smbios, smbios_is_measured
-from stubsim.explain.started_images import PCR_BOOT_MANAGER
 from stubsim.formats import eventlog
 from stubsim.machine.tpm import replay
 from stubsim.result import Boot
@@ -25,6 +24,7 @@ from stubsim.start import DEFAULT_START, Start
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS
 from stubsim.trace import Measured
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 
 _APPLICATION = eventlog.EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"]
 _NO_ACTION = eventlog.EVENT_TYPES["EV_NO_ACTION"]

@@ -6,16 +6,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from stubsim.explain.boot_manager import BY_LOADER, CONDITION, boot_manager_pcr, loaded_addons, starts_the_same
 from stubsim.explain.possible import Possible, possible
-from stubsim.explain.started_images import (
-    BY_LOADER,
-    CONDITION,
-    PCR_BOOT_MANAGER,
-    Addons,
-    boot_manager_pcr,
-    loaded_addons,
-    started_images,
-)
 from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.front import untold
@@ -27,6 +19,7 @@ from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS
 from stubsim.trace import Measured, Unknown
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 from stubsim.uki import Uki
 
 # What systemd-measure calculates when it is given no --phase= (systemd-pcrphase-initrd, systemd-pcrphase services).
@@ -122,8 +115,7 @@ def measure_hosts(
         result = boot(uki, host, start)
         # What is verified is less in a confidential guest: one of those speaks for all.
         shown = result if shown is None or result.host.confidential is not None else shown
-        addons = loaded_addons(result, start)
-        cases.append(_case((label,), result, start, addons))
+        cases.append(_case((label,), result, start))
         assumed += [*(() if untold(host, start) else (_started(result),)), *result.assumed]
         if banks is not None and not own.tpm:
             assumed.append(f"{label}: has no TPM; the values are those of a TPM with these banks")
@@ -143,9 +135,8 @@ def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> M
     """
     host = _with_banks(Host(), banks or ("sha256",))
     result = boot(uki, host, start)
-    addons = loaded_addons(result, start)
-    case = _case((), result, start, addons)
-    if addons.choose_devicetrees:
+    case = _case((), result, start)
+    if _addons_choose_devicetrees(result):
         case = _without(case, PCR_KERNEL_CONFIG, "the devicetree of an addon (.dtbauto) depends on the machine")
     why = untold(host._replace(unknown=frozenset({"variables"})), start)
     if why is not None:
@@ -226,7 +217,7 @@ def _with_banks(host: Host, banks: Sequence[str] | None) -> Host:
     )
 
 
-def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) -> Case:
+def _case(hosts: tuple[str, ...], result: Boot, start: Start) -> Case:
     """One boot's values; left out are those that the boot did not come to, and those nobody can know."""
     unknown = _from_the_boot(result, by_host=bool(hosts))
     pcrs: Values = {}
@@ -259,7 +250,7 @@ def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) ->
     )
     if not pcrs:
         return case
-    started = boot_manager_pcr(result, start, addons)
+    started = boot_manager_pcr(result, start)
     if isinstance(started, str):
         case = _without(case, PCR_BOOT_MANAGER, started)
     else:
@@ -270,7 +261,7 @@ def _case(hosts: tuple[str, ...], result: Boot, start: Start, addons: Addons) ->
         for values in case.pcrs.values() if event.what.startswith("PCR ") else ():
             for pcr in event.pcrs:
                 values.pop(pcr, None)
-    for pcr, why in _lost(result, start, addons).items():
+    for pcr, why in _lost(result).items():
         case = _without(case, pcr, why)
     return case
 
@@ -285,7 +276,7 @@ def _from_the_boot(result: Boot, *, by_host: bool) -> list[Unknown]:
     ]
 
 
-def _lost(result: Boot, start: Start, addons: Addons) -> dict[int, str]:
+def _lost(result: Boot) -> dict[int, str]:
     """The PCRs that have another value on a machine with other values for what is not known of it.
 
     A boot that the stub does not survive has none.
@@ -297,19 +288,14 @@ def _lost(result: Boot, start: Start, addons: Addons) -> dict[int, str]:
             for pcr in () if event.what.startswith("PCR ") else event.pcrs:
                 lost.setdefault(pcr, f"{event.what} is not known")
     for other in result.others:
-        if PCR_BOOT_MANAGER not in lost and not starts_the_same(result, other.boot, start, addons):
+        if PCR_BOOT_MANAGER not in lost and not starts_the_same(result, other.boot):
             lost[PCR_BOOT_MANAGER] = f"{' and '.join(sorted(other.keys))} of the machine is not known"
     return lost
 
 
-def starts_the_same(one: Boot, other: Boot, start: Start, addons: Addons) -> bool:
-    """Whether the firmware loads the same images, as far as the other boot starts the kernel at all."""
-    if "kernel-started" not in (one.outcome.status, other.outcome.status) or one.outcome.status != other.outcome.status:
-        return True
-    others = loaded_addons(other, start)
-    return others.doubt == addons.doubt and [image.path for image in started_images(one, addons)] == [
-        image.path for image in started_images(other, others)
-    ]
+def _addons_choose_devicetrees(result: Boot) -> bool:
+    """Whether an addon has a devicetree that depends on the machine."""
+    return any(section.name == ".dtbauto" for addon in loaded_addons(result) for section in addon.image.sections)
 
 
 def _without(case: Case, pcr: int, why: str) -> Case:

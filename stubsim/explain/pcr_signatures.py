@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain import signing_keys
+from stubsim.explain.boot_manager import CONDITION
 from stubsim.explain.every_value import EVERY_PHASE, measurements
 from stubsim.explain.measure import Case, Measurement, Value, values_at
 from stubsim.explain.signing_keys import Key, NoCryptographyError
-from stubsim.explain.started_images import CONDITION
 from stubsim.formats import pcrsig, pe
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS

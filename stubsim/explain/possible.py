@@ -292,7 +292,8 @@ def _entry(entry: hwids.Entry) -> str:
 def _measured(context: Context, found: dict[str, pe.Section]) -> Possible:
     tpm = Tpm(context.tpm.banks)
     events: list[Event] = []
-    measure_sections(context._replace(tpm=tpm, emit=events.append), Sections(context.uki, found, {}, None), Measured())
+    context = context._replace(services=context.services._replace(tpm=tpm, emit=events.append))
+    measure_sections(context, Sections(context.uki, found, {}, None), Measured())
     values = {bank: pcrs[PCR_KERNEL_IMAGE] for bank, pcrs in tpm.pcrs().items()}
     return Possible((), found.get(".dtbauto"), found.get(".efifw"), values, tuple(events))
 

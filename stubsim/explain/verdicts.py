@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from stubsim.explain.dependence import hangs_on
 from stubsim.explain.measure import Case, Measurement
-from stubsim.explain.started_images import PCR_BOOT_MANAGER
 from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.linux.releases import LinuxModel, model_of
 from stubsim.systemd.measure import (
@@ -18,6 +17,7 @@ from stubsim.systemd.measure import (
     PCR_SYSTEM_EXTENSIONS,
 )
 from stubsim.trace import Measured, Unknown
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 
 VALUE, IN_PART = "value", "in-part"
 BY_MACHINE, BY_BOOT, UNKNOWN = "differs-by-machine", "differs-by-boot", "unknown"

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from stubsim import chid
 from stubsim.errors import StubsimError
-from stubsim.explain.started_images import loaded_addons
+from stubsim.explain.boot_manager import loaded_addons
 from stubsim.formats import edid, hwids
 from stubsim.formats.smbios import Fields
 from stubsim.hosts.host import Host
@@ -46,7 +46,7 @@ class Lookup:
     def __init__(self, uki: Uki, start: Start) -> None:
         # Which stub it is and which addons it finds does not depend on the machine.
         plain = boot(uki, Host(), start)
-        images = (uki, *loaded_addons(plain, start).images)
+        images = (uki, *loaded_addons(plain))
         self._types = _types(plain)
         self._entries: dict[UUID, list[tuple[int, int, int]]] = {}
         for number, data in enumerate(_tables(images)):

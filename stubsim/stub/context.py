@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from stubsim.digests import Digests
@@ -10,10 +9,9 @@ from stubsim.formats import uefi_status
 from stubsim.hosts import Host
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.models import StubModel
-from stubsim.trace import Emit, Log, Unknown
+from stubsim.trace import Event, Log, Unknown
 from stubsim.uefi.loaded_image import LoadedImage, ProgramFailed
 from stubsim.uefi.memory import Memory
-from stubsim.uefi.secure_boot import load_image
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
@@ -23,30 +21,39 @@ _LEVELS = ("crit", "error", "warning", "info", "debug")
 
 
 class Context(NamedTuple):
-    """One run of the stub: the image, the machine it runs on, and which stub it is."""
+    """One run of the stub: the image, the machine it runs on, which stub it is, and the firmware's services for it."""
 
     uki: Uki
     image: LoadedImage
     host: Host
     model: StubModel
     machine: str
-    memory: Memory
-    tpm: Tpm
-    variables: Variables
-    digests: Digests
-    trusted: Callable[[Uki], bool] | None
+    services: Services
     log_level: str
-    emit: Emit
 
     @property
-    def services(self) -> Services:
-        """Boot services, as the stub calls them."""
-        return Services("stub", self.tpm, self.variables, self.digests, self.emit)
+    def memory(self) -> Memory:
+        return self.services.memory
+
+    @property
+    def tpm(self) -> Tpm:
+        return self.services.tpm
+
+    @property
+    def variables(self) -> Variables:
+        return self.services.variables
+
+    @property
+    def digests(self) -> Digests:
+        return self.services.digests
+
+    def emit(self, event: Event) -> None:
+        self.services.emit(event)
 
     def load_image(self, path: str) -> Uki | str:
         """An image of the partition as the firmware loads it, or the status with which it refuses; see load_image."""
         assert self.image.esp is not None
-        return load_image(self.image.esp, path, self.machine, secure_boot=self.host.secure_boot, trusted=self.trusted)
+        return self.services.load_image(self.image.esp, path, self.machine, secure_boot=self.host.secure_boot)
 
     def in_words(self, status: str) -> str:
         """A UEFI status as the stub prints it."""

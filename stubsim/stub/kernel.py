@@ -14,10 +14,13 @@ from stubsim.stub.arguments import firmware_load_options
 from stubsim.stub.context import Context
 from stubsim.stub.initrd import Combined
 from stubsim.stub.pool import ALIGNED_PAGES, PAGES, TOTAL_PAGES, halted
-from stubsim.trace import Staged
+from stubsim.trace import ImageLoaded, Staged
 from stubsim.uefi.load_image import AddressTaken, Placed, place_image
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import OutOfResources
+
+# Of the image that is loaded from memory, in the trace.
+KERNEL_PATH = ".linux"
 
 _UINT32_MAX = 0xFFFFFFFF
 # UEFI 2.10 brought EFI_MEMORY_ATTRIBUTE_PROTOCOL: from there on its absence is worth a warning.
@@ -88,6 +91,9 @@ def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
         if status is not None:
             because = refused.by_load_image(headers, status)
             raise context.fail(f"Error loading kernel image: {context.in_words(status)}", status, because)
+        if not context.host.secure_boot:
+            # Else the stub stands in for the firmware's check, which is what measures (recorded: sb-loadopt).
+            context.emit(ImageLoaded(KERNEL_PATH, headers.subsystem, kernel, context.services.by))
     return headers
 
 

@@ -6,18 +6,43 @@ from typing import NamedTuple
 
 from stubsim.digests import Digests
 from stubsim.machine.tpm import Tpm
-from stubsim.trace import Emit, EspWritten, Measured, Unknown, VariableSet
+from stubsim.trace import Emit, EspWritten, ImageLoaded, Measured, Unknown, VariableSet
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
+from stubsim.uefi.esp import Esp
+from stubsim.uefi.memory import Memory
+from stubsim.uefi.secure_boot import Trusted, is_allowed, load_image
 from stubsim.uefi.variables import LOADER, Variables
+from stubsim.uki import Uki
 
 
 class Services(NamedTuple):
-    """``by`` is the stage: firmware, loader, stub or kernel."""
+    """``by`` is the stage: firmware, loader, stub or kernel; ``trusted`` is what db says of an image, None: no --db."""
 
     by: str
+    memory: Memory
     tpm: Tpm
     variables: Variables
     digests: Digests
+    trusted: Trusted | None
     emit: Emit
+
+    def takes_image(self, image: Uki, path: str, *, secure_boot: bool) -> bool:
+        """Whether the firmware lets an image through that was read from this path."""
+        if not is_allowed(image, secure_boot=secure_boot, trusted=self.trusted):
+            return False
+        self.emit(ImageLoaded(path, image.image.subsystem, image.image.data, self.by))
+        return True
+
+    def load_image(self, esp: Esp, path: str, machine: str, *, secure_boot: bool) -> Uki | str:
+        """An image of the partition, or the status with which the firmware refuses it; see secure_boot.load_image()."""
+        image = load_image(esp, path, machine, secure_boot=secure_boot, trusted=self.trusted)
+        if isinstance(image, Uki):
+            self.emit(ImageLoaded(path, image.image.subsystem, image.image.data, self.by))
+        elif image != "EFI_ACCESS_DENIED":
+            # One without a trusted signature is refused before it is measured (recorded: sb-addons).
+            why = f"{path}: no image for this machine; whether the firmware measures it was never recorded"
+            self.emit(Unknown(f"PCR {PCR_BOOT_MANAGER}", why, (), (PCR_BOOT_MANAGER,)))
+        return image
 
     def measure(
         self,

@@ -15,10 +15,10 @@ import pytest
 from stubsim.cli import parsers
 from stubsim.cli.start import start as start_of
 from stubsim.explain.measure import measure_hosts
-from stubsim.explain.started_images import loaded_addons, started_images
 from stubsim.formats import pe
 from stubsim.hosts import recognise
 from stubsim.simulation import boot
+from stubsim.trace import ImageLoaded
 from stubsim.uki import load
 from tests.conformance.comparisons import COMPARISONS, Json, Recording, booted
 from tests.conftest import recordings
@@ -107,8 +107,8 @@ def test_pcr_4(folder: Path, monkeypatch: pytest.MonkeyPatch):
     arguments = parsers.one("boot").parse_args(["uki.efi", "--smbios", "host.json", *recorded(folder).args])
     uki, host, start = load("uki.efi"), recognise.load("host.json"), start_of(arguments)
     result = boot(uki, host, start)
-    loaded = started_images(result, loaded_addons(result, start))
-    ours = [uki.authenticode("sha256", image).hex() for image in loaded if image.subsystem == pe.APPLICATION]
+    loaded = [event for event in result.events(ImageLoaded) if event.subsystem == pe.APPLICATION]
+    ours = [uki.authenticode("sha256", event.data).hex() for event in loaded]
     theirs = recorded(folder).expected["pcr4_events"]
     assert len(theirs) - len(ours) in (0, 1)
     if "not_comparable" not in json.loads((folder / "boot.json").read_text()):

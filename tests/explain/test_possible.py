@@ -169,7 +169,9 @@ def every_machine(image: uki.Uki, start: Start, patch: pytest.MonkeyPatch) -> It
                 patch.setattr(chid_match, "machine_chids", lambda context, chids=chids: chids)
                 for devicetree in trees:
                     host = Host(devicetree=devicetree)
-                    context = quiet_context(result, start)._replace(host=host, tpm=Tpm(("sha256",)))
+                    context = quiet_context(result, start)
+                    services = context.services._replace(tpm=Tpm(("sha256",)))
+                    context = context._replace(host=host, services=services)
                     measure_sections(context, find_sections(context, result.prepared.profile), Measured())
                     yield {bank: values[11] for bank, values in context.tpm.pcrs().items()}
 

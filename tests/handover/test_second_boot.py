@@ -61,7 +61,8 @@ class Updated:
 
     def boot(self) -> SecondBoot:
         leaving = self.case.leaving
-        context = leaving.context._replace(emit=self.trace.append)
+        context = leaving.context
+        context = context._replace(services=context.services._replace(emit=self.trace.append))
         return second_boot(context, leaving._replace(context=context), self.dialect, self.outcome.left)
 
 

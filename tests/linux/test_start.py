@@ -12,6 +12,7 @@ from stubsim.linux.identify import Linux
 from stubsim.linux.start import Initrd, measure
 from stubsim.machine.tpm import Tpm
 from stubsim.trace import Event, Measured, Unknown
+from stubsim.uefi.memory import Memory
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import Variables
 
@@ -22,7 +23,9 @@ INITRD = Initrd((b"one", b"two"))
 
 def run(linux: Linux | None, initrd: Initrd | None = INITRD, tpm: Tpm | None = None) -> tuple[Tpm, list[Event]]:
     tpm, events = tpm or Tpm(("sha256",)), []
-    services = Services("kernel", tpm, Variables(), Digests(tpm.algorithms or ("sha256",)), events.append)
+    services = Services(
+        "kernel", Memory(1 << 30), tpm, Variables(), Digests(tpm.algorithms or ("sha256",)), None, events.append
+    )
     measure(services, linux, OPTIONS, initrd)
     return tpm, events
 

@@ -21,6 +21,7 @@ from stubsim.trace import EspWritten, Event, Log, Measured, Unknown, VariableSet
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import LoadedImage
 from stubsim.uefi.memory import Memory
+from stubsim.uefi.services import Services
 from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
 
@@ -121,13 +122,16 @@ def run(
         host=host,
         model=choose(None, stub).model,
         machine="x64",
-        memory=Memory(host.memory, "x64"),
-        tpm=tpm,
-        variables=Variables(host.variables),
-        digests=Digests(tpm.algorithms or ("sha256",)),
-        trusted=None,
+        services=Services(
+            "stub",
+            Memory(host.memory, "x64"),
+            tpm,
+            Variables(host.variables),
+            Digests(tpm.algorithms or ("sha256",)),
+            None,
+            events.append,
+        ),
         log_level="debug" if debug else "info",
-        emit=events.append,
     )
     return Run(context, events)
 

@@ -7,11 +7,11 @@ import pytest
 from stubsim.chid import PRIORITY
 from stubsim.formats import fdt, hwids
 from stubsim.formats.pe import SectionSpec
+from stubsim.formats.uefi_status import TEXTS
 from stubsim.hosts import Host
 from stubsim.hosts.host import DevicetreeFixup, Patch
 from stubsim.machine.ram import PAGE
 from stubsim.stub.addons import NamedAddon
-from stubsim.stub.context import STATUS
 from stubsim.stub.devicetree import (
     Devicetree,
     install_addon_devicetrees,
@@ -171,7 +171,7 @@ def test_a_failing_fixup_leaves_the_firmwares_tree(status: str):
     installed, _ = installed_by(one)
     assert installed is not None
     assert installed.source == "firmware"
-    assert one.log() == [f"Error loading embedded devicetree, ignoring: {STATUS[status]}"]
+    assert one.log() == [f"Error loading embedded devicetree, ignoring: {TEXTS[status]}"]
 
 
 def test_an_addons_tree_that_cannot_be_installed_is_not_measured():
