@@ -20,6 +20,7 @@ NAMES = (
     "hwids-lint",
     "inspect",
     "inspect-folder",
+    "log",
     "measure",
     "stubs",
     "vectors",

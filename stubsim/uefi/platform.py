@@ -6,7 +6,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
-from stubsim.extent import Bytes
 from stubsim.formats import firmware_volume
 from stubsim.formats.gpt import Table
 from stubsim.formats.varstore import StoredVariable
@@ -33,8 +32,8 @@ class Platform(NamedTuple):
     """What the firmware has in front of it; None is what is not at hand.
 
     ``variables`` are those of the store before the boot, ``disk`` the partition table of the disk that it starts from,
-    ``esp`` that disk's partition; ``option_roms`` are the ROMs of devices in the order in which they are loaded.
-    ``from_qemu`` tells that the image was given by QEMU's -kernel.
+    ``esp`` that disk's partition; ``option_roms`` are the EFI programs in the ROMs of devices, in the order of
+    their loading. ``from_qemu`` tells that the image was given by QEMU's -kernel.
     """
 
     host: Host
@@ -43,7 +42,7 @@ class Platform(NamedTuple):
     disk: Table | None = None
     fw_cfg: dict[str, bytes] | None = None
     esp: Esp | None = None
-    option_roms: tuple[Bytes, ...] = ()
+    option_roms: tuple[bytes, ...] = ()
     from_qemu: bool = False
 
     @property

@@ -26,9 +26,7 @@ def is_allowed(uki: Uki, *, secure_boot: bool, trusted: Trusted | None) -> bool:
     """Without --db (``trusted`` None) an image counts as signed when it has a certificate table."""
     if not secure_boot:
         return True
-    if uki.image.certificate_table[1] == 0:
-        return False
-    return trusted is None or trusted(uki)
+    return uki.image.certificate_table[1] != 0 if trusted is None else trusted(uki)
 
 
 def load_image(esp: Esp, path: str, machine: str, *, secure_boot: bool, trusted: Trusted | None) -> Uki | str:
@@ -91,7 +89,7 @@ def trusted_by(db: Sequence[Certificate]) -> Callable[[Uki], bool]:
                 found = signature.parse(blob)
                 if found.algorithm not in digests:
                     digests[found.algorithm] = uki.authenticode(found.algorithm)
-                if found.vouches_for(digests[found.algorithm]) and _vouched_for(found, db):
+                if found.vouches_for(digests[found.algorithm]) and vouched_for(found, db):
                     return True
             except StubsimError:
                 # One that cannot be read does not spoil the others.
@@ -101,12 +99,12 @@ def trusted_by(db: Sequence[Certificate]) -> Callable[[Uki], bool]:
     return trusted
 
 
-def _vouched_for(found: Signature, db: Sequence[Certificate]) -> bool:
+def vouched_for(found: Signature, db: Sequence[Certificate]) -> bool:
     """Whether all signers are known and right, as PKCS7_verify() of OpenSSL asks for.
 
     Each must have used one of digestAlgorithms (pk7_doit.c, PKCS7_signatureVerify).
     """
-    embedded = list(_readable(found.certificates))
+    embedded = list(readable(found.certificates))
     return bool(found.signers) and all(
         signer.algorithm in found.algorithms
         and any(
@@ -118,7 +116,8 @@ def _vouched_for(found: Signature, db: Sequence[Certificate]) -> bool:
     )
 
 
-def _readable(certificates: Iterable[bytes]) -> Iterable[Certificate]:
+def readable(certificates: Iterable[bytes]) -> Iterable[Certificate]:
+    """Those that cryptography can read, from their DER."""
     from cryptography import x509
 
     for der in certificates:

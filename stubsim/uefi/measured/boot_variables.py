@@ -73,6 +73,14 @@ def first_path(options: tuple[Option, ...]) -> str | None:
     return None if nodes and nodes[0].kind == load_option.FIRMWARE_VOLUME else REMOVABLE
 
 
+def device_of_disk(platform: Platform) -> tuple[Node, ...] | None:
+    """The device path of the disk that the firmware starts from, None where it is not known."""
+    try:
+        return _disks(platform)[0]
+    except _NotKnownError:
+        return None
+
+
 def _row(name: str, text: str, data: bytes) -> Row:
     """The digest is of the variable's data alone."""
     return Row(1, _KIND, f"{name} {text}".rstrip(), data, variable_data(name, GLOBAL, data))
@@ -87,9 +95,7 @@ def _boot_options(platform: Platform) -> list[Option]:
     for option in options:
         nodes = _nodes(option.entry)
         if nodes and nodes[0].kind == load_option.FIRMWARE_VOLUME and option.entry not in known:
-            raise _NotKnownError(
-                f"{_name(option)} starts a program of a firmware that is not this build: never recorded"
-            )
+            raise _NotKnownError(f"{_name(option)} starts a program that is not one of this build: never recorded")
     for entry in build.menu:
         _add(platform, options, entry)
     if platform.from_qemu:

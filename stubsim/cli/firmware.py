@@ -1,0 +1,139 @@
+"""The options of a virtual machine's firmware and what it reads, the same in every command that has its log."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from stubsim import extent
+from stubsim.cli import output
+from stubsim.cli.start import read
+from stubsim.errors import StubsimError
+from stubsim.formats import gpt
+from stubsim.hosts import Host
+from stubsim.hosts.host import Variable
+from stubsim.start import Start
+from stubsim.uefi.platform import Platform
+
+_Value = TypeVar("_Value")
+_XZ = b"\xfd7zXZ\0"
+_MEMORY_MAX, _UNPACKED_MAX = 128 << 20, 64 << 20
+# Names of the options, which are those of the arguments.
+OPTIONS = ("firmware", "vars", "disk", "gpt", "fw_cfg", "option_rom", "baseline")
+
+
+class Machine(NamedTuple):
+    """The platform, and host and start as the platform's files have them."""
+
+    platform: Platform
+    host: Host
+    start: Start
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the firmware of a virtual machine, for PCR 0 to 7 and 14")
+    group.add_argument("--firmware", metavar="FILE", help="its code, such as OVMF_CODE.fd")
+    group.add_argument("--vars", metavar="FILE", help="its variable store before the boot, such as OVMF_VARS.fd")
+    table = group.add_mutually_exclusive_group()
+    table.add_argument("--disk", metavar="IMAGE", help="the raw image of the disk with --esp, for its partition table")
+    table.add_argument("--gpt", metavar="FILE", help="the disk's first 34 sectors instead (more does no harm)")
+    group.add_argument(
+        "--fw-cfg", metavar="TAR", help="a tar archive of QEMU's fw_cfg files (etc/table-loader, bootorder, ...)"
+    )
+    group.add_argument(
+        "--option-rom",
+        metavar="FILE",
+        action="append",
+        help="the option ROM of a device, in the order of their loading; may be repeated",
+    )
+
+
+def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
+    """Read the files. What they say of Secure Boot and variables counts, also against the host file."""
+    from stubsim.explain.whole_log import databases
+    from stubsim.formats import fw_cfg_files, option_rom, varstore
+    from stubsim.uefi.esp import Esp
+    from stubsim.uefi.image_path import QEMU_KERNEL
+    from stubsim.uefi.measured.secure_boot_policy import secure_boot
+    from stubsim.uefi.platform import firmware_image
+
+    platform = Platform(
+        host,
+        firmware=_parsed(arguments.firmware, firmware_image),
+        variables=_parsed(arguments.vars, varstore.parse),
+        disk=_disk(arguments.disk) if arguments.disk is not None else _parsed(arguments.gpt, gpt.parse),
+        fw_cfg=_parsed(arguments.fw_cfg, fw_cfg_files.parse),
+        esp=None if start.esp is None else Esp(start.esp),
+        option_roms=tuple(
+            program for path in arguments.option_rom or () for program in _parsed(path, option_rom.efi_images) or ()
+        ),
+        from_qemu=start.loader == "qemu-kernel" or start.path == QEMU_KERNEL or host.direct_boot is not None,
+    )
+    is_on = secure_boot(platform)
+    if platform.variables is not None:
+        if isinstance(is_on, bool):
+            host = _with_secure_boot(host, is_on)
+            if is_on:
+                if arguments.db:
+                    output.warn(f"{', '.join(arguments.db)}: --db is not used, db of {arguments.vars} counts")
+                try:
+                    start = start._replace(trusted=databases(platform).trusts)
+                except StubsimError as error:
+                    raise error.within(path=arguments.vars) from error
+        host = _with_variables(host, platform)
+    return Machine(platform._replace(host=host), host, start)
+
+
+def _with_secure_boot(host: Host, is_on: bool) -> Host:
+    if host.secure_boot != is_on and "secure_boot" not in host.unknown:
+        said, found = ("on" if value else "off" for value in (host.secure_boot, is_on))
+        output.warn(f"the host file says that Secure Boot is {said}; by the variable store it is {found}, which counts")
+    return host._replace(secure_boot=is_on, unknown=host.unknown - {"secure_boot"})
+
+
+def _with_variables(host: Host, platform: Platform) -> Host:
+    """Those of the store, and of the host file what the store does not have: some live for one boot only."""
+    stored = [Variable(*row) for row in platform.variables or ()]
+    names = {(row.name, row.guid) for row in stored}
+    return host._replace(variables=(*stored, *(row for row in host.variables if (row.name, row.guid) not in names)))
+
+
+def _parsed(path: str | None, parse: Callable[[bytes], _Value]) -> _Value | None:
+    """A file that was named, read by its parser, whose errors name it then."""
+    if path is None:
+        return None
+    try:
+        return parse(_content(path))
+    except StubsimError as error:
+        raise error.within(path=path) from error
+
+
+def _content(path: str) -> bytes:
+    """A file as it is, or unpacked where it is compressed as a whole."""
+    data = read(path)
+    return _unpacked(data, path) if data.startswith(_XZ) else data
+
+
+def _unpacked(data: bytes, path: str) -> bytes:
+    # Not in every build of Python.
+    try:
+        import lzma
+    except ImportError as error:
+        raise StubsimError("this Python has no lzma, which unpacks .xz", path=path) from error
+    try:
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_MAX)
+        content = unpacker.decompress(data, _UNPACKED_MAX)
+    except lzma.LZMAError as error:
+        raise StubsimError(f"not unpacked: {error}", path=path, expected="a whole .xz file") from error
+    if not unpacker.eof:
+        raise StubsimError("too large or cut off", path=path, expected=f"at most {_UNPACKED_MAX >> 20} MiB unpacked")
+    return content
+
+
+def _disk(path: str) -> gpt.Table:
+    """The table of an image, of which only that is read."""
+    try:
+        return gpt.parse(extent.of_file(path))
+    except StubsimError as error:
+        raise error.within(path=path) from error

@@ -1,0 +1,157 @@
+"""`stubsim log`: with a made-up firmware, and where things are not at hand; real logs are in tests/conformance."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from stubsim import schemas
+from tests.formats.test_firmware_volume import DXE, IMAGE, PEI, X64, file, packed, program, section, volume
+from tests.formats.test_fw_cfg_files import archive
+from tests.formats.test_gpt import FIRST, disk, entry
+from tests.formats.test_varstore import store, variable
+from tests.samples import Result, execute, linux, uki, written
+
+HOST = {"schema": "stubsim/host/1", "smbios": {}, "tpm": {"banks": ["sha1", "sha256"]}}
+VOLUMES = b"".join(section(0x17, volume(file(kind, program(X64)))) for kind in (PEI, DXE))
+CODE = volume(file(IMAGE, packed(VOLUMES)))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """All there is of one."""
+    written(tmp_path, "uki.efi", uki(linux=linux("6.12.117-lab")))
+    written(tmp_path, "host.json", HOST)
+    written(tmp_path, "code.fd", CODE)
+    written(tmp_path, "vars.fd", store(variable("Timeout", b"\0\0")))
+    written(tmp_path, "disk.gpt", disk(entry(FIRST, 2048, 4095, "ESP")))
+    written(tmp_path, "fw_cfg.tar", archive({"bootorder": b"/pci@i0cf8/scsi@1/disk@0,0\0"}))
+    return tmp_path
+
+
+def log(machine: Path, *options: str) -> Result:
+    return execute("log", machine / "uki.efi", "--smbios", machine / "host.json", *options)
+
+
+def files(machine: Path) -> list[str]:
+    names = {"--firmware": "code.fd", "--vars": "vars.fd", "--gpt": "disk.gpt", "--fw-cfg": "fw_cfg.tar"}
+    return [text for option, name in names.items() for text in (option, str(machine / name))]
+
+
+def report(machine: Path, *options: str) -> dict[str, Any]:
+    found: dict[str, Any] = log(machine, *options, "--format", "json").json
+    Draft202012Validator(schemas.load("log")).validate(found)
+    return found
+
+
+def unknown(found: dict[str, Any]) -> set[tuple[int, str]]:
+    return {(row["pcr"], row["description"]) for row in found["events"] if row["how"] == "unknown"}
+
+
+FIRMWARES_OWN = {
+    (0, "firmware version"), (0, "PEI volume"), (1, "ACPI DATA"), (1, "SMBIOS"), (1, "BootOrder and Boot####"),
+    (5, "Exit Boot Services Invocation"),
+}  # fmt: skip
+
+
+def test_of_an_unknown_build_what_all_builds_do_is_computed(machine: Path):
+    found = report(machine, *files(machine))
+    assert unknown(found) == {*FIRMWARES_OWN, (7, "SecureBoot"), (1, "the SMBIOS events of PCR 1")}
+    assert sorted(map(int, found["pcrs"]["sha256"])) == [2, 3, 4, 6, 9, 11, 12, 13]
+    assert {row["pcr"] for row in found["unknown"]} == {0, 1, 5, 7}
+
+
+def test_without_files_nothing_of_the_firmware_is_told_but_constants(machine: Path):
+    found = report(machine)
+    own = {(7, name) for name in ("SecureBoot", "PK", "KEK", "db", "dbx")} | {(0, "DXE volume"), (5, "GPT")}
+    assert unknown(found) == FIRMWARES_OWN | own | {(1, "the SMBIOS events of PCR 1")}
+    assert {row["because"] for row in found["events"] if row["description"] == "GPT"} == {
+        "the partition table is not at hand (--disk, --gpt)"
+    }
+
+
+def test_every_digest_is_there_in_every_bank(machine: Path):
+    for row in report(machine, *files(machine))["events"]:
+        assert row["digests"] is None or list(row["digests"]) == ["sha1", "sha256"]
+
+
+def test_the_text_marks_what_is_not_known(machine: Path):
+    text = log(machine, *files(machine)).out
+    assert "  5  firmware  EV_EFI_GPT_EVENT " in text
+    assert "unknown           PEI volume" in text
+    assert "PCR values, sha256" in text
+    assert "  PCR 0: the firmware is no build that was recorded" in text
+
+
+def test_a_log_with_a_gap_is_not_written(machine: Path):
+    ended = log(machine, *files(machine), "--format", "eventlog", "-o", str(machine / "out"))
+    assert ended.status == 2
+    assert "PCR 0: firmware version is not known" in ended.err
+    assert not (machine / "out").exists()
+
+
+def test_packed_files_are_unpacked(machine: Path):
+    plain = report(machine, *files(machine))
+    for name in ("code.fd", "vars.fd", "disk.gpt", "fw_cfg.tar"):
+        written(machine, name, lzma.compress((machine / name).read_bytes()))
+    assert report(machine, *files(machine)) == plain
+
+
+def test_a_disk_image_has_its_table_in_it(machine: Path):
+    digest = {row["description"]: row["digests"] for row in report(machine, *files(machine))["events"]}["GPT"]
+    with (machine / "disk.img").open("wb") as image:
+        image.write((machine / "disk.gpt").read_bytes())
+        image.truncate(1 << 30)
+    rows = report(machine, "--disk", str(machine / "disk.img"))["events"]
+    assert {row["description"]: row["digests"] for row in rows}["GPT"] == digest
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--firmware", "no firmware volume with a DXE core"),
+        ("--vars", "no variable store in it"),
+        ("--gpt", "no GUID partition table"),
+        ("--disk", "no GUID partition table"),
+        ("--fw-cfg", "no tar archive of fw_cfg files"),
+        ("--option-rom", "no option ROM"),
+    ],
+)
+def test_a_file_that_is_something_else_is_named(machine: Path, option: str, message: str):
+    path = written(machine, "other", b"something else")
+    ended = log(machine, option, str(path))
+    assert (ended.status, len(ended.err.splitlines())) == (2, 1)
+    assert f"{path}: " in ended.err
+    assert message in ended.err
+
+
+@pytest.mark.parametrize("data", [b"\xfd7zXZ\0cut off", lzma.compress(bytes(1000))[:-20]])
+def test_a_file_that_cannot_be_unpacked(machine: Path, data: bytes):
+    path = written(machine, "other", data)
+    ended = log(machine, "--vars", str(path))
+    assert ended.status == 2
+    assert f"{path}: " in ended.err
+
+
+def test_a_machine_without_a_tpm_has_no_log(machine: Path):
+    written(machine, "host.json", HOST | {"tpm": None})
+    ended = log(machine)
+    assert ended.status == 2
+    assert "no TPM" in ended.err
+
+
+def test_what_is_not_known_of_the_machine_is_unknown_in_the_log(machine: Path):
+    written(machine, "host.json", HOST | {"unknown": ["secure_boot"]})
+    rows = [row for row in report(machine)["events"] if row["pcr"] == 9]
+    assert rows
+    written(machine, "host.json", HOST | {"unknown": ["tpm.banks"]})
+    assert report(machine)["events"]
+
+
+def test_json_is_one_object(machine: Path):
+    assert json.loads(log(machine, "--format", "json").out)["schema"] == "stubsim/log/1"
