@@ -20,8 +20,9 @@ from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.chid_match import Match
 from stubsim.stub.context import Context
+from stubsim.stub.locate import choose_devicetree, choose_firmware, locate_sections
 from stubsim.stub.measure import Measured, measure_sections
-from stubsim.stub.sections import Sections, choose_devicetree, choose_firmware, locate_sections
+from stubsim.stub.sections import Sections
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.systemd.strings import UINT_MAX
 from stubsim.trace import Event

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from stubsim.hosts import Host
-from stubsim.lint.findings import SEVERITIES, Finding, Place, Rule, finding
+from stubsim.lint.findings import SEVERITIES, Finding, Rule, finding
+from stubsim.lint.places import Place
 from stubsim.lint.rules import RULES
 from stubsim.lint.subjects import read
 

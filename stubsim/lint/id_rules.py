@@ -11,8 +11,9 @@ from stubsim import chid
 from stubsim.explain.selection import KINDS
 from stubsim.formats import edid
 from stubsim.hosts import Host
-from stubsim.lint.findings import Hit, Place
+from stubsim.lint.findings import Hit
 from stubsim.lint.identities import WORDS, Identity, Machine, generic_ids, ids_by_name
+from stubsim.lint.places import Place
 from stubsim.lint.subjects import Row, Subject, count, place_of, places
 from stubsim.stub.models import NEWEST, StubModel, which
 

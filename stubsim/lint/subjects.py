@@ -15,8 +15,8 @@ from stubsim.explain import contents
 from stubsim.explain.selection import KINDS
 from stubsim.formats import hwids, hwids_json, pe
 from stubsim.hosts import Host
-from stubsim.lint.findings import Place
 from stubsim.lint.identities import Known, Machine, known_ids
+from stubsim.lint.places import Place
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.models import StubModel
 from stubsim.stub.recognise import model_for

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from stubsim.errors import StubsimError
 from stubsim.explain.selection import KINDS
 from stubsim.formats import hwids
-from stubsim.lint.findings import Hit, Place
+from stubsim.lint.findings import Hit
+from stubsim.lint.places import Place
 from stubsim.lint.subjects import Subject, count, places, section_place
 from stubsim.stub.chid_match import refusal
 from stubsim.stub.models import NEWEST, StubModel, in_words, released

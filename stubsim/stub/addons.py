@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import dropwhile
 from typing import NamedTuple
 
-from stubsim.extent import Extent
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.stub.context import Context
+from stubsim.stub.locate import locate_by_prefix, locate_sections
 from stubsim.stub.pool import allocate
-from stubsim.stub.sections import Sections, locate_by_prefix, locate_sections
+from stubsim.stub.sections import NamedAddon, Sections
 from stubsim.systemd.strings import mangle, parse_number
 from stubsim.uefi.esp import same_name
 from stubsim.uefi.load_image import AddressTaken, load_file
@@ -17,11 +17,6 @@ from stubsim.uefi.memory import OutOfResources
 
 _GLOBAL = "\\loader\\addons"
 _PAYLOADS = (".cmdline", ".dtb", ".dtbauto", ".initrd", ".ucode")
-
-
-class NamedAddon(NamedTuple):
-    filename: str
-    data: Extent
 
 
 class Addons(NamedTuple):

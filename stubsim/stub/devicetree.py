@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from stubsim import extent
 from stubsim.errors import StubsimError
@@ -11,14 +11,11 @@ from stubsim.formats import fdt
 from stubsim.machine.ram import PAGE
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_event
+from stubsim.stub.sections import NamedAddon, Sections
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG
 from stubsim.trace import Staged
 from stubsim.uefi.devicetree_fixup import FixupProtocol
 from stubsim.uefi.memory import OutOfResources
-
-if TYPE_CHECKING:
-    from stubsim.stub.addons import NamedAddon
-    from stubsim.stub.sections import Sections
 
 DEVICETREE_ADDON_EVENT_TAG = 0x6C46F751
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stubsim.formats.efi_string import utf16z
 from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
+from stubsim.stub.sections import Sections
 from stubsim.systemd import measure
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE
-
-if TYPE_CHECKING:
-    from stubsim.stub.sections import Sections
 
 
 class Measured:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from stubsim.extent import Bytes
 from stubsim.formats.efi_program import STUBBLE, SYSTEMD_STUB
-from stubsim.stub import kernel, run, sections, stubble
+from stubsim.stub import kernel, locate, run, stubble
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.context import Context
 from stubsim.stub.initrd import Combined
@@ -28,7 +28,7 @@ class Program(NamedTuple):
 
 
 def _settle_systemd(context: Context) -> Sections:
-    return sections.find_sections(context, process_arguments(context)[0])
+    return locate.find_sections(context, process_arguments(context)[0])
 
 
 def _settle_stubble(context: Context) -> Sections:

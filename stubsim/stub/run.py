@@ -14,12 +14,13 @@ from stubsim.stub.context import Context
 from stubsim.stub.devicetree import Devicetree, install_devicetrees
 from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds
 from stubsim.stub.initrd import Combined, Parts, combine_initrds
+from stubsim.stub.locate import find_sections
 from stubsim.stub.log_level import report_log_level
 from stubsim.stub.measure import Measured, measure_sections
 from stubsim.stub.pool import PAGES, POOL, Pages, allocate, free, halted
 from stubsim.stub.previous_initrd import acquire_previous_initrd
 from stubsim.stub.profile import measure_profile
-from stubsim.stub.sections import Sections, find_sections
+from stubsim.stub.sections import Sections
 from stubsim.stub.sidecars import generate_sidecar_initrds
 from stubsim.stub.smbios import measure_smbios
 from stubsim.stub.variables import (

@@ -24,8 +24,8 @@ from stubsim.machine.tpm import Tpm
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub import chid_match
+from stubsim.stub.locate import find_sections
 from stubsim.stub.measure import Measured, measure_sections
-from stubsim.stub.sections import find_sections
 
 KERNEL = pe.build([SectionSpec(".text", b"\xf4" * 512)])
 NULL = UUID(int=0)

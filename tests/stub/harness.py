@@ -15,8 +15,9 @@ from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.context import Context
+from stubsim.stub.locate import find_sections
 from stubsim.stub.models import choose
-from stubsim.stub.sections import Sections, find_sections
+from stubsim.stub.sections import Sections
 from stubsim.trace import EspWritten, Event, Log, Measured, Unknown, VariableSet
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import LoadedImage

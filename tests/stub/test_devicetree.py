@@ -11,7 +11,6 @@ from stubsim.formats.uefi_status import TEXTS
 from stubsim.hosts import Host
 from stubsim.hosts.host import DevicetreeFixup, Patch
 from stubsim.machine.ram import PAGE
-from stubsim.stub.addons import NamedAddon
 from stubsim.stub.devicetree import (
     Devicetree,
     install_addon_devicetrees,
@@ -20,6 +19,7 @@ from stubsim.stub.devicetree import (
     match_dtb,
 )
 from stubsim.stub.measure import Measured
+from stubsim.stub.sections import NamedAddon
 from stubsim.trace import Staged, Unknown
 from tests.stub.harness import CHIDS, FIELDS, Run, devicetree, make_uki, run, table
 

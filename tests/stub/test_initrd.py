@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from stubsim.hosts import Host
-from stubsim.stub.addons import Addons, NamedAddon
+from stubsim.stub.addons import Addons
 from stubsim.stub.initrd import Combined, combine_initrds
 from stubsim.stub.measure import Measured
+from stubsim.stub.sections import NamedAddon
 from tests.stub.harness import Run, joined, run
 
 NONE = Addons((), [], [], [])
