@@ -10,8 +10,9 @@ from stubsim.front import Front, differing, front_of, note_unseen_loader, starte
 from stubsim.hosts import Host
 from stubsim.linux import start as linux
 from stubsim.linux.identify import Linux, identify
+from stubsim.machine.power_on import refuses_to_start
 from stubsim.result import Outcome
-from stubsim.start import Start, refuses_to_start
+from stubsim.start import Start
 from stubsim.stub import refused
 from stubsim.stub.context import Context
 from stubsim.stub.own_image import doubt_own_image

@@ -50,11 +50,11 @@ def _boot(
     uki: Uki, host: Host, start: Start, *, watch: Counter[str] | None = None, files: _Files | None = None
 ) -> tuple[Boot, Context, _Files]:
     """One chain. ``watch`` counts what it reads of the host; ``files`` are those of a run before."""
-    model, reason = model_for(uki, start.stub)
     if start.handover not in (None, "none"):
         from stubsim import handover
 
         handover.dialect(start.handover)
+    model, reason = model_for(uki, start.stub)
     trace: list[Event] = []
     machine = host if watch is None else Watched(host, watch)
     tpm = Tpm(machine.tpm, machine.confidential)

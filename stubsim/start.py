@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
-from stubsim.formats import fdt
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
-from stubsim.hosts.host import QEMU_VIRT, DirectBoot, changed
+from stubsim.hosts.host import DirectBoot, changed
 from stubsim.machine.tpm import Tpm
 from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.context import Context
@@ -20,8 +19,7 @@ from stubsim.trace import Emit
 from stubsim.uefi import image_path
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import LoadedImage
-from stubsim.uefi.memory import Memory
-from stubsim.uefi.memory_layout import BUILD, VENDORS
+from stubsim.uefi.machine_memory import memory_of
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import Variables
 from stubsim.uki import Uki
@@ -65,22 +63,10 @@ def start_context(
     if image.path == image_path.QEMU_KERNEL:
         # The file system that OVMF makes of QEMU's files is on no partition.
         host = changed(host, esp_partition_uuid=None)
-    memory = Memory(
-        host.memory if start.memory is None else start.memory,
-        uki.machine,
-        confidential=host.confidential is not None,
-        devices=_devices(host),
-        build=VENDORS.get(host.firmware.vendor, BUILD),
-    )
-    return Context(
-        uki=uki,
-        image=image,
-        host=host,
-        model=model,
-        machine=uki.machine,
-        services=Services("stub", memory, tpm, Variables(host.variables), digests, start.trusted, emit),
-        log_level=log_level(host, model),
-    )
+    level = log_level(host, model)
+    memory = memory_of(host, uki.machine, start.memory)
+    services = Services("stub", memory, tpm, Variables(host.variables), digests, start.trusted, emit)
+    return Context(uki, image, host, model, uki.machine, services, level)
 
 
 def assumed(host: Host, start: Start, loaded: Loaded) -> tuple[str, ...]:
@@ -101,38 +87,6 @@ def assumed(host: Host, start: Start, loaded: Loaded) -> tuple[str, ...]:
             f"the SMBIOS table is damaged ({host.damage}): what lies behind is taken to be nothing to the stub"
         )
     return tuple(assumed)
-
-
-def refuses_to_start(host: Host, architecture: str) -> str | None:
-    """Why the hypervisor does not even start with the update device (patch v5, seen on QEMU 10.0.13); None: it does."""
-    device = None if host.fw_cfg is None else host.fw_cfg.vmfwupdate
-    if device is None or device.dialect != "qemu-v5":
-        return None
-    if architecture not in ("x64", "ia32"):
-        return "This machine does not support vmfwupdate device"
-    if host.firmware.pflash:
-        return "the vmfwupdate device needs the firmware in a ROM (-bios), and it is in pflash"
-    return None
-
-
-def _devices(host: Host) -> list[str]:
-    """What makes the firmware hold more memory, or less (uefi/memory_layout.py, DEVICES)."""
-    has = {
-        "serial port beside graphics": host.console.serial and host.console.graphics,
-        "rng": host.rng,
-        "sha1": host.tpm is not None and "sha1" in host.tpm,
-        "no tpm": host.tpm is None,
-        "no graphics": not host.console.graphics,
-        "no acpi": _has_qemus_devicetree(host),
-    }
-    return [device for device, is_so in has.items() if is_so]
-
-
-def _has_qemus_devicetree(host: Host) -> bool:
-    try:
-        return host.devicetree is not None and QEMU_VIRT in fdt.root_compatible(host.devicetree)
-    except StubsimError:
-        return False
 
 
 class Loaded(NamedTuple):
@@ -169,10 +123,10 @@ def loaded_image(uki: Uki, host: Host, start: Start) -> Loaded:
 
 def _with_profile(uki: Uki, start: Start, options: bytes | None) -> tuple[bytes | None, tuple[str, ...] | None]:
     """Load options and the shell's words, with a profile asked for as a boot loader does: in front of all else."""
+    prefix = None if start.profile is None else f"@{profile_number(uki, start.profile)}"
     shell = None if start.shell is None else split_shell_line(start.shell)
-    if start.profile is None:
+    if prefix is None:
         return options, shell
-    prefix = f"@{profile_number(uki, start.profile)}"
     if shell is not None:
         return options, (*shell[:1], prefix, *shell[1:])
     rest = b"" if options is None or len(options) < 2 else " ".encode("utf-16-le") + options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stubsim import hosts
-from stubsim.start import refuses_to_start
+from stubsim.machine.power_on import refuses_to_start
 
 
 def test_what_qemu_does_not_start_with():
