@@ -1,4 +1,4 @@
-"""Random seed and boot secret, new in 262 (systemd-stub: random-seed.c, boot-secret.c)."""
+"""Random seed and boot secret (systemd-stub: random-seed.c, boot-secret.c)."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def refresh_random_seed(context: Context) -> bool:
         context.log,
         creates=model.creates_random_seed,
         creates_folder=model.creates_loader_folder,
+        reports_missing=model.reports_missing_seed,
+        reports_no_partition=model.searches_el_torito,
         done=done,
     )
 
@@ -56,14 +58,17 @@ def prepare_boot_secret(context: Context, sections: Sections, seeded: bool) -> b
     if variable is None:
         context.log("debug", "Failed to read LoaderBootSecret EFI variable: Not found")
         context.services.set_variable("LoaderBootSecret", None, NON_VOLATILE_BOOT_ONLY, SIZE)
-    elif len(variable.data) == SIZE and variable.attributes & 0x7 == NON_VOLATILE_BOOT_ONLY:
-        secret = variable.data
-    else:
+    elif len(variable.data) != SIZE or variable.attributes & 0x7 != NON_VOLATILE_BOOT_ONLY:
+        what = "size" if len(variable.data) != SIZE else "attributes"
+        context.log("debug", f"Unexpected {what} of BootSecret EFI variable, ignoring.")
         return None
+    else:
+        secret = variable.data
     mixin = context.image.esp.read(_MIXIN)
     if not mixin:
         context.emit(EspWritten(_MIXIN, SIZE))
     elif len(mixin) < SIZE:
+        context.log("debug", f"Boot secret mixin file '{_MIXIN}' is too short {len(mixin)} < {SIZE}")
         return None
     if secret is not None and mixin:
         return derive(secret, bytes(mixin[:SIZE]), os_id(sections))

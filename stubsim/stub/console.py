@@ -18,7 +18,12 @@ def append_console(context: Context, cmdline: str | None) -> str | None:
         context.log("debug", "Kernel command line already contains console=, not adding one.")
         return cmdline
     console = context.host.console
+    missing = "No serial or VirtIO console found, not adding console= to kernel command line."
     if not context.model.appends_all_consoles:
+        if console.graphics and console.virtio != 1:
+            context.log("debug", "Graphical output available, not adding console= to kernel command line.")
+            return cmdline
+        missing = "Cannot determine console type, not adding console= to kernel command line."
         console = _only_one(console)
     arguments = []
     # Ports are an x86 matter; elsewhere the firmware's tables name the console.
@@ -30,7 +35,7 @@ def append_console(context: Context, cmdline: str | None) -> str | None:
         arguments.append("console=tty0")
     if not arguments:
         # Recorded on aa64: efifw-match-debug.
-        context.log("debug", "No serial or VirtIO console found, not adding console= to kernel command line.")
+        context.log("debug", missing)
     for argument in arguments:
         context.log("debug", f"Appending {argument} to kernel command line.")
         cmdline = append(cmdline, argument)
@@ -38,10 +43,10 @@ def append_console(context: Context, cmdline: str | None) -> str | None:
 
 
 def _only_one(console: Console) -> Console:
-    """What 261 and 261.1 go by: a virtio console alone, else nothing where there is a screen, else a serial port."""
+    """What 261 and 261.1 go by: a virtio console alone, else a serial port."""
     if console.virtio == 1:
         return Console(graphics=False, virtio=1, serial=())
-    return Console(graphics=False, virtio=0, serial=() if console.graphics else console.serial)
+    return Console(graphics=False, virtio=0, serial=console.serial)
 
 
 def _names_console(cmdline: str) -> bool:

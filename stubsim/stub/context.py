@@ -62,8 +62,12 @@ class Context(NamedTuple):
 
     def log(self, level: str, message: str) -> None:
         """Print a message if the stub's log level lets it through."""
-        if _LEVELS.index(level) <= _LEVELS.index(self.log_level):
+        if self.prints(level):
             self.emit(Log(level, message))
+
+    def prints(self, level: str) -> bool:
+        """Whether the stub's log level lets messages of this one through."""
+        return _LEVELS.index(level) <= _LEVELS.index(self.log_level)
 
     def fail(self, message: str, status: str | None, because: str | None = None) -> ProgramFailed:
         """Log an error and give the exception that ends the run."""

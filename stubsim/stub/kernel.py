@@ -23,7 +23,7 @@ from stubsim.uefi.memory import OutOfResources
 KERNEL_PATH = ".linux"
 
 _UINT32_MAX = 0xFFFFFFFF
-# UEFI 2.10 brought EFI_MEMORY_ATTRIBUTE_PROTOCOL: from there on its absence is worth a warning.
+# UEFI 2.10 brought EFI_MEMORY_ATTRIBUTE_PROTOCOL.
 _MEMORY_ATTRIBUTES_SINCE = 2 << 16 | 100
 # Linux/x86 boot protocol, Documentation/arch/x86/boot.rst: offsets in the setup header.
 _BOOT_FLAG, _HEADER_MAGIC, _VERSION, _RELOCATABLE, _XLOADFLAGS, _CMDLINE_SIZE = 0x1FE, 0x202, 0x206, 0x234, 0x236, 0x238
@@ -264,23 +264,34 @@ def _load_error(context: Context, message: str) -> ProgramFailed:
 
 
 def _note_memory_attributes(context: Context) -> None:
-    """A firmware older than UEFI 2.10 has no protocol for read-only code pages; a newer one is taken to have it."""
-    if context.host.firmware.uefi_revision < _MEMORY_ATTRIBUTES_SINCE:
-        context.log("debug", "No EFI_MEMORY_ATTRIBUTE_PROTOCOL found, skipping NX_COMPAT support.")
+    """A firmware older than UEFI 2.10 has no protocol for read-only code pages; a newer one may have it."""
+    newer = context.host.firmware.uefi_revision >= _MEMORY_ATTRIBUTES_SINCE
+    level = "warning" if newer and context.model.warns_of_memory_attributes else "debug"
+    if not newer:
+        context.log(level, "No EFI_MEMORY_ATTRIBUTE_PROTOCOL found, skipping NX_COMPAT support.")
+    elif context.prints(level):
+        context.unknown(
+            "whether the firmware has EFI_MEMORY_ATTRIBUTE_PROTOCOL",
+            "the host file does not tell, and without it this stub says so",
+            "log",
+        )
 
 
 def _register_initrd(context: Context, initrd: Combined | None) -> None:
-    """Offer the initrd by LoadFile2; only 262 replaces what an earlier stage has registered."""
+    """Offer the initrd by LoadFile2; from 261 on in place of what an earlier stage has registered."""
     if initrd is None or not initrd.by_stub:
         return
-    if context.host.previous_initrd is not None:
-        if not context.model.takes_previous_initrd:
+    previous = context.host.previous_initrd is not None
+    if not context.model.takes_previous_initrd:
+        if previous:
             raise context.fail(
                 f"Error registering initrd: {context.in_words('EFI_ALREADY_STARTED')}",
                 "EFI_ALREADY_STARTED",
                 "an earlier stage has registered an initrd (previous_initrd of the host), and this stub does not take "
                 "it over",
             )
+        return
+    if previous:
         context.log("debug", "Successfully unregistered previous LINUX_INITRD_MEDIA device.")
     context.log("debug", f"Installed new initrd of size {initrd.size}.")
 

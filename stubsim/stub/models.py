@@ -66,10 +66,15 @@ class StubModel(NamedTuple):
     refreshes_random_seed: bool
     creates_random_seed: bool
     creates_loader_folder: bool
+    reports_missing_seed: bool
+    # on a device without partitions
+    searches_el_torito: bool
     makes_boot_secret: bool
     takes_previous_initrd: bool
     measures_smbios: bool
     measures_smbios_by_cc: bool
+    # of a type 1, before its wake-up byte is cleared
+    checks_smbios_length: bool
     # in confidential guests, by EFI_CC_MEASUREMENT_PROTOCOL: at all, and tagged events too
     measures_by_cc: bool
     measures_tagged_events_by_cc: bool
@@ -88,6 +93,7 @@ class StubModel(NamedTuple):
     checks_kernel_raw_data: bool
     checks_kernel_headers: bool
     aligns_kernel: bool
+    warns_of_memory_attributes: bool
     # what it says of it, and other words
     prints_gnu_efi_status: bool
     reports_overlaps: bool

@@ -1,4 +1,4 @@
-"""An initrd an earlier boot stage has registered (systemd-stub: acquire_previous_initrd, new in 262)."""
+"""An initrd an earlier boot stage has registered (systemd-stub: acquire_previous_initrd)."""
 
 from __future__ import annotations
 

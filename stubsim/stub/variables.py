@@ -75,7 +75,9 @@ def export_pcr_variable(context: Context, name: str, measured: Measured) -> None
 
 
 def _note_no_partition(context: Context) -> None:
-    """On a device without partitions 262 looks for the boot image of a CD (booted systemd-stub 262.1)."""
+    """From 261 on the boot image of a CD is looked for on a device without partitions (booted systemd-stub 262.1)."""
+    if not context.model.searches_el_torito:
+        return
     if context.image.esp is not None and context.host.esp_partition_uuid is None:
         context.log("debug", "No El Torito device path node found.")
 

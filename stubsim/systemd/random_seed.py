@@ -21,28 +21,29 @@ def refresh_random_seed(
     *,
     creates: bool,
     creates_folder: bool,
+    reports_missing: bool = True,
+    reports_no_partition: bool = True,
     done: bool = False,
 ) -> bool:
     """Rewrite the seed file where the machine has entropy of its own; True when a seed is handed to the system.
 
-    Without ``creates`` (257) it only rewrites a file that is there, with it (262) it makes one where there is a
-    generator (recorded: seed, seed-rng-token, rng), and with ``creates_folder`` the folder, too. ``done``: a boot
-    loader says it has done this; it needs the same, and leaves its seed for the boot secret. The file's partition is
-    found by the hard drive node of the image's device path, so on a disk without partitions there is no seed (booted
-    systemd-stub 257.13, 262.1).
+    Without ``creates`` it only rewrites a file that is there, with it it makes one where there is a generator
+    (recorded: seed, seed-rng-token, rng), and with ``creates_folder`` the folder, too. ``reports_missing``: of the
+    file. ``done``: a boot loader says it has done this; it needs the same, and leaves its seed for the boot secret.
+    The file's partition is found by the hard drive node of the image's device path, so on a disk without partitions
+    there is no seed (booted systemd-stub 257.13, 262.1).
     """
     if host.esp_partition_uuid is None:
-        if not done:
+        if reports_no_partition and not done:
             log("debug", "No hard drive device path node found.")
         return False
     if not (host.rng or _has_token(services, host)):
         return False
     existing = esp.read(SEED)
     size = 0 if existing is None else len(existing)
-    if existing is None and not (host.rng and creates):
-        return False
-    if existing is None and not creates_folder and esp.folder("\\loader") is None:
-        # Recorded on 261: rng.
+    if existing is None and not (host.rng and creates and (creates_folder or esp.folder("\\loader") is not None)):
+        if reports_missing and not done:
+            log("error" if host.rng and creates else "debug", "Failed to open random seed file: Not found")
         return False
     if done:
         return True

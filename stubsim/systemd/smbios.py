@@ -11,15 +11,22 @@ from stubsim.uefi.services import Services
 # Structure type -> event tag; the description names the type.
 _TAGS = {1: 0xD5CB7CBC, 2: 0xE0D47BC8, 11: 0xC0B3BD23}
 _WAKE_UP_TYPE = 24
+# sizeof(SmbiosTableType1).
+_TYPE_1_SIZE = 27
 # What is unknown without the raw table.
 EVENTS = "the SMBIOS events of PCR 1"
 
 
-def measure_smbios(services: Services, protocols: Protocols, host: Host) -> None:
+class Type1TooShortError(Exception):
+    """261 and 261.1 assert that a type 1 with its strings has 27 bytes."""
+
+
+def measure_smbios(services: Services, protocols: Protocols, host: Host, *, checks_length: bool = True) -> None:
     """Every structure of type 1, 2 and 11 in table order, whole, only the wake-up byte of type 1 set to 0.
 
     LoaderPcrSMBIOS then says so; it is not set where none was (recorded on aa64: launch-nosmbios-empty).
-    Not done twice: LoaderPcrSMBIOS says that the boot loader has (recorded: launch-loaderpcrsmbios, sdboot).
+    Not done twice: LoaderPcrSMBIOS says that the boot loader has (recorded: launch-loaderpcrsmbios, sdboot). Without
+    ``checks_length`` the byte is cleared wherever it lies, in a string too; Type1TooShortError where there is none.
     """
     if services.variables.get("LoaderPcrSMBIOS") is not None:
         return
@@ -37,7 +44,9 @@ def measure_smbios(services: Services, protocols: Protocols, host: Host) -> None
         # One whose end is not found is not measured, as if it were not there (smbios.c; 262.1's own code in emulation).
         if tag is not None and structure.whole:
             raw = bytearray(structure.raw)
-            if structure.type == 1 and len(structure.formatted) > _WAKE_UP_TYPE:
+            if structure.type == 1 and not checks_length and len(raw) < _TYPE_1_SIZE:
+                raise Type1TooShortError
+            if structure.type == 1 and (len(structure.formatted) > _WAKE_UP_TYPE or not checks_length):
                 raw[_WAKE_UP_TYPE] = 0
             text, digests = f"smbios:type{structure.type}", services.digests.of(bytes(raw))
             measured |= log_event(services, protocols, PCR_PLATFORM_CONFIG, text, digests, tag=tag)

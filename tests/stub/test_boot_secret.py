@@ -11,6 +11,7 @@ import pytest
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
 from stubsim.stub.boot_secret import derive, os_id, prepare_boot_secret, refresh_random_seed
+from stubsim.trace import Log
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.variables import LOADER
 from tests.stub.harness import Run, make_uki, run
@@ -92,6 +93,50 @@ def test_no_secret(tmp_path: Path, preset: Variable, mixin: bytes):
     one = run(host=Host(variables=(preset,)), esp=tmp_path)
     assert secret(one) is None
     assert one.trace == []
+
+
+@pytest.mark.parametrize(
+    ("preset", "mixin", "message"),
+    [
+        (variable("LoaderBootSecret", SECRET[:31]), MIXIN, "Unexpected size of BootSecret EFI variable, ignoring."),
+        (
+            variable("LoaderBootSecret", SECRET, 7),
+            MIXIN,
+            "Unexpected attributes of BootSecret EFI variable, ignoring.",
+        ),
+        (PRESET, MIXIN[:31], "Boot secret mixin file '\\loader\\boot-secret-mixin' is too short 31 < 32"),
+    ],
+)
+def test_why_there_is_no_secret_is_told_at_debug_level(tmp_path: Path, preset: Variable, mixin: bytes, message: str):
+    """systemd 261: boot-secret.c."""
+    put(tmp_path, "boot-secret-mixin", mixin)
+    one = run(host=Host(variables=(preset,)), esp=tmp_path, debug=True)
+    assert secret(one) is None
+    assert one.log() == [message]
+
+
+@pytest.mark.parametrize(
+    ("stub", "rng", "folder", "logged"),
+    [
+        # Of a generator, what cannot be created for want of a folder is an error in 261.1 alone.
+        ("261.0", True, False, []),
+        ("261.1", True, False, ["error"]),
+        ("261.0", False, True, []),
+        ("261.1", False, True, ["debug"]),
+        ("261.2", False, True, ["debug"]),
+        ("260", False, True, []),
+    ],
+)
+def test_a_missing_seed(tmp_path: Path, stub: str, rng: bool, folder: bool, logged: list[str]):
+    """systemd 261.1: random-seed.c, process_random_seed; 261 and 261.1 make no folder."""
+    if folder:
+        (tmp_path / "loader").mkdir()
+    token = variable("LoaderSystemToken", bytes(32))
+    host = RNG._replace(rng=rng, variables=(token,))
+    one = run(host=host, esp=tmp_path, stub=stub, debug=True)
+    assert not refresh_random_seed(one.context)
+    told = [(event.level, event.message) for event in one.trace if isinstance(event, Log)]
+    assert told == [(level, "Failed to open random seed file: Not found") for level in logged]
 
 
 def test_no_seed_no_secret(tmp_path: Path):
@@ -230,7 +275,7 @@ def test_no_seed_on_a_disk_without_partitions(tmp_path: Path, stub: str):
     one = run(host=host, esp=tmp_path, stub=stub, debug=True)
     assert not refresh_random_seed(one.context)
     assert one.written() == {}
-    assert one.log() == ["No hard drive device path node found."]
+    assert one.log() == (["No hard drive device path node found."] if stub == "262" else [])
     # As in the public source, which asks the boot loader first.
     one = run(host=host._replace(variables=(FEATURES,)), esp=tmp_path, stub=stub, debug=True)
     assert not refresh_random_seed(one.context)

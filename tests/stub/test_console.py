@@ -1,4 +1,4 @@
-"""The console= arguments of 262; recordings console-*, and the table of combinations that were tried."""
+"""The console= arguments; recordings console-*, and the table of combinations that were tried."""
 
 from __future__ import annotations
 
@@ -42,6 +42,23 @@ def test_devices(graphics: bool, virtio: int, serial: tuple[int, ...], expected:
     assert appended("", console) == (expected or "")
     assert appended("own", console) == ("own" if expected is None else f"own {expected}")
     assert appended("own", console, stub="257") == "own"
+
+
+@pytest.mark.parametrize(
+    ("console", "expected", "message"),
+    [
+        (Console(True, 0, (0x3F8,)), None, "Graphical output available, not adding console= to kernel command line."),
+        (Console(True, 2, ()), None, "Graphical output available, not adding console= to kernel command line."),
+        (Console(False, 0, ()), None, "Cannot determine console type, not adding console= to kernel command line."),
+        (Console(True, 1, (0x3F8,)), "console=hvc0", "Appending console=hvc0 to kernel command line."),
+        (Console(False, 2, (0x3F8,)), SERIAL, f"Appending {SERIAL} to kernel command line."),
+    ],
+)
+def test_one_console_of_261(console: Console, expected: str | None, message: str):
+    """systemd 261: console.c, cmdline_append_console."""
+    one = run(host=Host(console=console), stub="261.1", debug=True)
+    assert append_console(one.context, None) == expected
+    assert one.log() == [message]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.pe import RELOCS_STRIPPED, SectionSpec
 from stubsim.hosts import Host
+from stubsim.hosts.host import Firmware
 from stubsim.stub.initrd import Combined
 from stubsim.stub.kernel import Started, linux_exec
 from stubsim.uefi.loaded_image import ProgramFailed
@@ -51,6 +52,27 @@ def test_the_sections_are_copied_to_their_places():
     assert one.context.memory.read(staged.gpa + 0x3000, 8) == b".data\0\0\0"
     assert one.context.memory.read(staged.gpa + 0x4000, 8) == bytes(8)
     assert one.context.memory.read(staged.gpa, 2) == b"\0\0"
+
+
+@pytest.mark.parametrize(
+    ("stub", "level", "seen"),
+    [("259.7", "warning", True), ("259.8", "warning", False), ("259.8", "debug", True), ("261.1", "error", False)],
+)
+def test_memory_attributes_of_a_newer_firmware(stub: str, level: str, seen: bool):
+    """From UEFI 2.10 on there may be a protocol for them; its absence is a warning, then a word for debugging."""
+    host = Host(firmware=Firmware(uefi_revision=2 << 16 | 100))
+    one = run(host=host, stub=stub)
+    start(Run(one.context._replace(log_level=level), one.trace), KERNEL)
+    assert one.unknown() == ["whether the firmware has EFI_MEMORY_ATTRIBUTE_PROTOCOL"] * seen
+    assert one.log() == []
+
+
+@pytest.mark.parametrize(("stub", "told"), [("260.4", False), ("261.0", True)])
+def test_an_initrd_is_told_of_at_debug_level(stub: str, told: bool):
+    """systemd 261: initrd.c, initrd_register; SMBIOS sets the level since 260.1."""
+    one = run(stub=stub, debug=True)
+    start(one, KERNEL, initrd=INITRD)
+    assert ("Installed new initrd of size 6." in one.log()) == told
 
 
 @BOTH

@@ -11,6 +11,7 @@ from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
 from stubsim.stub.smbios import measure_smbios
 from stubsim.trace import Unknown
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.variables import LOADER
 from tests.stub.harness import run
 
@@ -80,3 +81,25 @@ def test_what_is_cut_off_is_not_measured(before: list[bytes]):
     assert ("LoaderPcrSMBIOS" in one.variables()) == bool(before)
     (unknown,) = [event for event in one.trace if isinstance(event, Unknown)]
     assert unknown.affects == (("measurements",) if before else ("measurements", "variables"))
+
+
+def test_a_short_type_1_by_release():
+    """261 clears byte 24 wherever it lies, here in a string; with less than 27 bytes in all it halts (its own code)."""
+    long, short = (smbios.build_structure(1, bytes(4), (text,), 1) for text in (b"x" * 40, b"x" * 16))
+    assert len(short) == 26
+    for stub, cleared in (("261.0", True), ("261.1", True), ("261.2", False), ("262.0", False)):
+        one = run(host=Host(structures=smbios.parse(long)), stub=stub)
+        measure_smbios(one.context)
+        raw = bytearray(long)
+        raw[24] = 0 if cleared else raw[24]
+        assert one.measured(1)[0].digests["sha256"] == hashlib.sha256(raw).digest()
+        one = run(host=Host(structures=smbios.parse(short)), stub=stub)
+        if not cleared:
+            measure_smbios(one.context)
+            assert one.descriptions(1) == ["smbios:type1"]
+            continue
+        with pytest.raises(ProgramFailed, match="sizeof") as failure:
+            measure_smbios(one.context)
+        assert failure.value.status is None
+        assert one.log() == ["systemd-boot: Assertion 'size >= sizeof(SmbiosTableType1)' failed"]
+        assert "LoaderPcrSMBIOS" not in one.variables()
