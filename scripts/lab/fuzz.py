@@ -23,6 +23,7 @@ from scripts.lab import guest, runs, virtual
 from scripts.lab.compare import Differences
 from scripts.lab.drawing import boots
 from scripts.lab.drawing.sections import good_kernel
+from scripts.lab.efirun import TooSlowError
 from scripts.lab.recipes import Recipe
 from scripts.lab.stubs import ARCHITECTURES, Stub, stubs
 from stubsim.errors import StubsimError
@@ -31,7 +32,8 @@ from stubsim.errors import StubsimError
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 # A difference is tried to be made smaller by this many boots.
 TRIES = 150
-NOT_BOOTED = "not booted"
+# What is counted beside the keys that differ.
+NOT_BOOTED, TIMED_OUT = "not booted", "timed out"
 
 
 class Laboratory:
@@ -124,6 +126,9 @@ def fuzz(laboratory: Laboratory, count: int, seed: int, out: Path, limit: int) -
         recipe = laboratory.draw(seed, number)
         try:
             found = laboratory.differs(recipe)
+        except TooSlowError:
+            counts[TIMED_OUT] += 1
+            continue
         except StubsimError:
             counts[NOT_BOOTED] += 1
             continue
@@ -142,11 +147,13 @@ def fuzz(laboratory: Laboratory, count: int, seed: int, out: Path, limit: int) -
                 print(f"{number}: {keys}: not saved: {error!r}")
             print(f"{number}: {keys}: {folder}", flush=True)
     seconds = time.monotonic() - started
-    left = counts[NOT_BOOTED]
-    bad = count - counts[""] - left
-    print(f"{tested.release} {tested.machine}: {count - left} boots by {laboratory.by}, {bad} differ, {seconds:.0f} s")
+    done = count - counts[NOT_BOOTED] - counts[TIMED_OUT]
+    print(
+        f"{tested.release} {tested.machine}: {done} boots by {laboratory.by}, {done - counts['']} differ, "
+        f"{counts[NOT_BOOTED]} not possible, {counts[TIMED_OUT]} timed out, {seconds:.0f} s"
+    )
     for keys, number in counts.most_common():
-        if keys not in ("", NOT_BOOTED):
+        if keys not in ("", NOT_BOOTED, TIMED_OUT):
             print(f"  {number:5} {keys}")
     return counts
 
@@ -166,7 +173,7 @@ def main() -> int:
         for tested in stubs(arguments.stub, arguments.architecture):
             laboratory = Laboratory(tested, arguments.by)
             counts = fuzz(laboratory, arguments.count, arguments.seed, arguments.out, arguments.limit)
-            bad += arguments.count - counts[""] - counts[NOT_BOOTED]
+            bad += counts.total() - counts[""] - counts[NOT_BOOTED] - counts[TIMED_OUT]
     except StubsimError as error:
         print(f"lab-fuzz: {error}", file=sys.stderr)
         return 2

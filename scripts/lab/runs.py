@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from stubsim.hosts import fixture
 
 Json = dict[str, Any]
 
+# A busy machine gets a second chance.
+_ATTEMPTS = 2
 BOOT = {"efirun": efirun.run, "qemu": virtual.run}
 
 
@@ -24,7 +27,7 @@ def compared(recipe: Recipe, tested: Stub, by: str, folder: Path) -> tuple[Json,
     """What the stub did, in the shape of expect.json, and where the simulator differs; the case folder is written.
 
     The host file is the machine as the stub met it: with the tables that the firmware made, and with what the stub drew
-    at random. StubsimError: it cannot be booted that way.
+    at random. StubsimError: it cannot be booted that way; efirun.TooSlowError: it was too slow twice.
     """
     recipes.write(recipe, tested.path.read_bytes(), tested.machine, folder)
     case = efirun.load(folder)
@@ -34,7 +37,7 @@ def compared(recipe: Recipe, tested: Stub, by: str, folder: Path) -> tuple[Json,
         table = smbios.from_fields(read.fields, read.oem_strings)
         case.host["smbios_table"] = {"base64": base64.b64encode(table).decode()}
     image = uki.load(str(case.uki))
-    seen = BOOT[by](case, image)
+    seen = _booted(case, image, by)
     case.host.update(seen.pop("host", None) or {})
     if "smbios_table" in case.host:
         case.host.pop("smbios", None)
@@ -42,6 +45,13 @@ def compared(recipe: Recipe, tested: Stub, by: str, folder: Path) -> tuple[Json,
         case.host["boot_secret"] = secret
     (folder / "host.json").write_text(json.dumps(case.host, indent=1) + "\n")
     return seen, differences(case, seen, image)
+
+
+def _booted(case: efirun.Case, image: uki.Uki, by: str) -> Json:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(efirun.TooSlowError):
+            return BOOT[by](case, image)
+    return BOOT[by](case, image)
 
 
 def keep(folder: Path, tested: Stub, seen: Json, found: Differences, description: str) -> None:

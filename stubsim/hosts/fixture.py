@@ -214,7 +214,8 @@ def _walk(top: Object) -> smbios.Walk | None:
     except StubsimError as error:
         error.message = f"{table.at('entry_point')}: {error.message}"
         raise
-    walk = smbios.walk(data, size)
+    # The stub's table is as long as the entry point says (systemd 252 to 262, find_smbios_configuration_table).
+    walk = smbios.walk(data if entry_point is None else data[:size], size)
     if not walk.structures and walk.damage is not None:
         walk.damage.message = f"{table.at('base64')}: {walk.damage.message}"
         raise walk.damage

@@ -53,7 +53,13 @@ class Context(NamedTuple):
     def load_image(self, path: str) -> Uki | str:
         """An image of the partition as the firmware loads it, or the status with which it refuses; see load_image."""
         assert self.image.esp is not None
-        return self.services.load_image(self.image.esp, path, self.machine, secure_boot=self.host.secure_boot)
+        return self.services.load_image(
+            self.image.esp,
+            path,
+            self.machine,
+            secure_boot=self.host.secure_boot,
+            given_bytes=self.model.reads_addons_itself,
+        )
 
     def in_words(self, status: str) -> str:
         """A UEFI status as the stub prints it."""

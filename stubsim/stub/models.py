@@ -61,6 +61,7 @@ class StubModel(NamedTuple):
     joins_addons_by_folder: bool
     measures_addon_folders_apart: bool
     reports_empty_addon_as_error: bool
+    reads_addons_itself: bool
     # what it leaves and finds
     needs_firmware_devicetree: bool
     refreshes_random_seed: bool

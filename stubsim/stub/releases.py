@@ -103,6 +103,7 @@ OLDEST_FIELDS: dict[str, Any] = {
     "joins_addons_by_folder": True,
     "measures_addon_folders_apart": True,
     "reports_empty_addon_as_error": True,
+    "reads_addons_itself": False,
     "needs_firmware_devicetree": True,
     "refreshes_random_seed": False,
     "creates_random_seed": False,
@@ -251,6 +252,8 @@ CHANGES = (
          matches_firmware_entries=True),
     _row("hwids-offsets", "260.3 261.1 262", "an offset outside of .hwids refuses the table",
          "run: 260.4, 261.2 and 262.1 refuse it, 260 and 261 do not", checks_hwids_offsets=True),
+    _row("addon-files", "261", "addons are read by the stub, and LoadImage() is given their bytes: none are another "
+         "error", "run: 257.13 and 262.1 in QEMU", reads_addons_itself=True),
     _row("features-261", "261", "StubFeatures 0x1fff", "recorded: basic@261", stub_features=0x1FFF),
     _row("console", "261", "one console= argument is appended", "recorded: console-vga-serial@261",
          appends_console=True),

@@ -29,15 +29,19 @@ def is_allowed(uki: Uki, *, secure_boot: bool, trusted: Trusted | None) -> bool:
     return uki.image.certificate_table[1] != 0 if trusted is None else trusted(uki)
 
 
-def load_image(esp: Esp, path: str, machine: str, *, secure_boot: bool, trusted: Trusted | None) -> Uki | str:
+def load_image(
+    esp: Esp, path: str, machine: str, *, secure_boot: bool, trusted: Trusted | None, given_bytes: bool = False
+) -> Uki | str:
     """An image of the partition as the firmware of a machine loads it, or the UEFI status with which it refuses.
 
-    The signature comes first, and what is no PE has none (EDK II, CoreLoadImageCommon, DxeImageVerificationHandler).
-    Raises StubsimError where the file cannot be read.
+    The signature comes first, and what is no PE has none; but a caller who gives the bytes of the file has to have some
+    (EDK II, CoreLoadImageCommon, DxeImageVerificationHandler). Raises StubsimError where the file cannot be read.
     """
     data = esp.read(path)
     if data is None:
         return "EFI_NOT_FOUND"
+    if given_bytes and not len(data):
+        return "EFI_LOAD_ERROR"
     try:
         image = Uki(pe.open_bytes(data, path))
     except StubsimError:

@@ -33,12 +33,14 @@ class Services(NamedTuple):
         self.emit(ImageLoaded(path, image.image.subsystem, image.image.data, self.by))
         return True
 
-    def load_image(self, esp: Esp, path: str, machine: str, *, secure_boot: bool) -> Uki | str:
+    def load_image(
+        self, esp: Esp, path: str, machine: str, *, secure_boot: bool, given_bytes: bool = False
+    ) -> Uki | str:
         """An image of the partition, or the status with which the firmware refuses it; see secure_boot.load_image()."""
-        image = load_image(esp, path, machine, secure_boot=secure_boot, trusted=self.trusted)
+        image = load_image(esp, path, machine, secure_boot=secure_boot, trusted=self.trusted, given_bytes=given_bytes)
         if isinstance(image, Uki):
             self.emit(ImageLoaded(path, image.image.subsystem, image.image.data, self.by))
-        elif image != "EFI_ACCESS_DENIED":
+        elif image not in ("EFI_ACCESS_DENIED", "EFI_LOAD_ERROR"):
             # One without a trusted signature is refused before it is measured (recorded: sb-addons).
             why = f"{path}: no image for this machine; whether the firmware measures it was never recorded"
             self.emit(Unknown(f"PCR {PCR_BOOT_MANAGER}", why, (), (PCR_BOOT_MANAGER,)))

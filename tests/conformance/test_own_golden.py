@@ -133,6 +133,7 @@ NOT_SHOWN = {
     "memory-attributes": "the firmware of every case here is older than UEFI 2.10",
     "el-torito": "every case here of 261 or later is started from a partition",
     "missing-seed": "no case here of 261.1 or later has a system token and no seed",
+    "addon-files": "no case here has an addon without a byte",
     "smbios-length": "no case here of 261.2 or later has a short type 1",
     "smbios-confidential": "no confidential guest was recorded",
 }

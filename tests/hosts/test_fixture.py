@@ -331,6 +331,20 @@ def test_a_bad_table_or_entry_point_is_named():
     assert error.message.startswith("smbios_table.entry_point: ")
 
 
+def test_the_table_is_as_long_as_its_entry_point_says():
+    """257.13's and 262.1's own code in emulation; SMBIOS 2 and 3 alike. What is cut off is not there."""
+    raw = base64.b64decode(table(manufacturer=b"M", family=b"F")["base64"])
+    first = len(smbios.parse(raw)[0].raw)
+    entry_3 = bytearray(smbios.build_entry_point(raw))
+    entry_2 = bytearray(b"_SM_".ljust(31, b"\0"))
+    for entry, at, size in ((entry_3, 12, 4), (entry_2, 22, 2)):
+        entry[at : at + size] = first.to_bytes(size, "little")
+        host = hosts.from_json({"smbios_table": {"base64": encoded(raw), "entry_point": encoded(bytes(entry))}})
+        assert [structure.type for structure in host.structures or ()] == [0]
+        assert host.fields.manufacturer is None
+        assert host.oem_strings == ()
+
+
 def test_every_recorded_host_is_read(shared: Path):
     paths = sorted((shared / "golden").glob("*/host.json"))
     assert paths

@@ -8,11 +8,12 @@ from random import Random
 
 import pytest
 
-from scripts.lab import efirun, recipes
+from scripts.lab import efirun, recipes, runs
 from scripts.lab.compare import differences, narrowed
 from scripts.lab.drawing import boots
-from scripts.lab.fuzz import smaller_recipes
+from scripts.lab.fuzz import Laboratory, fuzz, smaller_recipes
 from scripts.lab.runs import boot_secret
+from scripts.lab.stubs import Stub
 from stubsim import uki
 from stubsim.errors import StubsimError
 from stubsim.formats import cpio, pe
@@ -126,3 +127,18 @@ def test_what_efirun_prints_becomes_an_expectation(tmp_path: Path):
     assert [row["tag"] for row in expected["measurements"]] == [None, "0x13aed716"]
     assert expected["esp_changes"] == {"a": {"size": 2}}
     assert expected["pcrs"]["sha1"]["13"] == "0" * 40
+
+
+def test_a_boot_that_was_too_slow_is_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is tried twice, and then told apart from what differs."""
+    calls = []
+
+    def slow(*_: object) -> dict[str, object]:
+        calls.append(1)
+        raise efirun.TooSlowError("no end of the boot")
+
+    path = tmp_path / "stub.efi"
+    path.write_bytes(STUB)
+    monkeypatch.setitem(runs.BOOT, "efirun", slow)
+    counts = fuzz(Laboratory(Stub(path, "262.1", "x64"), "efirun"), 2, 1, tmp_path, 1)
+    assert (counts, len(calls)) == ({"timed out": 2}, 4)

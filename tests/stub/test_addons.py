@@ -175,6 +175,19 @@ def test_what_is_no_addon(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("stub", "status"), [("257.13", "Unsupported"), ("260.4", "Unsupported"), ("262.1", "Load error")]
+)
+def test_an_empty_addon(tmp_path: Path, stub: str, status: str):
+    """257.13 and 262.1 in QEMU: the newer one reads the file itself, and hands no bytes to LoadImage()."""
+    (tmp_path / OWN).mkdir(parents=True)
+    (tmp_path / OWN / "c.addon.efi").touch()
+    one = run(esp=tmp_path, stub=stub)
+    assert load(one).cmdlines == ("",)
+    path = "\\EFI\\Linux\\lab.efi.extra.d\\c.addon.efi"
+    assert one.log() == [f"Failed to read 'c.addon.efi' from '{path}', ignoring: {status}"]
+
+
 @pytest.mark.parametrize(("subsystem", "loaded"), [(10, True), (11, True), (12, True), (1, False), (3, False)])
 def test_only_efi_subsystems_are_loaded(tmp_path: Path, subsystem: int, loaded: bool):
     """Booted systemd-stub 262.1 in QEMU, addons with other values in Subsystem."""

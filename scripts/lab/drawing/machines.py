@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from random import Random
 from typing import Any
 
 from scripts.lab.drawing.values import Drawing, Json, b64
 from stubsim.formats import edid, smbios
-from stubsim.uefi.variables import LOADER
+from stubsim.uefi.variables import GLOBAL, LOADER
 
 PARTITION = "5eed0e5b-1ab0-4000-8000-0000000000e5"
 
@@ -33,8 +34,8 @@ class Machine(Drawing):
         host: Json = {
             "schema": "stubsim/host/1",
             "architecture": self.machine,
-            "memory": "384M",
-            "smbios_table": {"base64": b64(self._smbios())},
+            "memory": self.one("256M", "384M", "384M", "2G"),
+            "smbios_table": self._smbios_table(),
             "tpm": None if self.maybe(0.15) else {"banks": self._banks()},
             "esp_partition_uuid": PARTITION if self.maybe(0.9) else None,
             "rng": self.maybe(0.25),
@@ -43,7 +44,10 @@ class Machine(Drawing):
             "fw_cfg": None,
         }
         if self.panel is not None:
-            host["edid"] = b64(self.damaged(edid.build(self.panel), 0.1))
+            whole = edid.build(self.panel) + self.one(b"", b"", bytes(128))
+            host["edid"] = b64(self.damaged(whole, 0.1))
+        elif self.maybe(0.03):
+            host["edid"] = b64(bytes(self.one(0, 1, 127, 128)))
         if self.maybe(0.15):
             tree = self.tree()
             # The firmware's own has a header at least.
@@ -91,6 +95,22 @@ class Machine(Drawing):
             ports = []
         return {"graphics": self.maybe(0.6), "virtio": self.one(0, 0, 1, 2), "serial": ports}
 
+    def _smbios_table(self) -> Json:
+        """Mostly with nothing but the table, as efirun makes the entry point; QEMU makes its own of both."""
+        table = self._smbios()
+        if self.maybe(0.85):
+            return {"base64": b64(table)}
+        # What lies behind the table is nobody's to tell, so it has to end by itself where the size is larger.
+        ends = table.endswith(smbios.build_structure(smbios.END_OF_TABLE, b"", (), 0)[:1] + b"\4") or None
+        size = max(len(table) + self.one(0, 0, 0, -1, -2, -6, -20, *((100, 0xFFFF) if ends else ())), 0)
+        if self.maybe(0.5):
+            entry = struct.pack("<5sBBBBBBBIQ", b"_SM3_", 0, 24, 3, 2, 0, 1, 0, size, 0)
+        else:
+            entry = struct.pack(
+                "<4sBBBBHB5s5sBHIHB", b"_SM_", 0, 31, 2, 8, 64, 0, b"", b"_DMI_", 0, min(size, 0xFFFF), 0, 9, 0x28
+            )
+        return {"base64": b64(table), "entry_point": b64(entry)}
+
     def _smbios(self) -> bytes:
         """The table of the machine's fields, sometimes one that firmware should not make."""
         texts = self._oem_strings()
@@ -98,7 +118,12 @@ class Machine(Drawing):
         if self.maybe(0.85):
             return table
         parts = [part.raw for part in smbios.parse(table)]
-        kind = self.random.randint(0, 5)
+        kind = self.random.randint(0, 6)
+        if kind == 6:
+            # A longer type 11, or one that is too short, in place of the usual one.
+            tail = bytes(self.one(0, 1, 2, 6, 20, 100))
+            longer = smbios.build_structure(11, tail, [b"first", *self._oem_strings()])
+            return b"".join([*(part for part in parts if part[0] not in (11, 127)), longer, *self.one([], parts[-1:])])
         if kind == 5:
             # Of which no structure can be read is no table to the simulator.
             return table[: self.random.randrange(parts[0][1], len(table))]
@@ -124,7 +149,21 @@ class Machine(Drawing):
         if self.maybe(0.08):
             found.append(level + self.one(b"debug", b"err", b"info", b"crit", b"bogus", b"warning", b"", b"7"))
         if self.maybe(0.2):
-            found.append(self.one(b"text", b"IO.systemd.stub.kernel-cmdline-extra=no", extra, extra + b"two"))
+            found.append(
+                self.one(
+                    b"text",
+                    b"IO.systemd.stub.kernel-cmdline-extra=no",
+                    extra,
+                    extra + b"two",
+                    b" " + extra + b"blank",
+                    b"io.systemd.boot.kernel-cmdline-extra=loader",
+                    b"io.systemd.credential:a=b",
+                    extra[:-1],
+                    extra + b"long " * 400,
+                    level,
+                    b"io.systemd.boot.loglevel",
+                )
+            )
         if self.maybe(0.3):
             self.random.shuffle(found)
         return found
@@ -143,7 +182,12 @@ class Machine(Drawing):
         }  # fmt: skip
         often = 0.03 if self.maybe(0.8) else 0.3
         return [
-            {"name": name, "guid": str(LOADER), "attributes": attributes, "data": b64(data)}
+            {
+                "name": name,
+                "guid": str(LOADER if self.maybe(0.95) else GLOBAL),
+                "attributes": attributes if self.maybe(0.9) else self.one(2, 3, 6, 7),
+                "data": b64(data),
+            }
             for name, (attributes, data) in values.items()
             if self.maybe(often)
         ]

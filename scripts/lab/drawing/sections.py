@@ -42,7 +42,15 @@ class Sections(Drawing):
             self.random.shuffle(found)
         if self.maybe(0.03):
             self._overlap(found)
+        elif self.maybe(0.1):
+            self._misalign(found)
         return found
+
+    def _misalign(self, found: list[SectionSpec]) -> None:
+        """Some sections do not start a page; what a stub finds in them may have to lie at a multiple of 4 or 8."""
+        for index in self.random.sample(range(len(found)), self.random.randint(1, len(found))):
+            start = 0x200000 + 0x4000 * index
+            found[index] = found[index]._replace(virtual_address=start + self.one(1, 2, 4, 8, 12, 16, 512))
 
     def _overlap(self, found: list[SectionSpec]) -> None:
         """One section lies where another one is, or in the middle of it; what comes later in the file wins."""
@@ -147,9 +155,11 @@ class Sections(Drawing):
         known = chid.chids(self.fields, self.panel)
         guids = [guid for kind in chid.PRIORITY if (guid := known.get(kind)) is not None]
         entries: list[tuple[int, bytes, str, str]] = []
-        for _ in range(self.random.randint(0, 5)):
+        every = [guid for guid in known.values() if guid is not None]
+        for _ in range(self.random.randint(0, 5) if self.maybe(0.95) else self.random.randint(20, 400)):
             own = self.maybe(0.6) and guids
-            guid = self.one(*guids) if own else self.one(UUID(int=0), UUID(int=self.random.getrandbits(128)))
+            others = (UUID(int=0), UUID(int=self.random.getrandbits(128)), *every)
+            guid = self.one(*guids) if own else self.one(*others)
             kind = self.one(1, 1, 2, 2) if self.maybe(0.95) else self.one(0, 3, 15)
             size = 28 if self.maybe(0.95) else self.one(0, 27, 29)
             text = self.one("lab,a", "lab,b", "lab,c") if kind == 1 else self.one("fw-a", "fw-b", "fw-c")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from random import Random
 
 from scripts.lab.drawing.values import Drawing
-from scripts.lab.recipes import Files
+from scripts.lab.recipes import MACHINES, Files
+from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
 
 
@@ -22,7 +23,9 @@ class Start(Drawing):
         return self.one(
             "\\EFI\\Linux\\lab+3-1.efi", "\\EFI\\Linux\\lab+3.efi", "\\EFI\\Linux\\lab.efi", "\\uki.efi", "\\a\\b\\uki",
             "\\EFI\\Linux\\lab+.efi", "\\EFI\\Linux\\lab+3-.efi", "\\EFI\\Linux\\lab+x.efi", "\\EFI\\Linux\\a+3+2.efi",
-            "\\EFI\\Linux\\x y.efi", "\\EFI\\Linux\\lab+3-1.EFI",
+            "\\EFI\\Linux\\x y.efi", "\\EFI\\Linux\\lab+3-1.EFI", "\\EFI\\Linux\\lab+0-3.efi", "\\EFI\\Linux\\+3.efi",
+            "\\EFI\\Linux\\lab+3-1.efi.efi", "\\EFI\\a+3-1\\lab.efi", "\\EFI\\Linux\\lab+12-345.efi", "\\ü+1.efi",
+            "\\EFI\\Linux\\lab+3-1-2.efi", "\\EFI\\Linux\\lab.efi+3", "\\.efi",
         )  # fmt: skip
 
     def load_options(self) -> bytes:
@@ -58,7 +61,7 @@ class Start(Drawing):
                 continue
             if self.maybe(0.1):
                 files[folder] = b""
-            for _ in range(self.random.randint(0, 4)):
+            for _ in range(self.random.randint(0, 4) if self.maybe(0.95) else 12):
                 suffix = self.one(*suffixes)
                 name = folder + self._stem() + (suffix.upper() if self.maybe(0.1) else suffix)
                 # FAT knows no case, and a folder of the host does.
@@ -67,7 +70,7 @@ class Start(Drawing):
                 if self.maybe(0.03):
                     files[name + "/"] = b""
                 elif suffix == ".addon.efi":
-                    files[name] = tuple(self._addon())
+                    files[name] = tuple(self._addon()) if self.maybe(0.9) else self._other_addon()
                 else:
                     files[name] = b"\x43" * self.one(0, 1, 3, 4, 13, 200)
         if self.maybe(0.3):
@@ -78,6 +81,13 @@ class Start(Drawing):
             files["loader/"] = b""
         return files
 
+    def _other_addon(self) -> bytes:
+        """One that firmware may not load: no image, one of another machine, or without a signature."""
+        if self.maybe(0.3):
+            return self.one(b"", b"MZ", bytes(700), self.random.randbytes(200))
+        image = pe.build(self._addon(), machine=self.one(*MACHINES.values(), 0x14C))
+        return image if self.maybe(0.8) else image[: self.random.randrange(len(image))]
+
     @staticmethod
     def _without_counter(path: str) -> str:
         stem, plus, _ = path.rpartition("+")
@@ -86,5 +96,5 @@ class Start(Drawing):
     def _stem(self) -> str:
         return self.one(
             "a", "b", "a-", "A0", "10", "9", "_x", "Z", "a1", ".hidden", "ä", "x y", "foo.bar", "n" * 230, "+3",
-            "~t", "a.confext",
+            "~t", "a.confext", "a.sysext", "1.2", "1.10", "1~rc", "1^", "aB",
         )  # fmt: skip

@@ -33,6 +33,8 @@ class Drawing:
             "日本".encode(), b"\xe4\xf6 y", b"\xff", b"\xc0\xaf", "\U0001f600".encode(), b"\xed\xa0\x80", b"a\tb",
             b"a\nb", b"\x7f", b"\x01", b"@1", b"a  b", b"-", b"\xc3", b"\xe2\x82", b"\xf8\x88\x80\x80\x80",
         )  # fmt: skip
+        if self.maybe(0.02):
+            return b"long=%d " % self.random.randrange(10) * self.one(50, 600)
         line = b" ".join(self.one(*words) for _ in range(self.random.choice((0, 1, 1, 2, 3))))
         return self._around(line, b" ", b"  ", b"\n", b"\0", b"\t", b"\0junk")
 

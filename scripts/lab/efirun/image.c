@@ -32,7 +32,7 @@ static uint64_t number(const uint8_t *at, size_t size) {
 static EFI_STATUS read_headers(Bytes file, Headers *h) {
     const uint8_t *d = file.data;
     if (file.size < 64)
-        return EFI_LOAD_ERROR;
+        return EFI_UNSUPPORTED;
     uint64_t pe = number(d, 2) == 0x5a4d ? number(d + 0x3c, 4) : 0;
     if (pe + 24 + 112 > file.size || number(d + pe, 4) != 0x4550)
         return EFI_UNSUPPORTED;
@@ -189,6 +189,9 @@ static EFI_STATUS EFIAPI load_image(uint8_t policy, EFI_HANDLE parent, EFI_DEVIC
     EFI_DEVICE_PATH *left = path;
     if (!parent || !handle || (!source && !path))
         return EFI_INVALID_PARAMETER;
+    /* As EDK II does, before anything else is looked at. */
+    if (source && !size)
+        return EFI_LOAD_ERROR;
     if (path && !boot_services.locate_device_path(&FILE_SYSTEM, &left, &device)) {
         CHAR16 *name = path_file(left);
         if (!source && (!name || !file_content(name, &file)))
