@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from stubsim.extent import Extent
 from stubsim.formats.efi_string import from_utf16
-from stubsim.front import Front, differing, front_of, note_unseen_loader, started_by_loader
+from stubsim.front import (
+    Front,
+    differing,
+    front_of,
+    note_unseen_loader,
+    shim_of,
+    start_image,
+    started_by_loader,
+    started_by_shim,
+)
 from stubsim.hosts import Host
 from stubsim.linux import start as linux
 from stubsim.linux.identify import Linux, identify
@@ -21,6 +30,7 @@ from stubsim.stub.recognise import not_a_uki
 from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
 from stubsim.trace import Staged
+from stubsim.uefi.esp import same_name
 from stubsim.uefi.load_image import load_file, place_image
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import OutOfResources
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from stubsim.handover.run import HandedOver
+    from stubsim.shim.image import Shim
 
 # What a stub has a part in, by the keys of the boot's JSON.
 _OF_THE_STUB = (
@@ -70,17 +81,25 @@ class Chain:
         if stopped is not None:
             return Outcome("hypervisor-abort", f"the hypervisor does not start: {stopped}")
         try:
-            self.front, self.said = front_of(context, self.start)
+            shim = shim_of(context, self.start)
+            self.front, self.said = front_of(context, self.start, shim)
+            by = "firmware"
+            if shim is not None and (self.front is not None or _is_second_stage(context, shim)):
+                by = "shim"
+                context = self.context = started_by_shim(context, shim)
             if self.front is None:
                 note_unseen_loader(context, self.start)
             if self.front is not None:
-                context = self.context = started_by_loader(context, self.front, self.watch)
+                context = self.context = started_by_loader(context, self.front, self.watch, by=by)
+                by = "loader"
         except ProgramFailed as failure:
             return Outcome("failed", failure.message, failure.status)
-        loaded = _load_image(context, by="firmware" if self.front is None else "loader")
+        loaded = _load_image(context, by=by)
         if isinstance(loaded, Outcome):
             return loaded
         self.image_gpa = loaded
+        if self.front is not None:
+            start_image(context, self.front)
         doubt_own_image(context)
         steps = program(context.model)
         if steps is None:
@@ -156,6 +175,10 @@ class Chain:
         if outcome.status == "unavailable":
             return None
         return Outcome(outcome.status, outcome.message, outcome.efi_status)
+
+
+def _is_second_stage(context: Context, shim: Shim) -> bool:
+    return context.image.path is not None and same_name(context.image.path, shim.second_stage)
 
 
 def _load_image(context: Context, *, by: str) -> Outcome | int:

@@ -11,7 +11,7 @@ from stubsim.hosts.host import changed
 from stubsim.start import Start, profile_number
 from stubsim.stub.context import Context
 from stubsim.trace import Unknown
-from stubsim.uefi.esp import Esp
+from stubsim.uefi.esp import Esp, same_name
 from stubsim.uefi.image_path import QEMU_KERNEL
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.variables import LOADER, Variables, WatchedVariables
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from stubsim.loader.entry import Entry
     from stubsim.loader.run import Loader
+    from stubsim.shim.image import Shim
 
 _UNTOLD = "nothing tells whether the firmware or a boot loader has started the UKI"
 
@@ -34,7 +35,38 @@ class Front(NamedTuple):
     given: bytes | None
 
 
-def front_of(context: Context, start: Start) -> tuple[Front | None, tuple[str, ...]]:
+def shim_of(context: Context, start: Start) -> Shim | None:
+    """shim, where it is what the firmware starts: the boot loader's or the UKI's path is that of its second stage.
+
+    Raises StubsimError for a shim that cannot be read, or starts another program.
+    """
+    esp, path = context.image.esp, context.image.path
+    if start.loader == "qemu-kernel" or start.shell is not None or esp is None or esp.root is None:
+        return None
+    from stubsim.shim.image import find_shim
+
+    shim = find_shim(esp, context.machine, start.boot_file)
+    second = None if shim is None else esp.read(shim.second_stage)
+    if shim is None or second is None:
+        return None
+    if start.loader == "none":
+        return shim if path is not None and same_name(path, shim.second_stage) else None
+    return shim
+
+
+def started_by_shim(context: Context, shim: Shim) -> Context:
+    """The machine as shim's second stage finds it. Raises ProgramFailed."""
+    from stubsim.shim import run
+
+    host = context.host
+    firmware = context.services._replace(by="firmware")
+    if not firmware.takes_image(shim.image, shim.path, secure_boot=host.secure_boot):
+        raise ProgramFailed("The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
+    services = run.run(context.services._replace(by="shim"), shim, host)
+    return context._replace(services=services._replace(by="stub"))
+
+
+def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[Front | None, tuple[str, ...]]:
     """The loader that starts the UKI, None where the firmware does; and what was taken for granted.
 
     Raises StubsimError for contradicting options, and for an entry that was asked for and is not there.
@@ -46,7 +78,8 @@ def front_of(context: Context, start: Start) -> tuple[Front | None, tuple[str, .
         return None, ()
     from stubsim.loader import run
 
-    loader = run.find_loader(esp, context.machine, start.boot_file)
+    boot_file = start.boot_file if shim is None else shim.second_stage
+    loader = run.find_loader(esp, context.machine, boot_file)
     if loader is None:
         if asked:
             expected = "systemd-boot, as what the firmware starts (--boot-file)"
@@ -69,16 +102,17 @@ def front_of(context: Context, start: Start) -> tuple[Front | None, tuple[str, .
     return Front(loader, entry, xbootldr, given), tuple(_said(loader, entry, context.host))
 
 
-def started_by_loader(context: Context, front: Front, watch: Counter[str] | None) -> Context:
-    """The machine as the stub finds it behind the loader. Raises ProgramFailed."""
+def started_by_loader(context: Context, front: Front, watch: Counter[str] | None, *, by: str) -> Context:
+    """The machine as the stub finds it behind the loader; ``by`` has started that. Raises ProgramFailed."""
     from stubsim.loader import run
 
     loader, host, esp = front.loader, context.host, context.image.esp
     assert esp is not None
-    firmware = context.services._replace(by="firmware")
-    if not firmware.takes_image(loader.image, loader.path, secure_boot=host.secure_boot):
-        raise ProgramFailed("The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
-    initial = [row for row in host.variables if row.guid != LOADER or row.name not in run.WRITES]
+    before = context.services._replace(by=by)
+    if not before.takes_image(loader.image, loader.path, secure_boot=host.secure_boot):
+        raise ProgramFailed(f"The {by} refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
+    known = (row[:4] for row in context.services.variables.items())
+    initial = [row for row in known if row[1] != LOADER or row[0] not in run.WRITES]
     variables = Variables(initial) if watch is None else WatchedVariables(initial, watch)
     services = context.services._replace(by="loader", variables=variables)
     handed = run.run(services, loader, host, esp, front.xbootldr, front.entry, front.given)
@@ -96,6 +130,13 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
     at = esp if front.entry.partition == "esp" or front.xbootldr is None else front.xbootldr
     image = context.image._replace(path=handed.path, load_options=handed.load_options, esp=at)
     return context._replace(image=image, host=host, services=services._replace(by="stub"))
+
+
+def start_image(context: Context, front: Front) -> None:
+    """What the loader does between the loading of the image and its start."""
+    from stubsim.loader import run
+
+    run.start_image(context.services._replace(by="loader"), front.loader, context.image.load_options)
 
 
 def note_unseen_loader(context: Context, start: Start) -> None:

@@ -14,7 +14,7 @@ from stubsim.start import Start
 from stubsim.stub.models import StubModel
 from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
-from stubsim.systemd.measure import PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG
+from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Access, EspWritten, Event, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.loaded_image import LoadedImage
 from stubsim.uefi.memory import Memory
@@ -24,6 +24,9 @@ from stubsim.uki import Uki
 if TYPE_CHECKING:
     from stubsim.formats.vmfwupdate import Left
     from stubsim.front import Front
+
+# TCG PC Client Platform Firmware Profile 1.06, 3.3.4: each gets a separator at the least.
+_LAST_OF_FIRMWARE = 7
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -155,9 +158,9 @@ def facts(boot: Boot) -> dict[str, object]:
 
 
 def pcrs_of(tpm: Tpm) -> dict[str, dict[int, bytes]]:
-    """Without PCR 1, which the firmware extends before the stub does."""
+    """Without those that the firmware extends before loader and stub do (PCR 1, 5 and 7)."""
     return {
-        bank: {pcr: value for pcr, value in values.items() if pcr != PCR_PLATFORM_CONFIG}
+        bank: {pcr: value for pcr, value in values.items() if pcr > _LAST_OF_FIRMWARE}
         for bank, values in tpm.pcrs().items()
     }
 

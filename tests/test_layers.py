@@ -19,7 +19,7 @@ LAYERS = (
     ("hosts", "machine"),
     ("uefi",),
     ("systemd",),
-    ("loader", "stub", "linux", "handover"),
+    ("shim", "loader", "stub", "linux", "handover"),
     ("start", "front", "result", "chain", "after_update", "doubt", "supposed", "simulation"),
     ("explain", "lint", "fleet", "testing"),
     ("views",),

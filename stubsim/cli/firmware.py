@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -39,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--disk", metavar="IMAGE", help="the raw image of the disk with --esp, for its partition table")
     table.add_argument("--gpt", metavar="FILE", help="the disk's first 34 sectors instead (more does no harm)")
     group.add_argument(
-        "--fw-cfg", metavar="TAR", help="a tar archive of QEMU's fw_cfg files (etc/table-loader, bootorder, ...)"
+        "--fw-cfg",
+        metavar="TAR",
+        help="QEMU's fw_cfg files (bootorder, ...), a tar archive or a folder",
     )
     group.add_argument(
         "--option-rom",
@@ -52,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
     """Read the files. What they say of Secure Boot and variables counts, also against the host file."""
     from stubsim.explain.whole_log import databases
-    from stubsim.formats import fw_cfg_files, option_rom, varstore
+    from stubsim.formats import option_rom, varstore
     from stubsim.uefi.esp import Esp
     from stubsim.uefi.image_path import QEMU_KERNEL
     from stubsim.uefi.measured.secure_boot_policy import secure_boot
@@ -63,7 +66,7 @@ def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
         firmware=_parsed(arguments.firmware, firmware_image),
         variables=_parsed(arguments.vars, varstore.parse),
         disk=_disk(arguments.disk) if arguments.disk is not None else _parsed(arguments.gpt, gpt.parse),
-        fw_cfg=_parsed(arguments.fw_cfg, fw_cfg_files.parse),
+        fw_cfg=_fw_cfg(arguments.fw_cfg),
         esp=None if start.esp is None else Esp(start.esp),
         option_roms=tuple(
             program for path in arguments.option_rom or () for program in _parsed(path, option_rom.efi_images) or ()
@@ -96,7 +99,8 @@ def _with_variables(host: Host, platform: Platform) -> Host:
     """Those of the store, and of the host file what the store does not have: some live for one boot only."""
     stored = [Variable(*row) for row in platform.variables or ()]
     names = {(row.name, row.guid) for row in stored}
-    return host._replace(variables=(*stored, *(row for row in host.variables if (row.name, row.guid) not in names)))
+    own = (row for row in host.variables if (row.name, row.guid) not in names)
+    return host._replace(variables=(*stored, *own), unknown=host.unknown - {"variables"})
 
 
 def _parsed(path: str | None, parse: Callable[[bytes], _Value]) -> _Value | None:
@@ -129,6 +133,16 @@ def _unpacked(data: bytes, path: str) -> bytes:
     if not unpacker.eof:
         raise StubsimError("too large or cut off", path=path, expected=f"at most {_UNPACKED_MAX >> 20} MiB unpacked")
     return content
+
+
+def _fw_cfg(path: str | None) -> dict[str, bytes] | None:
+    from stubsim.formats import fw_cfg_files
+    from stubsim.uefi.esp import Esp
+
+    if path is None or not os.path.isdir(path):
+        return _parsed(path, fw_cfg_files.parse)
+    files = Esp(path).paths()
+    return {fw_cfg_files.name_of(os.path.relpath(file, path)): _content(file) for file in files}
 
 
 def _disk(path: str) -> gpt.Table:

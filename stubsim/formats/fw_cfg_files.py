@@ -31,7 +31,7 @@ def parse(archive: bytes) -> dict[str, bytes]:
                     raise StubsimError("too much for an archive of fw_cfg files", expected=expected)
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is not None:
-                    found[_name(member.name)] = content.read()
+                    found[name_of(member.name)] = content.read()
     except StubsimError:
         raise
     except Exception as error:  # tarfile lets through what int(), decoders and struct raise
@@ -45,6 +45,7 @@ def _no_archive(why: str) -> StubsimError:
     return StubsimError(f"no tar archive of fw_cfg files: {why}", offset=0, expected="such as etc/table-loader in it")
 
 
-def _name(path: str) -> str:
+def name_of(path: str) -> str:
+    """The fw_cfg name of a file that lies at this path."""
     name = posixpath.normpath(path.lstrip("/"))
     return name.removesuffix(_RAW)

@@ -155,12 +155,12 @@ def run(  # noqa: PLR0917 - one of each
     entry: Entry,
     given: bytes | None,
 ) -> Handed:
-    """All that systemd-boot does before it starts the image; ``given`` are load options in place of the entry's own.
+    """All that systemd-boot does before it loads the image; ``given`` are load options in place of the entry's own.
 
     Raises ProgramFailed.
     """
     model = loader.model
-    protocols = Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, counts_tagged=True)
+    protocols = _protocols(model)
     partition = None if host.esp_partition_uuid is None else str(host.esp_partition_uuid).upper()
     export_common_variables(
         services,
@@ -204,18 +204,26 @@ def run(  # noqa: PLR0917 - one of each
         devicetree = (esp if entry.partition == ESP or xbootldr is None else xbootldr).read(entry.devicetree)
         if devicetree is None:
             raise ProgramFailed(f"Error loading {entry.devicetree}: Not found", "EFI_NOT_FOUND")
-    if options:
-        digests = services.digests.of(options)
-        log_event(services, protocols, PCR_KERNEL_CONFIG, from_utf16(options), digests)
     if entry.extras:
         services.unknown(
             "what becomes of the entry's extra files",
             "systemd-boot 262.1 was once seen to pass none of them on",
             "cmdline", "initrd", "devicetree", "measurements", "pcrs", "rtmrs",
         )  # fmt: skip
-    _set(services, "LoaderTimeExecUSec", None)
     joined = None if initrd is None else b"".join(bytes(piece) for piece in initrd)
     return Handed(entry, path, options, joined, devicetree)
+
+
+def start_image(services: Services, loader: Loader, options: bytes | None) -> None:
+    """What it does when the image is loaded, before it is started (recorded: the image's event comes first)."""
+    if options:
+        digests = services.digests.of(options)
+        log_event(services, _protocols(loader.model), PCR_KERNEL_CONFIG, from_utf16(options), digests)
+    _set(services, "LoaderTimeExecUSec", None)
+
+
+def _protocols(model: LoaderModel) -> Protocols:
+    return Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, counts_tagged=True)
 
 
 def _set(services: Services, name: str, text: str | None) -> None:

@@ -33,23 +33,23 @@ class Databases(NamedTuple):
     def authority(self, image: Uki) -> Entry | None:
         """The entry that lets the image through, None where it is refused. StubsimError without cryptography."""
         found = None
-        for signature in _signatures(image):
+        for signature in signatures(image):
             if any(_forbids(entry, signature) for entry in self.dbx):
                 return None
-            if _has_digest(self.dbx, image, signature.algorithm) is not None:
+            if has_digest(self.dbx, image, signature.algorithm) is not None:
                 return None
             if found is None:
-                found = next((entry for entry in self.db if _vouches(entry, signature)), None)
+                found = next((entry for entry in self.db if vouches(entry, signature)), None)
             if found is None:
-                found = _has_digest(self.db, image, signature.algorithm)
+                found = has_digest(self.db, image, signature.algorithm)
         if image.image.certificate_table[1] == 0:
             # One without any signature is looked for by its SHA-256 alone.
-            refused = _has_digest(self.dbx, image, "sha256")
-            return None if refused else _has_digest(self.db, image, "sha256")
+            refused = has_digest(self.dbx, image, "sha256")
+            return None if refused else has_digest(self.db, image, "sha256")
         return found
 
 
-def _signatures(image: Uki) -> Iterable[Signature]:
+def signatures(image: Uki) -> Iterable[Signature]:
     """Those that are over this image; one that cannot be read does not spoil the others."""
     from stubsim.formats import signature
 
@@ -66,7 +66,8 @@ def _signatures(image: Uki) -> Iterable[Signature]:
             continue
 
 
-def _vouches(entry: Entry, signature: Signature) -> bool:
+def vouches(entry: Entry, signature: Signature) -> bool:
+    """Whether the signature leads to the certificate of the entry."""
     if entry.type != X509:
         return False
     certificates = list(readable((entry.data,)))
@@ -76,7 +77,7 @@ def _vouches(entry: Entry, signature: Signature) -> bool:
 def _forbids(entry: Entry, signature: Signature) -> bool:
     """A revoked certificate, or the digest of one; the time behind a digest is not looked at: revoked is revoked."""
     if entry.type == X509:
-        return _vouches(entry, signature)
+        return vouches(entry, signature)
     algorithm = CERTIFICATE_DIGESTS.get(entry.type)
     if algorithm is None:
         return False
@@ -88,7 +89,7 @@ def _of_its_body(certificate: Certificate, algorithm: str) -> bytes:
     return hashlib.new(algorithm, certificate.tbs_certificate_bytes, usedforsecurity=False).digest()
 
 
-def _has_digest(entries: Sequence[Entry], image: Uki, algorithm: str) -> Entry | None:
+def has_digest(entries: Sequence[Entry], image: Uki, algorithm: str) -> Entry | None:
     """The entry that is the image's own digest."""
     if not any(IMAGE_DIGESTS.get(entry.type) == algorithm for entry in entries):
         return None

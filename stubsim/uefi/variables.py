@@ -15,6 +15,9 @@ LOADER = UUID("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
 # EFI_GLOBAL_VARIABLE (UEFI 2.10, 3.3).
 GLOBAL = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 
+# The vendor GUID of shim's variables (shim, include/guid.h).
+SHIM_LOCK = UUID("605dab50-e046-4300-abb6-3dd810dd8b23")
+
 # UEFI 2.10, 8.2.1.
 NON_VOLATILE, BOOT_SERVICE, RUNTIME = 1, 2, 4
 

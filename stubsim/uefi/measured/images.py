@@ -32,6 +32,11 @@ def path_on_disk(platform: Platform, path: str) -> bytes:
     return load_option.build_path(*disk, partition, load_option.file_path(path))
 
 
+def file_alone(path: str) -> bytes:
+    """The device path that shim has of an image: the file without its disk."""
+    return load_option.build_path(load_option.file_path(path))
+
+
 def option_roms(platform: Platform) -> Iterator[tuple[pe.Image | None, Row]]:
     """The driver of each program that a ROM has; its digest is the caller's to make."""
     for program in platform.option_roms:

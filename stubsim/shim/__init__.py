@@ -1,0 +1,1 @@
+"""shim: what it measures, what it trusts, and what it starts."""

@@ -1,0 +1,273 @@
+"""shim in front of systemd-boot and of the UKI itself, by the rules of its own source, with identities made up here."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from stubsim.errors import StubsimError
+from stubsim.formats import authenticode, pe, signature_list
+from stubsim.formats.pe import SectionSpec
+from stubsim.hosts import Host
+from stubsim.hosts.host import Variable
+from stubsim.result import Boot
+from stubsim.shim.image import find_shim
+from stubsim.simulation import boot
+from stubsim.start import Start
+from stubsim.trace import ImageLoaded, Measured
+from stubsim.uefi.esp import Esp
+from stubsim.uefi.image_verification import Databases
+from stubsim.uefi.measured.row import variable_data
+from stubsim.uefi.measured.secure_boot_policy import IMAGE_SECURITY
+from stubsim.uefi.variables import SHIM_LOCK
+from stubsim.uki import load
+from tests.stub.harness import KERNEL
+
+pytest.importorskip("cryptography")
+
+from tests.stub.signing import Identity, certificate_table, identity, indirect_data, pkcs7
+
+FIRMWARE, VENDOR, MOK = identity("firmware"), identity("vendor"), identity("mok")
+AUTOMATIC, LATEST = b"sbat,1,2025021800\nshim,4\ngrub,5\n", b"sbat,1,2025051000\nshim,4\ngrub,6\n"
+OWNER = UUID(int=5)
+STRINGS = b"\0\0\0\0.sbatlevel\0.vendor_cert\0"
+SYSTEMD_BOOT = (".sdmagic", b"#### LoaderInfo: systemd-boot 262.1 ####\0"), (".sbat", b"sbat,1,x\nsystemd,1,x\n")
+UKI = (
+    (".sdmagic", b"#### LoaderInfo: systemd-stub 262.1 ####\0"),
+    (".osrel", b"ID=lab\n"),
+    (".cmdline", b"own"),
+    (".linux", KERNEL),
+    (".sbat", b"sbat,1,x\nsystemd-stub,1,x\n"),
+)
+
+
+def signed(*sections: tuple[str, bytes], by: Identity | None = None, strings: bytes = b"") -> bytes:
+    """An image, with a string table where there is one, signed."""
+    rows = [SectionSpec(*row) for row in (*sections, *([(".strings", strings)] if strings else []))]
+
+    def built(certificates: bytes = b"") -> bytes:
+        data = bytearray(pe.build(rows, certificates=certificates))
+        if strings:
+            data[0x40 + 12 : 0x40 + 16] = struct.pack("<I", data.index(strings))
+        return bytes(data)
+
+    if by is None:
+        return built()
+    digest = authenticode.digest(built())
+    return built(certificate_table(pkcs7(indirect_data(digest), by)))
+
+
+def shim(
+    *, trusted: bytes = VENDOR.der, revoked: bytes = b"", levels: tuple[bytes, bytes] = (AUTOMATIC, LATEST)
+) -> bytes:
+    level = struct.pack("<III", 0, 8, 8 + len(levels[0]) + 1) + levels[0] + b"\0" + levels[1] + b"\0"
+    sizes = struct.pack("<IIII", len(trusted), len(revoked), 16, 16 + len(trusted))
+    sbat = b"sbat,1,SBAT Version\nshim,4,UEFI shim\n"
+    named = [(".sbat", sbat), ("/4", level), ("/15", sizes + trusted + revoked)]
+    return signed(*named, by=FIRMWARE, strings=STRINGS)
+
+
+def variable(name: str, data: bytes, guid: UUID = SHIM_LOCK, attributes: int = 3) -> Variable:
+    return Variable(name, guid, attributes, data)
+
+
+def certificates(*who: Identity) -> bytes:
+    return b"".join(signature_list.build(signature_list.X509, OWNER, one.der) for one in who)
+
+
+DB = variable("db", certificates(FIRMWARE), IMAGE_SECURITY, 39)
+MOK_LIST = variable("MokList", certificates(MOK))
+
+
+def partition(folder: Path, second: bytes, uki: bytes = signed(*UKI, by=MOK), **parts: bytes) -> Path:
+    for path, data in {
+        "EFI/BOOT/BOOTX64.EFI": shim(),
+        "EFI/BOOT/grubx64.efi": second,
+        "EFI/Linux/lab.efi": uki,
+        **parts,
+    }.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return folder
+
+
+def run(
+    folder: Path, *variables: Variable, secure: bool = True, path: str = "EFI/Linux/lab.efi", **how: object
+) -> Boot:
+    db = signature_list.parse(certificates(FIRMWARE))
+    start = Start(esp=str(folder), trusted=Databases(db, ()).trusts, **how)  # type: ignore[arg-type]
+    return boot(load(str(folder / path)), Host(secure_boot=secure, variables=variables), start)
+
+
+def told(result: Boot) -> list[str]:
+    """The images, and what shim measures: register and name."""
+    rows = []
+    for event in result.trace:
+        if isinstance(event, ImageLoaded):
+            rows.append(f"{event.by} {event.path}")
+        elif isinstance(event, Measured) and event.by == "shim":
+            rows.append(f"{event.pcr} {event.description}")
+    return rows
+
+
+def digest(result: Boot, name: str) -> str:
+    return next(
+        event.digests["sha256"].hex()
+        for event in result.trace
+        if isinstance(event, Measured) and (event.by, event.description) == ("shim", name)
+    )
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+VENDOR_LIST = signature_list.build(signature_list.X509, SHIM_LOCK, VENDOR.der)
+NOTHING = signature_list.build(signature_list.SHA256, SHIM_LOCK, bytes(32))
+
+
+def test_shim_systemd_boot_uki(tmp_path: Path):
+    """In this order: recorded with 16.1."""
+    result = run(partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK)), DB, MOK_LIST)
+    assert result.outcome.status == "kernel-started", result.outcome
+    assert told(result) == [
+        "firmware \\EFI\\BOOT\\BOOTX64.EFI",
+        "14 MokList",
+        "14 MokListX",
+        "7 SbatLevel",
+        "14 MokListTrusted",
+        "7 MokListRT",
+        "shim \\EFI\\BOOT\\grubx64.efi",
+        "loader \\EFI\\Linux\\lab.efi",
+    ]
+    assert digest(result, "MokList") == sha256(VENDOR_LIST + MOK_LIST.data)
+    assert digest(result, "MokListX") == sha256(NOTHING)
+    assert digest(result, "SbatLevel") == sha256(variable_data("SbatLevel", SHIM_LOCK, AUTOMATIC))
+    assert digest(result, "MokListTrusted") == sha256(b"\1")
+    entry = OWNER.bytes_le + MOK.der
+    assert digest(result, "MokListRT") == sha256(variable_data("MokListRT", SHIM_LOCK, entry))
+    assert 7 not in result.pcrs["sha256"]
+    assert 14 in result.pcrs["sha256"]
+
+
+def test_shim_starts_the_uki_itself(tmp_path: Path):
+    folder = partition(tmp_path, signed(*UKI, by=VENDOR))
+    result = run(folder, DB, path="EFI/BOOT/grubx64.efi", loader="none")
+    assert told(result)[-2:] == ["7 MokListRT", "shim \\EFI\\BOOT\\grubx64.efi"]
+    assert digest(result, "MokList") == sha256(VENDOR_LIST)
+    assert digest(result, "MokListRT") == sha256(variable_data("MokListRT", SHIM_LOCK, SHIM_LOCK.bytes_le + VENDOR.der))
+
+
+def test_an_image_that_db_vouches_for_is_measured_by_shim_too(tmp_path: Path):
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=FIRMWARE), signed(*UKI, by=FIRMWARE))
+    result = run(folder, DB)
+    assert [row for row in told(result) if row.startswith("7 ")] == ["7 SbatLevel", "7 db"]
+
+
+def test_without_secure_boot_nothing_is_checked_and_sbat_is_reset(tmp_path: Path):
+    result = run(partition(tmp_path, signed(*SYSTEMD_BOOT), signed(*UKI)), secure=False)
+    assert told(result)[1:5] == ["14 MokList", "14 MokListX", "7 SbatLevel", "14 MokListTrusted"]
+    assert digest(result, "SbatLevel") == sha256(variable_data("SbatLevel", SHIM_LOCK, b"sbat,1,2021030218\n"))
+
+
+@pytest.mark.parametrize(
+    ("there", "policy", "expected"),
+    [
+        (b"sbat,1,2025021800\nother,9\n", b"", b"sbat,1,2025021800\nother,9\n"),
+        (b"sbat,1,2026010100\n", b"", b"sbat,1,2026010100\n"),
+        (b"sbat,1,2023012900\nshim,2\n", b"", AUTOMATIC),
+        (b"garbage that is long enough", b"", AUTOMATIC),
+        (b"sbat,2,2023012900\n", b"", b"sbat,2,2023012900\n"),
+        (b"", b"\1", LATEST),
+        (b"", b"\2", AUTOMATIC),
+        (b"", b"\3", AUTOMATIC),
+    ],
+)
+def test_which_sbat_level_there_is(tmp_path: Path, there: bytes, policy: bytes, expected: bytes):
+    rows = [variable("SbatLevel", there)] if there else []
+    rows += [variable("SbatPolicy", policy)] if policy else []
+    result = run(partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK)), DB, MOK_LIST, *rows)
+    assert digest(result, "SbatLevel") == sha256(variable_data("SbatLevel", SHIM_LOCK, expected))
+
+
+def test_settings_of_shim(tmp_path: Path):
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK))
+    settings = [variable("MokSBState", b"\1"), variable("MokListTrusted", b"\1"), variable("MokPolicy", b"\2")]
+    result = run(folder, DB, MOK_LIST, variable("MokListX", certificates(FIRMWARE)), *settings)
+    assert told(result)[1:7] == [
+        "14 MokList", "14 MokListX", "7 MokSBState", "14 MokSBState", "7 SbatLevel", "14 MokPolicy"
+    ]  # fmt: skip
+    assert digest(result, "MokListX") == sha256(certificates(FIRMWARE))
+
+
+def test_a_variable_that_the_system_could_have_written_does_not_count(tmp_path: Path):
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK))
+    result = run(folder, DB, variable("MokList", certificates(MOK), attributes=7))
+    assert result.outcome.status == "failed"
+    assert result.outcome.efi_status == "EFI_ACCESS_DENIED"
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        signed(*SYSTEMD_BOOT),
+        signed(*SYSTEMD_BOOT, by=identity("stranger")),
+        signed(SYSTEMD_BOOT[0], by=MOK),
+        signed(SYSTEMD_BOOT[0], (".sbat", b"grub,4,old\n"), by=MOK),
+    ],
+)
+def test_what_shim_refuses(tmp_path: Path, second: bytes):
+    assert run(partition(tmp_path, second), DB, MOK_LIST).outcome.status == "failed"
+
+
+def test_what_is_revoked(tmp_path: Path):
+    second = signed(*SYSTEMD_BOOT, by=MOK)
+    assert (
+        run(partition(tmp_path, second), DB, MOK_LIST, variable("MokListX", certificates(MOK))).outcome.status
+        == "failed"
+    )
+    dbx = variable(
+        "dbx", signature_list.build(signature_list.SHA256, OWNER, authenticode.digest(second)), IMAGE_SECURITY
+    )
+    assert run(tmp_path, DB, MOK_LIST, dbx).outcome.status == "failed"
+
+
+def test_where_the_store_is_not_known_neither_is_what_shim_measures(tmp_path: Path):
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=FIRMWARE), signed(*UKI, by=FIRMWARE))
+    host = Host(secure_boot=True, unknown=frozenset({"variables"}))
+    trusted = Databases(signature_list.parse(certificates(FIRMWARE)), ()).trusts
+    result = boot(load(str(folder / "EFI/Linux/lab.efi")), host, Start(esp=str(folder), trusted=trusted))
+    assert not [row for row in told(result) if row[0] in "17"]
+    assert 14 not in result.known_pcrs["sha256"]
+
+
+def test_mok_manager_and_the_fallback_are_not_simulated(tmp_path: Path):
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK))
+    with pytest.raises(StubsimError, match="MokManager, as MokNew"):
+        run(folder, DB, MOK_LIST, variable("MokNew", b"x"))
+    (folder / "EFI/BOOT/fbx64.efi").write_bytes(b"fallback")
+    with pytest.raises(StubsimError, match="fallback"):
+        run(folder, DB, MOK_LIST)
+
+
+def test_which_image_is_shim(tmp_path: Path):
+    esp = Esp(str(partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK))))
+    found = find_shim(esp, "x64", None)
+    assert found is not None
+    assert (found.trusted, found.revoked, found.level_latest) == (VENDOR_LIST, b"", LATEST)
+    assert find_shim(esp, "x64", "\\EFI\\BOOT\\grubx64.efi") is not None
+    assert find_shim(esp, "x64", "\\EFI\\Linux\\lab.efi") is None
+    assert find_shim(esp, "riscv64", None) is None
+
+
+@pytest.mark.parametrize("trusted", [b"\x30\x82\0\1", certificates(VENDOR)])
+def test_a_vendors_list_is_taken_as_it_is(tmp_path: Path, trusted: bytes):
+    (tmp_path / "EFI/BOOT").mkdir(parents=True)
+    (tmp_path / "EFI/BOOT/BOOTX64.EFI").write_bytes(shim(trusted=trusted, revoked=b"list"))
+    found = find_shim(Esp(str(tmp_path)), "x64", None)
+    assert found is not None
+    assert (found.trusted, found.revoked) == (trusted, b"list")
