@@ -9,6 +9,7 @@ from stubsim.cli import formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
+from stubsim.explain.log_facts import applied
 from stubsim.formats import eventlog, eventlog_text
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
@@ -36,10 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     if log.sha1_only and host.tpm is not None:
         # It has digests of this bank alone, whatever banks the TPM uses.
         host = host._replace(tpm=("sha1",))
+    host, disagreements = applied(host, log, image)
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(image, host, started)
     try:
-        comparison = compare(result, log, started)
+        comparison = compare(result, log, started, disagreements)
     except StubsimError as error:
         raise error.within(path=arguments.eventlog) from error
     report = diff_log_json(result, comparison, arguments.eventlog)

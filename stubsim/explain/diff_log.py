@@ -1,10 +1,9 @@
 """A real machine's event log beside the prediction: which event differs first, which others do, and how many agree.
 
-Compared is what the stub measures: PCR 11, 12 and 13, and the SMBIOS structures in PCR 1, each PCR by itself, since
-its value depends on the order within it only. The log of a real machine has more in these registers. A boot loader may
-measure SMBIOS in the stub's place (recorded with systemd-boot 262.1), and the load options it hands on into PCR 12,
-which the stub then measures again (public source of systemd-boot, not recorded). What userspace extends PCR 11 and 12
-by is in a log of its own.
+Compared is what boot loader, stub and kernel measure, and the images that were started for it: PCR 4, 9, 11, 12 and 13,
+loader.conf in PCR 5, the SMBIOS structures in PCR 1; each PCR by itself, since its value depends on the order within it
+only. The rest of these registers is the firmware's. What is not known of the boot (what started the UKI, what another
+kernel measures) is not compared. What userspace extends PCR 11 and 12 by is in a log of its own.
 """
 
 from __future__ import annotations
@@ -16,47 +15,64 @@ from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain import ccel
-from stubsim.explain.diff_log_causes import Case, Item, Pair, cause, is_command_line, is_smbios, smbios_is_measured
+from stubsim.explain.diff_log_causes import (
+    Case,
+    cause,
+    is_command_line,
+    is_smbios,
+    smbios_is_measured,
+)
+from stubsim.explain.diff_log_root import Story, root_cause
+from stubsim.explain.images_in_log import Images, compare_images
+from stubsim.explain.log_facts import Disagreement, facts
+from stubsim.explain.log_items import PCR_BOOT_MANAGER, Difference, Item, Pair, is_image
 from stubsim.formats import eventlog
+from stubsim.linux.measure import PCR_KERNEL_INITRD
+from stubsim.loader.run import LOADER_CONF_EVENT_TAG
 from stubsim.machine.tpm import replay
 from stubsim.result import Boot
 from stubsim.start import DEFAULT_START, Start
 from stubsim.stub.profile import PROFILE_EVENT_TAG
-from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS
-from stubsim.trace import Measured
-from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
+from stubsim.systemd.measure import (
+    PCR_BOOT_LOADER_CONFIG,
+    PCR_KERNEL_CONFIG,
+    PCR_KERNEL_IMAGE,
+    PCR_PLATFORM_CONFIG,
+    PCR_SYSTEM_EXTENSIONS,
+)
+from stubsim.trace import Measured, Unknown
 
-_APPLICATION = eventlog.EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"]
 _NO_ACTION = eventlog.EVENT_TYPES["EV_NO_ACTION"]
 _SHOWN = 8
+_PCR_9 = f"PCR {PCR_KERNEL_INITRD}"
 _STUB_PCRS = (PCR_KERNEL_IMAGE, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
-
-
-class Difference(NamedTuple):
-    """``kind`` is differs (both have it), missing (predicted only), extra (logged only), order, or bank (no event)."""
-
-    kind: str
-    predicted: Item | None
-    logged: Item | None
-    cause: str
+_SHOWN_PCRS = frozenset({PCR_BOOT_MANAGER, PCR_KERNEL_INITRD, *_STUB_PCRS})
+_COMPARED = (*_STUB_PCRS, PCR_PLATFORM_CONFIG, PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_INITRD)
 
 
 class Comparison(NamedTuple):
-    """``matched`` events agree in all ``banks``; ``skipped`` are the events that are not the stub's, by PCR.
+    """``matched`` events agree in all ``banks``, by the stage that made them; ``skipped`` are not compared, by PCR.
 
-    ``pcrs`` are the log's values of PCR 11 to 13 by bank: of all its events, whoever caused them.
+    ``root`` is what the differences come from, as far as that shows. ``disagreements`` are what the host file says
+    otherwise than the log. ``pcrs`` are the log's values by bank: of all its events, whoever caused them.
     """
 
     banks: tuple[str, ...]
-    matched: int
+    matched: dict[str, int]
     differences: tuple[Difference, ...]
+    root: str | None
+    disagreements: tuple[Disagreement, ...]
     skipped: dict[int, int]
     hints: tuple[str, ...]
     pcrs: dict[str, dict[int, bytes]]
 
+    @property
+    def equal(self) -> bool:
+        return not self.differences and not self.disagreements
+
 
 class _Log(NamedTuple):
-    """The log's events: the stub's, those of a stub that ran before it, and of all others how many by PCR."""
+    """The log's events: those that are compared, those of a stub before it, and of all others how many by PCR."""
 
     items: list[Item]
     earlier: list[Item]
@@ -64,47 +80,93 @@ class _Log(NamedTuple):
     hints: list[str]
 
 
-def compare(boot: Boot, log: eventlog.Log, start: Start = DEFAULT_START) -> Comparison:
+def compare(
+    boot: Boot, log: eventlog.Log, start: Start = DEFAULT_START, disagreements: Sequence[Disagreement] = ()
+) -> Comparison:
     """Lay a log beside a boot; ``start`` is how the boot was started, for the causes.
 
-    Raises StubsimError where nothing can be compared: a host without a TPM, or no bank that both have.
+    ``disagreements`` are what was taken from the log against the host file (log_facts.applied). Raises StubsimError
+    where nothing can be compared: a host without a TPM, or no bank that both have.
     """
-    is_ccel, hints = log.is_ccel, [*_userspace(log)]
+    is_ccel, hints = log.is_ccel, [*_failed(boot), *_userspace(log)]
+    banks = _rtmr_bank(boot) if is_ccel else _common_banks(boot, log.header)
     if is_ccel:
-        banks = _rtmr_bank(boot)
         hints += _rtmrs(boot, log)
         log = ccel.as_pcrs(log)
-    else:
-        banks = _common_banks(boot, log.header)
-    measured = [event for event in boot.trace if isinstance(event, Measured) and event.by == "stub"]
-    predicted = [Item.predicted(place, event) for place, event in enumerate(measured)]
-    real = _split(boot, log, predicted, banks)
-    pairs = [
-        pair
-        for pcr in (*_STUB_PCRS, PCR_PLATFORM_CONFIG)
-        for pair in _aligned(_of(predicted, pcr), _of(real.items, pcr), banks)
-    ]
-    pairs += [Pair("extra", None, item) for item in real.earlier]
-    case = Case.of(boot, start, banks[0], real.items, real.earlier)
+    seen = _seen(boot, log, start, banks, is_ccel=is_ccel)
+    case = Case.of(boot, start, banks[0], seen.real.items, seen.real.earlier, seen.images)
     differences = [
         Difference(pair.kind, pair.predicted, pair.logged, cause(case, pair))
-        for pair in _in_boot_order(pairs)
+        for pair in _in_boot_order(seen.pairs)
         if pair.kind is not None
     ]
-    matched = sum(pair.kind is None for pair in pairs)
+
+    def with_stub(stub: str) -> int:
+        return _differences_by_another_stub(boot, log, start._replace(stub=stub), banks)
+
+    root = root_cause(Story(case, tuple(disagreements), tuple(differences)), with_stub)
     for bank in () if is_ccel else boot.host.tpm or ():
         if bank not in banks:
             text = f"the log has no {bank} bank: the machine's TPM does not use it, or the host file names too many"
             differences.append(Difference("bank", None, None, text))
+            root = root or text
     pcrs = {} if is_ccel else {bank: values for bank, values in replay(log.events).items() if bank in banks}
     return Comparison(
         banks,
-        matched,
+        dict(Counter(pair.predicted.by or "" for pair in seen.pairs if pair.kind is None and pair.predicted)),
         tuple(differences),
-        dict(sorted(real.skipped.items())),
-        (*real.hints, *hints),
-        {bank: {pcr: value for pcr, value in values.items() if pcr in _STUB_PCRS} for bank, values in pcrs.items()},
+        root,
+        tuple(disagreements),
+        dict(sorted(seen.real.skipped.items())),
+        (*seen.images.hints, *seen.real.hints, *hints),
+        {bank: {pcr: value for pcr, value in values.items() if pcr in _SHOWN_PCRS} for bank, values in pcrs.items()},
     )
+
+
+class _Seen(NamedTuple):
+    """The events of both sides, and how they go together."""
+
+    images: Images
+    real: _Log
+    pairs: list[Pair]
+
+
+def _seen(boot: Boot, log: eventlog.Log, start: Start, banks: Sequence[str], *, is_ccel: bool = False) -> _Seen:
+    items = [Item.logged(place, event) for place, event in enumerate(log.events) if event.type != _NO_ACTION]
+    images = compare_images(boot, start, facts(log).applications, items, banks)
+    predicted = _predicted(boot, is_ccel=is_ccel)
+    real = _split(boot, items, predicted, images, is_ccel=is_ccel)
+    pairs = [pair for pcr in _COMPARED for pair in _aligned(_of(predicted, pcr), _of(real.items, pcr), banks)]
+    earlier = [Pair("extra", None, item) for item in real.earlier]
+    return _Seen(images, real, [*images.pairs, *pairs, *earlier])
+
+
+def _differences_by_another_stub(boot: Boot, log: eventlog.Log, start: Start, banks: Sequence[str]) -> int:
+    """How many events differ, but for the images that are started."""
+    from stubsim.simulation import boot as simulate
+
+    pairs = _seen(simulate(boot.uki, boot.host, start), log, start, banks).pairs
+    return sum(1 for pair in pairs if pair.kind is not None and not is_image(pair.item))
+
+
+def _predicted(boot: Boot, *, is_ccel: bool) -> list[Item]:
+    """What is compared of the prediction; a register that is not known has no events."""
+    unknown = {event.what for event in boot.trace if isinstance(event, Unknown)}
+    return [
+        Item.predicted(place, event)
+        for place, event in enumerate(boot.trace)
+        if isinstance(event, Measured)
+        and event.by != "firmware"
+        and event.pcr in _COMPARED
+        and f"PCR {event.pcr}" not in unknown
+        and not (is_ccel and event.pcr == PCR_BOOT_LOADER_CONFIG)
+    ]
+
+
+def _failed(boot: Boot) -> Iterator[str]:
+    if boot.outcome.status not in ("kernel-started", "firmware-update"):
+        told = ": ".join(text for text in (boot.outcome.message, boot.outcome.because) if text)
+        yield f"the boot is predicted to fail: {told}"
 
 
 def _common_banks(boot: Boot, header: eventlog.Header) -> tuple[str, ...]:
@@ -155,67 +217,63 @@ def _userspace(log: eventlog.Log) -> Iterator[str]:
             yield f"with them PCR {pcr} {bank} is {values[pcr].hex()}"
 
 
-def _split(boot: Boot, log: eventlog.Log, predicted: Sequence[Item], banks: Sequence[str]) -> _Log:
-    """Find the stub's own events, and say what stands before them."""
-    items = [Item.logged(place, event) for place, event in enumerate(log.events) if event.type != _NO_ACTION]
-    hints = []
-    if boot.outcome.status not in ("kernel-started", "firmware-update"):
-        told = ": ".join(text for text in (boot.outcome.message, boot.outcome.because) if text)
-        hints.append(f"the boot is predicted to fail: {told}")
-    started, hint = _started(boot, log, banks)
-    hints += hint
-    images = [item.place for item in items if item.pcr == PCR_KERNEL_IMAGE]
-    # Where the UKI was started, unless its stub measured nothing from there on.
-    started = started if any(place > started for place in images) else -1
-    first = min((place for place in images if place > started), default=len(log.events))
-
-    found = _Log([], [], Counter(), hints)
-    smbios_unknown = boot.host.structures is None and boot.model.measures_smbios and not smbios_is_measured(boot.host)
-    expects_smbios = any(item.pcr == PCR_PLATFORM_CONFIG for item in predicted)
+def _split(boot: Boot, items: Sequence[Item], predicted: Sequence[Item], images: Images, *, is_ccel: bool) -> _Log:
+    """Which of the log's events are compared, and what is to be said of others."""
+    measuring = [item.place for item in items if item.pcr == PCR_KERNEL_IMAGE]
+    first = min((place for place in measuring if place > images.started), default=items[-1].place + 1 if items else 0)
+    rules = _Rules(boot, predicted, images, first, is_ccel)
+    found = _Log([], [], Counter(), [])
     for item in items:
-        early = item.place < first
-        # The profile is measured before PCR 11; all else there is the boot loader's.
-        is_profile = item.tag == PROFILE_EVENT_TAG and item.place > started
-        if item.pcr in (PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS) and item.place < started:
+        if item.pcr in (PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS) and item.place < images.started:
             found.earlier.append(item)
-        elif (
-            item.pcr in (PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS)
-            or (item.pcr == PCR_KERNEL_CONFIG and (is_profile or not early))
-            or (is_smbios(item) and not smbios_unknown and (expects_smbios or not early))
-        ):
+        elif rules.compared(item):
             found.items.append(item)
-        else:
+        elif not is_image(item):
             found.skipped[item.pcr] += 1
-
-    if count := found.skipped[PCR_KERNEL_CONFIG]:
+    found.hints.extend(
+        f"{event.what} is not compared: {event.why}" for event in boot.events(Unknown) if event.what == _PCR_9
+    )
+    if images.unknown is not None and (count := found.skipped[PCR_KERNEL_CONFIG]):
         events = "1 event" if count == 1 else f"{count} events"
-        hints.append(f"PCR 12 has {events} from before the stub, by a boot loader: its value is not the stub's alone")
+        found.hints.append(f"PCR 12 has {events} from before the stub, by a boot loader, which are not compared")
     smbios = [item.place for item in found.items if is_smbios(item)]
-    if smbios and expects_smbios and max(smbios) < first:
-        hints.append("SMBIOS was measured before the stub, by a boot loader, which then sets LoaderPcrSMBIOS")
+    if boot.loader is None and smbios and rules.expects_smbios and max(smbios) < first:
+        found.hints.append("SMBIOS was measured before the stub, by a boot loader, which then sets LoaderPcrSMBIOS")
     return found
 
 
-def _started(boot: Boot, log: eventlog.Log, banks: Sequence[str]) -> tuple[int, list[str]]:
-    """Where the firmware last started this UKI (-1: not found), and what is to be said if it did not."""
-    applications = [
-        (place, event)
-        for place, event in enumerate(log.events)
-        if (event.pcr, event.type) == (PCR_BOOT_MANAGER, _APPLICATION)
-    ]
-    if not applications:
-        return -1, ["the log does not say which images were started (no boot application in PCR 4)"]
-    bank = "sha256" if "sha256" in banks else banks[0]
-    try:
-        digest = boot.uki.authenticode(bank)
-    except StubsimError as error:
-        return -1, [f"whether this UKI was started is not known, it has no Authenticode digest: {error.message}"]
-    places = [place for place, event in applications if event.digests.get(bank) == digest]
-    if places:
-        return places[-1], []
-    many = "the image" if len(applications) == 1 else f"none of the {len(applications)} images"
-    has = "does not have" if len(applications) == 1 else "has"
-    return -1, [f"this log is of another UKI: {many} started (PCR 4) {has} this file's digest, {bank} {digest.hex()}"]
+class _Rules:
+    """Whether an event of the log is one of loader, stub or kernel; ``first`` is the place of the stub's first one."""
+
+    def __init__(self, boot: Boot, predicted: Sequence[Item], images: Images, first: int, is_ccel: bool) -> None:
+        smbios_unknown = boot.host.structures is None and not smbios_is_measured(boot.host) and _measures_smbios(boot)
+        self.smbios_unknown = smbios_unknown
+        self.expects_smbios = any(item.pcr == PCR_PLATFORM_CONFIG for item in predicted)
+        self.knows_kernel = any(item.pcr == PCR_KERNEL_INITRD for item in predicted) or _measures_nothing(boot)
+        self.images, self.first, self.is_ccel = images, first, is_ccel
+
+    def compared(self, item: Item) -> bool:
+        early = item.place < self.first
+        if item.pcr in (PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS):
+            return True
+        if item.pcr == PCR_KERNEL_CONFIG:
+            # The profile is measured before PCR 11; all else there is the boot loader's.
+            is_profile = item.tag == PROFILE_EVENT_TAG and item.place > self.images.started
+            return not early or is_profile or self.images.unknown is None
+        if item.pcr == PCR_PLATFORM_CONFIG:
+            return is_smbios(item) and not self.smbios_unknown and (self.expects_smbios or not early)
+        if item.pcr == PCR_BOOT_LOADER_CONFIG:
+            return item.tag == LOADER_CONF_EVENT_TAG and self.images.unknown is None and not self.is_ccel
+        return item.pcr == PCR_KERNEL_INITRD and self.knows_kernel
+
+
+def _measures_smbios(boot: Boot) -> bool:
+    return boot.model.measures_smbios or (boot.loader is not None and boot.loader.loader.model.measures_smbios)
+
+
+def _measures_nothing(boot: Boot) -> bool:
+    """Whether it is known that nothing goes into PCR 9."""
+    return all(PCR_KERNEL_INITRD in values for values in boot.known_pcrs.values()) and bool(boot.known_pcrs)
 
 
 def _of(items: Sequence[Item], pcr: int) -> list[Item]:

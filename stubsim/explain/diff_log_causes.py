@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
-from stubsim.formats import eventlog, fdt, pe
+from stubsim.explain.images_in_log import Images
+from stubsim.explain.log_items import Item, Pair, is_image
+from stubsim.formats import fdt, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16
 from stubsim.hosts import Host
+from stubsim.linux.measure import INITRD_TAG, LOAD_OPTIONS_TAG, PCR_KERNEL_INITRD
 from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.arguments import split_shell_line
@@ -18,9 +21,13 @@ from stubsim.stub.initrd import INITRD_ADDON_EVENT_TAG, UCODE_ADDON_EVENT_TAG
 from stubsim.stub.models import NEWEST, released, which
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.stub.sidecars import TABLE as SIDECARS
-from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG
+from stubsim.systemd.measure import (
+    PCR_BOOT_LOADER_CONFIG,
+    PCR_KERNEL_CONFIG,
+    PCR_KERNEL_IMAGE,
+    PCR_PLATFORM_CONFIG,
+)
 from stubsim.systemd.strings import mangle
-from stubsim.trace import Measured
 
 _ADDONS = {
     DEVICETREE_ADDON_EVENT_TAG: "devicetree addon",
@@ -33,46 +40,6 @@ _SMBIOS = {
     "smbios:type11": "the OEM strings",
 }
 _ARCHIVES = {row.description: row for row in SIDECARS}
-
-
-class Item(NamedTuple):
-    """One event on either side; ``place`` counts from 0: the log's events behind the header, or the stub's own.
-
-    The description is "" where an event has none that can be read.
-    """
-
-    place: int
-    pcr: int
-    type: str
-    tag: int | None
-    description: str
-    digests: dict[str, bytes]
-
-    @classmethod
-    def predicted(cls, place: int, event: Measured) -> Item:
-        return cls(place, event.pcr, event.type, event.tag, event.description, event.digests)
-
-    @classmethod
-    def logged(cls, place: int, event: eventlog.Event) -> Item:
-        tag, text = eventlog.describe(event)
-        return cls(place, event.pcr, eventlog.type_name(event.type), tag, text or "", event.digests)
-
-
-class Pair(NamedTuple):
-    """An event on both sides or on one, and how they relate.
-
-    ``kind`` is differs (both have it), missing (predicted only), extra (logged only) or order; None: they agree.
-    """
-
-    kind: str | None
-    predicted: Item | None
-    logged: Item | None
-
-    @property
-    def item(self) -> Item:
-        item = self.predicted or self.logged
-        assert item is not None
-        return item
 
 
 class Case(NamedTuple):
@@ -90,9 +57,12 @@ class Case(NamedTuple):
     first_command_line: int
     earlier: frozenset[int]
     identified: dict[str, pe.Section | None]
+    images: Images
 
     @classmethod
-    def of(cls, boot: Boot, start: Start, bank: str, log: Sequence[Item], earlier: Sequence[Item]) -> Case:
+    def of(  # noqa: PLR0917 - one of each
+        cls, boot: Boot, start: Start, bank: str, log: Sequence[Item], earlier: Sequence[Item], images: Images
+    ) -> Case:
         contents: dict[str, set[bytes]] = {}
         for item in log:
             if item.pcr == PCR_KERNEL_IMAGE:
@@ -106,6 +76,7 @@ class Case(NamedTuple):
             min((item.place for item in log if is_command_line(item)), default=-1),
             frozenset(item.place for item in earlier),
             {},
+            images,
         )
 
 
@@ -122,6 +93,20 @@ def smbios_is_measured(host: Host) -> bool:
 def is_command_line(item: Item) -> bool:
     """Load options, the addons' or SMBIOS's command line: their event's text is what was measured."""
     return item.pcr == PCR_KERNEL_CONFIG and item.type == "EV_IPL" and item.description not in _ARCHIVES
+
+
+def is_archive(item: Item) -> bool:
+    """Credentials and extensions of the partition."""
+    return item.description in _ARCHIVES and item.pcr == _ARCHIVES[item.description].pcr
+
+
+def is_addon(item: Item) -> bool:
+    return item.pcr == PCR_KERNEL_CONFIG and item.tag in _ADDONS
+
+
+def is_choice(item: Item) -> bool:
+    """A section that the machine decides on."""
+    return item.pcr == PCR_KERNEL_IMAGE and item.description in (".efifw", ".dtbauto")
 
 
 def cause(case: Case, pair: Pair) -> str:
@@ -153,6 +138,67 @@ def _order(case: Case, pair: Pair) -> str | None:
     if pair.kind != "order" or pair.predicted is None:
         return None
     return f"both have it, but in another order, and the value of PCR {pair.predicted.pcr} depends on the order"
+
+
+def _image(case: Case, pair: Pair) -> str:
+    """An image that was started: in front of the UKI, the UKI, or for it."""
+    images, path = case.images, pair.item.description or "an image without a path"
+    if pair is images.pairs[0]:
+        return f"another UKI was started: {_path(pair.logged)} does not have this file's digest"
+    if pair.predicted is not None and pair.predicted.by == "firmware":
+        if pair.logged is None:
+            return f"the firmware has started the UKI itself, and not systemd-boot ({path}) of --esp (--loader none)"
+        return f"{_path(pair.logged)} has started the UKI, and is another file than the systemd-boot of --esp ({path})"
+    if pair.predicted is None and pair.item.place < images.place:
+        if case.start.esp is None and case.start.loader is None:
+            return f"no --esp was given: {path} has started the UKI, which is a boot loader of the machine's partition"
+        return f"{path} has started the UKI, and predicted is that the firmware does{_why_no_loader(case)}"
+    what = path if pair.item.description else "the kernel in the UKI"
+    if pair.kind == "differs":
+        return f"{path}, which was loaded for the UKI, is another file on the machine"
+    if pair.kind == "missing":
+        return f"{what} was not loaded by the firmware on the machine"
+    return f"{what} was loaded by the firmware, which is not predicted{_no_esp(case)}"
+
+
+def _path(item: Item | None) -> str:
+    return (item and item.description) or "an image without a path"
+
+
+def _why_no_loader(case: Case) -> str:
+    if case.start.loader is not None:
+        return f" (--loader {case.start.loader})"
+    return "; no --esp was given" if case.start.esp is None else ""
+
+
+def _loader_conf(case: Case, pair: Pair) -> str:
+    if pair.kind == "differs":
+        return "loader.conf on the machine is another one than in --esp"
+    if pair.kind == "missing":
+        return "systemd-boot has measured no loader.conf on the machine"
+    if case.boot.loader is None:
+        return f"systemd-boot has measured its loader.conf, and none is predicted{_why_no_loader(case)}"
+    return "systemd-boot has measured a loader.conf, which --esp does not have"
+
+
+def _kernel(case: Case, pair: Pair) -> str | None:
+    """Load options and initrd, which Linux measures."""
+    linux = case.boot.linux
+    name = "the kernel" if linux is None else f"Linux {linux.release or ''}".rstrip()
+    if pair.item.tag == LOAD_OPTIONS_TAG:
+        cmdline = None if case.boot.prepared is None else case.boot.prepared.cmdline
+        what = f"the command line of the kernel; predicted is {cmdline!r}"
+    elif pair.item.tag == INITRD_TAG:
+        secret = case.boot.model.makes_boot_secret
+        also = " (also by a boot secret: rng, variables, boot_secret of the host file)" if secret else ""
+        what = f"the initrd that the kernel has got{also}"
+    else:
+        return None
+    if pair.kind == "differs":
+        return f"different is {what}"
+    if pair.kind == "missing":
+        return f"not measured by the kernel, as {name} does: {what}"
+    return f"measured by the kernel, which is not predicted: {what}"
 
 
 def _profile(case: Case, pair: Pair) -> str | None:
@@ -292,12 +338,15 @@ _RULES: tuple[tuple[Callable[[Item], bool], Explain], ...] = (
     (lambda item: True, _no_stub),
     (lambda item: True, _earlier),
     (lambda item: True, _order),
+    (is_image, _image),
+    (lambda item: item.pcr == PCR_BOOT_LOADER_CONFIG, _loader_conf),
+    (lambda item: item.pcr == PCR_KERNEL_INITRD, _kernel),
     (lambda item: item.pcr == PCR_KERNEL_CONFIG and item.tag == PROFILE_EVENT_TAG, _profile),
     (is_smbios, _smbios),
-    (lambda item: item.pcr == PCR_KERNEL_IMAGE and item.description in (".efifw", ".dtbauto"), _choice),
+    (is_choice, _choice),
     (lambda item: item.pcr == PCR_KERNEL_IMAGE and item.description in NEWEST.sections, _section),
-    (lambda item: item.description in _ARCHIVES and item.pcr == _ARCHIVES[item.description].pcr, _archive),
-    (lambda item: item.pcr == PCR_KERNEL_CONFIG and item.tag in _ADDONS, _addon),
+    (is_archive, _archive),
+    (is_addon, _addon),
     (is_command_line, _command_line),
 )
 

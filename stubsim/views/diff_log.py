@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stubsim.explain.diff_log import Comparison, Difference
-from stubsim.explain.diff_log_causes import Item
+from stubsim.explain.diff_log import Comparison
+from stubsim.explain.log_items import Difference, Item
 from stubsim.printable import clean
 from stubsim.result import Boot
 from stubsim.trace import Unknown
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Enough of a digest to tell two apart by eye; the JSON has them whole.
 _SHORT = 16
 _MOST_ROWS = 64
+PCRS = (4, 9, 11, 12, 13)
+_STAGES = {"firmware": "firmware", "loader": "boot loader", "stub": "stub", "kernel": "kernel"}
 _WORDS = {"differs": "differs", "missing": "only predicted", "extra": "only in the log", "order": "other order"}
 
 
@@ -33,9 +35,12 @@ def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
         "model": model_json(boot),
         "host": boot.host.name,
         "log": log,
-        "equal": not differences,
+        "equal": comparison.equal,
+        "root_cause": comparison.root,
+        "disagreements": [row._asdict() for row in comparison.disagreements],
         "banks": list(banks),
-        "matched": comparison.matched,
+        "matched": sum(comparison.matched.values()),
+        "matched_by": comparison.matched,
         "skipped": {str(pcr): count for pcr, count in comparison.skipped.items()},
         "hints": list(comparison.hints),
         "first": differences[0] if differences else None,
@@ -70,7 +75,7 @@ def _event(item: Item, banks: Sequence[str]) -> Json:
 
 def _pcrs(values: dict[str, dict[int, bytes]], banks: Sequence[str]) -> Json:
     return {
-        bank: {str(pcr): values[bank][pcr].hex() for pcr in (11, 12, 13) if pcr in values[bank]}
+        bank: {str(pcr): values[bank][pcr].hex() for pcr in PCRS if pcr in values[bank]}
         for bank in banks
         if bank in values
     }
@@ -82,12 +87,17 @@ def render_diff_log(report: Json, target: Screen | None = None) -> str:
 
 
 def _draw(console: Console, report: Json) -> None:
+    events = _events(report["matched_by"])
+    if report["equal"]:
+        console.print(f"equal: {events} as predicted", style="bold green", overflow="fold")
+    else:
+        console.print(f"cause: {clean(report['root_cause'])}", style="bold red", overflow="fold")
     for text in report["hints"]:
         console.print(f"note: {clean(text)}", style="yellow", overflow="fold")
-    events = "1 event" if report["matched"] == 1 else f"{report['matched']} events"
-    if report["equal"]:
-        console.print(f"equal: {events} of the stub as predicted", style="bold green")
-    else:
+    for row in report["disagreements"]:
+        text = f"host file: {row['key']} is {row['host']}, and {row['log']} in the log, which is taken"
+        console.print(clean(text), style="yellow", overflow="fold")
+    if report["first"] is not None:
         _draw_first(console, report["first"])
     console.print()
     for key, value in _facts(report, events):
@@ -99,6 +109,13 @@ def _draw(console: Console, report: Json) -> None:
         _line(console, "- ", clean(text))
     for row in report["unknown"]:
         _line(console, "- ", f"unknown: {clean(row['what'])} ({clean(row['why'])})")
+
+
+def _events(matched: dict[str, int]) -> str:
+    """How many agree, by the stage that made them."""
+    parts = [f"{matched[stage]} of the {name}" for stage, name in _STAGES.items() if matched.get(stage)]
+    count = sum(matched.values())
+    return ("1 event" if count == 1 else f"{count} events") + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _line(console: Console, mark: str, text: str) -> None:
@@ -123,7 +140,7 @@ def _facts(report: Json, events: str) -> list[tuple[str, str]]:
         ("UKI", f"{report['uki']['path']} ({name}; model {model['id']}{known})"),
         ("log", f"{report['log']} ({', '.join(report['banks'])})"),
         ("as predicted", events),
-        ("not compared", f"{skipped or 'none'} (firmware, boot loader)"),
+        ("not compared", f"{skipped or 'none'} (the firmware's)"),
     ]
 
 

@@ -1,0 +1,160 @@
+"""The images that a log says were started (PCR 4) beside those of the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from stubsim.errors import StubsimError
+from stubsim.explain.log_facts import Application
+from stubsim.explain.log_items import PCR_BOOT_MANAGER, Item, Pair
+from stubsim.explain.started_images import loaded_addons, loader_info, started_images
+from stubsim.formats import pe
+from stubsim.result import Boot
+from stubsim.start import Start
+from stubsim.systemd.measure import PCR_KERNEL_IMAGE
+from stubsim.uefi.esp import Esp
+
+_TYPE = "EV_EFI_BOOT_SERVICES_APPLICATION"
+
+
+class Images(NamedTuple):
+    """The first of ``pairs`` is that of the UKI; ``place`` is where the log has it, or what stands in its place.
+
+    ``started`` is that place where it is this UKI, else -1; ``before`` what was started in front. ``unknown`` is why
+    what stands in front is not compared.
+    """
+
+    started: int
+    place: int
+    before: tuple[Application, ...]
+    pairs: tuple[Pair, ...]
+    hints: tuple[str, ...]
+    unknown: str | None
+
+
+def compare_images(
+    boot: Boot, start: Start, applications: Sequence[Application], logged: Sequence[Item], banks: Sequence[str]
+) -> Images:
+    """Lay the log's applications beside the prediction's; ``logged`` are all events of the log."""
+    unknown = _unknown_front(boot, start)
+    if not applications:
+        hint = "the log does not say which images were started (no boot application in PCR 4)"
+        return Images(-1, -1, (), (), (hint,), unknown)
+    try:
+        own = _Predicted(-1, boot.uki.image, boot.image and boot.image.path, _starter(boot)).item(boot, banks)
+    except StubsimError as error:
+        hint = f"whether this UKI was started is not known, it has no Authenticode digest: {error.message}"
+        return Images(-1, -1, (), (), (hint,), unknown)
+    measuring = [item.place for item in logged if item.pcr == PCR_KERNEL_IMAGE]
+    same = [row for row in applications if _same(own, row, banks)]
+    # Where the UKI was started, unless its stub measured nothing from there on.
+    mine = same[-1] if same else _measuring(applications, measuring)
+    started = mine.place if same and any(place > mine.place for place in measuring) else -1
+    pairs = [Pair(None if same else "differs", own, _logged(mine))]
+    before = tuple(row for row in applications if row.place < mine.place)
+    front, hints = _front(boot, start, before, banks, unknown)
+    after = [row for row in applications if row.place > mine.place]
+    pairs += front
+    pairs += _after(boot, start, after, banks)
+    return Images(started, mine.place, before, tuple(pairs), tuple(hints), unknown)
+
+
+def _starter(boot: Boot) -> str:
+    return "firmware" if boot.loader is None else "loader"
+
+
+def _unknown_front(boot: Boot, start: Start) -> str | None:
+    """Why it is not known what stands before the UKI."""
+    if start.shell is not None:
+        return "the UEFI shell has started the UKI"
+    if start.from_memory:
+        return "a program has started the UKI from memory"
+    info = loader_info(boot)
+    if boot.loader is None and start.loader is None and start.esp is not None and info is not None:
+        return f"{info} has started the UKI (LoaderInfo), and its image is not in --esp"
+    return None
+
+
+def _measuring(applications: Sequence[Application], measuring: Sequence[int]) -> Application:
+    """The image whose stub has measured, where it is not this UKI."""
+    first = min(measuring, default=None)
+    before = [row for row in applications if first is None or row.place < first]
+    return (before or list(applications))[-1]
+
+
+def _front(
+    boot: Boot, start: Start, before: Sequence[Application], banks: Sequence[str], unknown: str | None
+) -> tuple[list[Pair], list[str]]:
+    """The boot loader, and what else was started before the UKI."""
+    names = ", ".join(row.path or "an image without a path" for row in before)
+    if unknown is not None:
+        return [], [f"PCR 4: {names} was started before the UKI, and is not compared: {unknown}"] if before else []
+    if boot.loader is not None:
+        loader = boot.loader.loader
+        item = _Predicted(-2, loader.image.image, loader.path, "firmware").item(boot, banks)
+        same = [row for row in before if _same(item, row, banks)]
+        if same:
+            others = [row.path or "an image without a path" for row in before if row is not same[-1]]
+            return [Pair(None, item, _logged(same[-1]))], [_also(others)] if others else []
+        return [Pair("differs", item, _logged(before[-1])) if before else Pair("missing", item, None)], []
+    if not before:
+        return [], []
+    if start.loader is None and start.esp is not None and not _is_loader(boot, start.esp, before[-1].path):
+        return [], [f"PCR 4: {names} has started the UKI, which is no systemd-boot of --esp, and is not compared"]
+    return [Pair("extra", None, _logged(before[-1]))], []
+
+
+def _also(names: Sequence[str]) -> str:
+    return f"PCR 4 has other images from before: {', '.join(names)}; it is not that of this boot alone"
+
+
+def _is_loader(boot: Boot, root: str, path: str | None) -> bool:
+    from stubsim.loader.run import find_loader
+
+    try:
+        return path is not None and find_loader(Esp(root), boot.uki.machine, path) is not None
+    except StubsimError:
+        return False
+
+
+def _after(boot: Boot, start: Start, after: Sequence[Application], banks: Sequence[str]) -> Iterator[Pair]:
+    """Addons and the kernel: those with one digest are the same, those of one path differ."""
+    if boot.outcome.status != "kernel-started":
+        return
+    addons = loaded_addons(boot, start)
+    if addons.doubt is not None:
+        return
+    images = [image for image in started_images(boot, addons)[1:] if image.subsystem == pe.APPLICATION]
+    rest = list(after)
+    place = sum(1 for _ in boot.trace)
+    for number, image in enumerate(images):
+        item = _Predicted(place + number, image, image.path, "stub").item(boot, banks)
+        same = next((row for row in rest if _same(item, row, banks)), None)
+        same = same or next((row for row in rest if row.path is not None and row.path == item.description), None)
+        if same is None:
+            yield Pair("missing", item, None)
+        else:
+            rest.remove(same)
+            yield Pair(None if _same(item, same, banks) else "differs", item, _logged(same))
+    yield from (Pair("extra", None, _logged(row)) for row in rest)
+
+
+class _Predicted(NamedTuple):
+    place: int
+    image: pe.Image
+    path: str | None
+    by: str
+
+    def item(self, boot: Boot, banks: Sequence[str]) -> Item:
+        """Raises StubsimError for an image without an Authenticode digest."""
+        digests = {bank: boot.uki.authenticode(bank, self.image) for bank in banks}
+        return Item(self.place, PCR_BOOT_MANAGER, _TYPE, None, self.path or "", digests, self.by)
+
+
+def _logged(row: Application) -> Item:
+    return Item(row.place, PCR_BOOT_MANAGER, _TYPE, None, row.path or "", row.digests)
+
+
+def _same(item: Item, row: Application, banks: Sequence[str]) -> bool:
+    return all(item.digests[bank] == row.digests.get(bank) for bank in banks)
