@@ -17,6 +17,7 @@ from stubsim.errors import StubsimError
 from stubsim.explain import ccel
 from stubsim.explain.diff_log_causes import (
     Case,
+    Logged,
     cause,
     is_command_line,
     is_smbios,
@@ -25,7 +26,7 @@ from stubsim.explain.diff_log_causes import (
 from stubsim.explain.diff_log_root import Story, root_cause
 from stubsim.explain.images_in_log import Images, compare_images
 from stubsim.explain.log_facts import Disagreement, facts
-from stubsim.explain.log_items import PCR_BOOT_MANAGER, Difference, Item, Pair, is_image
+from stubsim.explain.log_items import Difference, Item, Pair, is_image
 from stubsim.formats import eventlog
 from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.loader.run import LOADER_CONF_EVENT_TAG
@@ -41,6 +42,7 @@ from stubsim.systemd.measure import (
     PCR_SYSTEM_EXTENSIONS,
 )
 from stubsim.trace import Measured, Unknown
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 
 _NO_ACTION = eventlog.EVENT_TYPES["EV_NO_ACTION"]
 _SHOWN = 8
@@ -51,14 +53,15 @@ _COMPARED = (*_STUB_PCRS, PCR_PLATFORM_CONFIG, PCR_BOOT_LOADER_CONFIG, PCR_KERNE
 
 
 class Comparison(NamedTuple):
-    """``matched`` events agree in all ``banks``, by the stage that made them; ``skipped`` are not compared, by PCR.
+    """``matched`` events agree in all ``banks``, ``matched_by`` counts them by the stage that made them.
 
-    ``root`` is what the differences come from, as far as that shows. ``disagreements`` are what the host file says
-    otherwise than the log. ``pcrs`` are the log's values by bank: of all its events, whoever caused them.
+    ``skipped`` are not compared, by PCR. ``root`` is what the differences come from, as far as that shows;
+    ``disagreements`` are what the host file says otherwise than the log. ``pcrs`` are the log's values by bank: of all
+    its events, whoever caused them.
     """
 
     banks: tuple[str, ...]
-    matched: dict[str, int]
+    matched_by: dict[str, int]
     differences: tuple[Difference, ...]
     root: str | None
     disagreements: tuple[Disagreement, ...]
@@ -67,17 +70,12 @@ class Comparison(NamedTuple):
     pcrs: dict[str, dict[int, bytes]]
 
     @property
+    def matched(self) -> int:
+        return sum(self.matched_by.values())
+
+    @property
     def equal(self) -> bool:
         return not self.differences and not self.disagreements
-
-
-class _Log(NamedTuple):
-    """The log's events: those that are compared, those of a stub before it, and of all others how many by PCR."""
-
-    items: list[Item]
-    earlier: list[Item]
-    skipped: Counter[int]
-    hints: list[str]
 
 
 def compare(
@@ -94,7 +92,7 @@ def compare(
         hints += _rtmrs(boot, log)
         log = ccel.as_pcrs(log)
     seen = _seen(boot, log, start, banks, is_ccel=is_ccel)
-    case = Case.of(boot, start, banks[0], seen.real.items, seen.real.earlier, seen.images)
+    case = Case.of(boot, start, banks[0], seen.real)
     differences = [
         Difference(pair.kind, pair.predicted, pair.logged, cause(case, pair))
         for pair in _in_boot_order(seen.pairs)
@@ -118,16 +116,15 @@ def compare(
         root,
         tuple(disagreements),
         dict(sorted(seen.real.skipped.items())),
-        (*seen.images.hints, *seen.real.hints, *hints),
+        (*seen.real.images.hints, *seen.real.hints, *hints),
         {bank: {pcr: value for pcr, value in values.items() if pcr in _SHOWN_PCRS} for bank, values in pcrs.items()},
     )
 
 
 class _Seen(NamedTuple):
-    """The events of both sides, and how they go together."""
+    """The log's events, and how they go together with the predicted ones."""
 
-    images: Images
-    real: _Log
+    real: Logged
     pairs: list[Pair]
 
 
@@ -136,9 +133,14 @@ def _seen(boot: Boot, log: eventlog.Log, start: Start, banks: Sequence[str], *, 
     images = compare_images(boot, start, facts(log).applications, items, banks)
     predicted = _predicted(boot, is_ccel=is_ccel)
     real = _split(boot, items, predicted, images, is_ccel=is_ccel)
-    pairs = [pair for pcr in _COMPARED for pair in _aligned(_of(predicted, pcr), _of(real.items, pcr), banks)]
+    pairs = [
+        pair
+        for pcr in _COMPARED
+        for ours, theirs in _by_stage(_of(predicted, pcr), _of(real.items, pcr), real.first)
+        for pair in _aligned(ours, theirs, banks)
+    ]
     earlier = [Pair("extra", None, item) for item in real.earlier]
-    return _Seen(images, real, [*images.pairs, *pairs, *earlier])
+    return _Seen(real, [*images.pairs, *pairs, *earlier])
 
 
 def _differences_by_another_stub(boot: Boot, log: eventlog.Log, start: Start, banks: Sequence[str]) -> int:
@@ -217,18 +219,19 @@ def _userspace(log: eventlog.Log) -> Iterator[str]:
             yield f"with them PCR {pcr} {bank} is {values[pcr].hex()}"
 
 
-def _split(boot: Boot, items: Sequence[Item], predicted: Sequence[Item], images: Images, *, is_ccel: bool) -> _Log:
+def _split(boot: Boot, items: Sequence[Item], predicted: Sequence[Item], images: Images, *, is_ccel: bool) -> Logged:
     """Which of the log's events are compared, and what is to be said of others."""
     measuring = [item.place for item in items if item.pcr == PCR_KERNEL_IMAGE]
     first = min((place for place in measuring if place > images.started), default=items[-1].place + 1 if items else 0)
     rules = _Rules(boot, predicted, images, first, is_ccel)
-    found = _Log([], [], Counter(), [])
+    compared = {pair.logged.place for pair in images.pairs if pair.logged is not None}
+    found = Logged(images, first, [], [], Counter(), [])
     for item in items:
         if item.pcr in (PCR_KERNEL_IMAGE, PCR_SYSTEM_EXTENSIONS) and item.place < images.started:
             found.earlier.append(item)
         elif rules.compared(item):
             found.items.append(item)
-        elif not is_image(item):
+        elif item.place not in compared:
             found.skipped[item.pcr] += 1
     found.hints.extend(
         f"{event.what} is not compared: {event.why}" for event in boot.events(Unknown) if event.what == _PCR_9
@@ -274,6 +277,18 @@ def _measures_smbios(boot: Boot) -> bool:
 def _measures_nothing(boot: Boot) -> bool:
     """Whether it is known that nothing goes into PCR 9."""
     return all(PCR_KERNEL_INITRD in values for values in boot.known_pcrs.values()) and bool(boot.known_pcrs)
+
+
+def _by_stage(predicted: list[Item], logged: list[Item], first: int) -> Iterator[tuple[list[Item], list[Item]]]:
+    """Load options of a boot loader and of the stub, which may be the same; the profile is the stub's first event."""
+    if any(item.pcr != PCR_KERNEL_CONFIG for item in (*predicted, *logged)):
+        yield predicted, logged
+        return
+    for early in (True, False):
+        yield (
+            [item for item in predicted if (item.by == "loader") == early],
+            [item for item in logged if (item.place < first and item.tag != PROFILE_EVENT_TAG) == early],
+        )
 
 
 def _of(items: Sequence[Item], pcr: int) -> list[Item]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
@@ -42,11 +43,26 @@ _SMBIOS = {
 _ARCHIVES = {row.description: row for row in SIDECARS}
 
 
+class Logged(NamedTuple):
+    """The log's events: those that are compared, those of a stub before it, and of all others how many by PCR.
+
+    ``first`` is the place of the stub's first one.
+    """
+
+    images: Images
+    first: int
+    items: list[Item]
+    earlier: list[Item]
+    skipped: Counter[int]
+    hints: list[str]
+
+
 class Case(NamedTuple):
     """What the rules look at beside the two events; facts of the whole log, which may be long, are found once.
 
-    ``contents`` are the digests in PCR 11 by description, ``earlier`` the places of what a stub before this one left,
-    ``identified`` the sections of this UKI that were found by their digest in the log, as far as looked for.
+    ``first`` is the place of the stub's first event, ``contents`` are the digests in PCR 11 by description,
+    ``earlier`` the places of what a stub before this one left, ``identified`` the sections of this UKI that were found
+    by their digest in the log, as far as looked for.
     """
 
     boot: Boot
@@ -58,13 +74,12 @@ class Case(NamedTuple):
     earlier: frozenset[int]
     identified: dict[str, pe.Section | None]
     images: Images
+    first: int
 
     @classmethod
-    def of(  # noqa: PLR0917 - one of each
-        cls, boot: Boot, start: Start, bank: str, log: Sequence[Item], earlier: Sequence[Item], images: Images
-    ) -> Case:
+    def of(cls, boot: Boot, start: Start, bank: str, log: Logged) -> Case:
         contents: dict[str, set[bytes]] = {}
-        for item in log:
+        for item in log.items:
             if item.pcr == PCR_KERNEL_IMAGE:
                 contents.setdefault(item.description, set()).add(item.digests.get(bank, b""))
         return cls(
@@ -72,11 +87,12 @@ class Case(NamedTuple):
             start,
             bank,
             contents,
-            any(is_smbios(item) for item in log),
-            min((item.place for item in log if is_command_line(item)), default=-1),
-            frozenset(item.place for item in earlier),
+            any(is_smbios(item) for item in log.items),
+            min((item.place for item in log.items if is_command_line(item)), default=-1),
+            frozenset(item.place for item in log.earlier),
             {},
-            images,
+            log.images,
+            log.first,
         )
 
 
@@ -144,8 +160,8 @@ def _image(case: Case, pair: Pair) -> str:
     """An image that was started: in front of the UKI, the UKI, or for it."""
     images, path = case.images, pair.item.description or "an image without a path"
     if pair is images.pairs[0]:
-        return f"another UKI was started: {_path(pair.logged)} does not have this file's digest"
-    if pair.predicted is not None and pair.predicted.by == "firmware":
+        return f"this log is of another UKI: {_path(pair.logged)} (PCR 4) does not have this file's digest"
+    if pair.predicted is not None and pair.predicted.by != "stub":
         if pair.logged is None:
             return f"the firmware has started the UKI itself, and not systemd-boot ({path}) of --esp (--loader none)"
         return f"{_path(pair.logged)} has started the UKI, and is another file than the systemd-boot of --esp ({path})"
@@ -308,6 +324,12 @@ def _addon(case: Case, pair: Pair) -> str | None:
 
 def _command_line(case: Case, pair: Pair) -> str:
     text = repr(pair.item.description)
+    if pair.predicted is None and pair.item.place < case.first:
+        return f"a boot loader has measured the load options that it passes on, {text}, which is not predicted"
+    if pair.predicted is not None and pair.predicted.by == "loader":
+        passed = f"systemd-boot passes on as load options: predicted is {text}"
+        there = "no event" if pair.logged is None else repr(pair.logged.description)
+        return f"another is what {passed}, and the log has {there}"
     if pair.predicted is not None:
         what = _origin(case, pair.predicted.description)
         if pair.logged is not None:

@@ -64,13 +64,14 @@ def _uki(story: Story, with_stub: WithStub) -> str | None:
     contents = story.having(lambda item: item.pcr == PCR_KERNEL_IMAGE)
     others = story.having(lambda item: not is_image(item))
     if not others:
-        return f"another build of this UKI was started ({where}): the same is measured of it, and the file is another"
+        what = "the file is another, and the same is measured of it"
+        return f"this log is of another build of this UKI ({where}): {what}"
     stubs = _fitting_stubs(story, with_stub)
     if stubs:
         own = story.case.boot.model.id
-        return f"another stub is in the UKI that was started ({where}): these are the events of stub {stubs}, not {own}"
+        return f"this log is of a UKI with another stub ({where}): its events are those of stub {stubs}, not {own}"
     names = ", ".join(dict.fromkeys(row.item.description for row in contents if row.item is not None))
-    return f"another UKI was started ({where}){f': it differs in {names}' if names else ''}"
+    return f"this log is of another UKI ({where}){f': it differs in {names}' if names else ''}"
 
 
 def _fitting_stubs(story: Story, with_stub: WithStub) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from stubsim.errors import StubsimError
+from stubsim.explain.boot_manager import loader_info
 from stubsim.explain.log_facts import Application
-from stubsim.explain.log_items import PCR_BOOT_MANAGER, Item, Pair
-from stubsim.explain.started_images import loaded_addons, loader_info, started_images
+from stubsim.explain.log_items import Item, Pair
 from stubsim.formats import pe
 from stubsim.result import Boot
 from stubsim.start import Start
+from stubsim.stub.kernel import KERNEL_PATH
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
+from stubsim.trace import Event, ImageLoaded, Unknown
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 from stubsim.uefi.esp import Esp
 
 _TYPE = "EV_EFI_BOOT_SERVICES_APPLICATION"
@@ -42,7 +45,8 @@ def compare_images(
         hint = "the log does not say which images were started (no boot application in PCR 4)"
         return Images(-1, -1, (), (), (hint,), unknown)
     try:
-        own = _Predicted(-1, boot.uki.image, boot.image and boot.image.path, _starter(boot)).item(boot, banks)
+        own = _own(boot, banks)
+        loaded = [_item(boot, place, event, banks) for place, event in enumerate(boot.trace) if _is_application(event)]
     except StubsimError as error:
         hint = f"whether this UKI was started is not known, it has no Authenticode digest: {error.message}"
         return Images(-1, -1, (), (), (hint,), unknown)
@@ -51,17 +55,37 @@ def compare_images(
     # Where the UKI was started, unless its stub measured nothing from there on.
     mine = same[-1] if same else _measuring(applications, measuring)
     started = mine.place if same and any(place > mine.place for place in measuring) else -1
-    pairs = [Pair(None if same else "differs", own, _logged(mine))]
-    before = tuple(row for row in applications if row.place < mine.place)
-    front, hints = _front(boot, start, before, banks, unknown)
-    after = [row for row in applications if row.place > mine.place]
-    pairs += front
-    pairs += _after(boot, start, after, banks)
-    return Images(started, mine.place, before, tuple(pairs), tuple(hints), unknown)
+    # One whose stub has measured was a UKI that came back.
+    came_back = max((place for place in measuring if place < mine.place), default=-1)
+    before = tuple(row for row in applications if came_back < row.place < mine.place)
+    others = [_name(row) for row in applications if row.place < came_back]
+    loader = next((item for item in loaded if item.by == "firmware"), None) if boot.loader is not None else None
+    front, hints = _front(boot, start, loader, before, banks, unknown)
+    pairs = [Pair(None if same else "differs", own, _logged(mine)), *front]
+    if boot.outcome.status == "kernel-started" and not _left_open(boot):
+        later = [row for row in applications if row.place > mine.place]
+        pairs += _for_the_stub([item for item in loaded if item.by == "stub"], later, banks)
+    return Images(started, mine.place, before, tuple(pairs), (*hints, *_also(others)), unknown)
 
 
-def _starter(boot: Boot) -> str:
-    return "firmware" if boot.loader is None else "loader"
+def _own(boot: Boot, banks: Sequence[str]) -> Item:
+    """The UKI itself, also where the firmware refuses it."""
+    by = "firmware" if boot.loader is None else "loader"
+    place = next((place for place, event in enumerate(boot.trace) if _is_uki(boot, event)), 0)
+    path = boot.image.path if boot.image is not None else None
+    return _item(boot, place, ImageLoaded(path or "", pe.APPLICATION, boot.uki.image.data, by), banks)
+
+
+def _is_uki(boot: Boot, event: Event) -> bool:
+    return isinstance(event, ImageLoaded) and event.data is boot.uki.image.data
+
+
+def _is_application(event: Event) -> TypeGuard[ImageLoaded]:
+    return isinstance(event, ImageLoaded) and event.subsystem == pe.APPLICATION
+
+
+def _left_open(boot: Boot) -> bool:
+    return any(event.what == f"PCR {PCR_BOOT_MANAGER}" for event in boot.events(Unknown))
 
 
 def _unknown_front(boot: Boot, start: Start) -> str | None:
@@ -83,21 +107,24 @@ def _measuring(applications: Sequence[Application], measuring: Sequence[int]) ->
     return (before or list(applications))[-1]
 
 
-def _front(
-    boot: Boot, start: Start, before: Sequence[Application], banks: Sequence[str], unknown: str | None
+def _front(  # noqa: PLR0917 - one of each
+    boot: Boot,
+    start: Start,
+    loader: Item | None,
+    before: Sequence[Application],
+    banks: Sequence[str],
+    unknown: str | None,
 ) -> tuple[list[Pair], list[str]]:
     """The boot loader, and what else was started before the UKI."""
-    names = ", ".join(row.path or "an image without a path" for row in before)
+    names = ", ".join(map(_name, before))
     if unknown is not None:
         return [], [f"PCR 4: {names} was started before the UKI, and is not compared: {unknown}"] if before else []
-    if boot.loader is not None:
-        loader = boot.loader.loader
-        item = _Predicted(-2, loader.image.image, loader.path, "firmware").item(boot, banks)
-        same = [row for row in before if _same(item, row, banks)]
+    if loader is not None:
+        same = [row for row in before if _same(loader, row, banks)]
         if same:
-            others = [row.path or "an image without a path" for row in before if row is not same[-1]]
-            return [Pair(None, item, _logged(same[-1]))], [_also(others)] if others else []
-        return [Pair("differs", item, _logged(before[-1])) if before else Pair("missing", item, None)], []
+            others = [_name(row) for row in before if row is not same[-1]]
+            return [Pair(None, loader, _logged(same[-1]))], list(_also(others))
+        return [Pair("differs", loader, _logged(before[-1])) if before else Pair("missing", loader, None)], []
     if not before:
         return [], []
     if start.loader is None and start.esp is not None and not _is_loader(boot, start.esp, before[-1].path):
@@ -105,8 +132,13 @@ def _front(
     return [Pair("extra", None, _logged(before[-1]))], []
 
 
-def _also(names: Sequence[str]) -> str:
-    return f"PCR 4 has other images from before: {', '.join(names)}; it is not that of this boot alone"
+def _also(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        yield f"PCR 4 has other images from before: {', '.join(names)}; it is not that of this boot alone"
+
+
+def _name(row: Application) -> str:
+    return row.path or "an image without a path"
 
 
 def _is_loader(boot: Boot, root: str, path: str | None) -> bool:
@@ -118,18 +150,10 @@ def _is_loader(boot: Boot, root: str, path: str | None) -> bool:
         return False
 
 
-def _after(boot: Boot, start: Start, after: Sequence[Application], banks: Sequence[str]) -> Iterator[Pair]:
+def _for_the_stub(loaded: Sequence[Item], later: Sequence[Application], banks: Sequence[str]) -> Iterator[Pair]:
     """Addons and the kernel: those with one digest are the same, those of one path differ."""
-    if boot.outcome.status != "kernel-started":
-        return
-    addons = loaded_addons(boot, start)
-    if addons.doubt is not None:
-        return
-    images = [image for image in started_images(boot, addons)[1:] if image.subsystem == pe.APPLICATION]
-    rest = list(after)
-    place = sum(1 for _ in boot.trace)
-    for number, image in enumerate(images):
-        item = _Predicted(place + number, image, image.path, "stub").item(boot, banks)
+    rest = list(later)
+    for item in loaded:
         same = next((row for row in rest if _same(item, row, banks)), None)
         same = same or next((row for row in rest if row.path is not None and row.path == item.description), None)
         if same is None:
@@ -140,16 +164,11 @@ def _after(boot: Boot, start: Start, after: Sequence[Application], banks: Sequen
     yield from (Pair("extra", None, _logged(row)) for row in rest)
 
 
-class _Predicted(NamedTuple):
-    place: int
-    image: pe.Image
-    path: str | None
-    by: str
-
-    def item(self, boot: Boot, banks: Sequence[str]) -> Item:
-        """Raises StubsimError for an image without an Authenticode digest."""
-        digests = {bank: boot.uki.authenticode(bank, self.image) for bank in banks}
-        return Item(self.place, PCR_BOOT_MANAGER, _TYPE, None, self.path or "", digests, self.by)
+def _item(boot: Boot, place: int, event: ImageLoaded, banks: Sequence[str]) -> Item:
+    """Raises StubsimError for an image without an Authenticode digest."""
+    digests = {bank: boot.uki.authenticode(bank, event.data) for bank in banks}
+    path = "" if event.path == KERNEL_PATH else event.path
+    return Item(place, PCR_BOOT_MANAGER, _TYPE, None, path, digests, event.by)
 
 
 def _logged(row: Application) -> Item:

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from stubsim.formats import eventlog
 from stubsim.trace import Measured
-
-PCR_BOOT_MANAGER = 4
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 
 
 class Item(NamedTuple):

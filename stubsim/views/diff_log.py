@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stubsim.explain.boot_manager import boot_manager_pcr
 from stubsim.explain.diff_log import Comparison
 from stubsim.explain.log_items import Difference, Item
 from stubsim.printable import clean
 from stubsim.result import Boot
 from stubsim.trace import Unknown
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 from stubsim.views.json import Json, hexed, model_json, uki_json, unknown_json
 from stubsim.views.terminal import Screen, rendered
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 # Enough of a digest to tell two apart by eye; the JSON has them whole.
 _SHORT = 16
 _MOST_ROWS = 64
-PCRS = (4, 9, 11, 12, 13)
+_PCRS = (4, 9, 11, 12, 13)
 _STAGES = {"firmware": "firmware", "loader": "boot loader", "stub": "stub", "kernel": "kernel"}
 _WORDS = {"differs": "differs", "missing": "only predicted", "extra": "only in the log", "order": "other order"}
 
@@ -39,13 +41,13 @@ def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
         "root_cause": comparison.root,
         "disagreements": [row._asdict() for row in comparison.disagreements],
         "banks": list(banks),
-        "matched": sum(comparison.matched.values()),
-        "matched_by": comparison.matched,
+        "matched": comparison.matched,
+        "matched_by": comparison.matched_by,
         "skipped": {str(pcr): count for pcr, count in comparison.skipped.items()},
         "hints": list(comparison.hints),
         "first": differences[0] if differences else None,
         "differences": differences,
-        "pcrs": {"predicted": _pcrs(boot.known_pcrs, banks), "logged": _pcrs(comparison.pcrs, banks)},
+        "pcrs": {"predicted": _pcrs(_predicted(boot), banks), "logged": _pcrs(comparison.pcrs, banks)},
         "assumed": list(boot.assumed),
         "unknown": [unknown_json(row) for row in unknown],
     }
@@ -73,9 +75,19 @@ def _event(item: Item, banks: Sequence[str]) -> Json:
     }
 
 
+def _predicted(boot: Boot) -> dict[str, dict[int, bytes]]:
+    """The values that are known, PCR 4 with them."""
+    started = boot_manager_pcr(boot, boot.start)
+    images = {} if isinstance(started, str) else started
+    return {
+        bank: values | ({PCR_BOOT_MANAGER: images[bank]} if bank in images else {})
+        for bank, values in boot.known_pcrs.items()
+    }
+
+
 def _pcrs(values: dict[str, dict[int, bytes]], banks: Sequence[str]) -> Json:
     return {
-        bank: {str(pcr): values[bank][pcr].hex() for pcr in PCRS if pcr in values[bank]}
+        bank: {str(pcr): values[bank][pcr].hex() for pcr in _PCRS if pcr in values[bank]}
         for bank in banks
         if bank in values
     }
@@ -88,17 +100,21 @@ def render_diff_log(report: Json, target: Screen | None = None) -> str:
 
 def _draw(console: Console, report: Json) -> None:
     events = _events(report["matched_by"])
+    first = report["first"]
     if report["equal"]:
         console.print(f"equal: {events} as predicted", style="bold green", overflow="fold")
-    else:
+    elif first is None or report["root_cause"] != first["cause"]:
         console.print(f"cause: {clean(report['root_cause'])}", style="bold red", overflow="fold")
+    else:
+        _draw_first(console, first)
+        first = None
     for text in report["hints"]:
         console.print(f"note: {clean(text)}", style="yellow", overflow="fold")
     for row in report["disagreements"]:
         text = f"host file: {row['key']} is {row['host']}, and {row['log']} in the log, which is taken"
         console.print(clean(text), style="yellow", overflow="fold")
-    if report["first"] is not None:
-        _draw_first(console, report["first"])
+    if first is not None:
+        _draw_first(console, first)
     console.print()
     for key, value in _facts(report, events):
         _line(console, f"{key:<14}", clean(value))
@@ -113,9 +129,12 @@ def _draw(console: Console, report: Json) -> None:
 
 def _events(matched: dict[str, int]) -> str:
     """How many agree, by the stage that made them."""
-    parts = [f"{matched[stage]} of the {name}" for stage, name in _STAGES.items() if matched.get(stage)]
+    parts = {name: matched[stage] for stage, name in _STAGES.items() if matched.get(stage)}
     count = sum(matched.values())
-    return ("1 event" if count == 1 else f"{count} events") + (f" ({', '.join(parts)})" if parts else "")
+    events = "1 event" if count == 1 else f"{count} events"
+    if len(parts) < 2:
+        return events + "".join(f" of the {name}" for name in parts)
+    return f"{events} ({', '.join(f'{number} of the {name}' for name, number in parts.items())})"
 
 
 def _line(console: Console, mark: str, text: str) -> None:

@@ -111,10 +111,10 @@ def test_continued_lines_are_indented(files: Files):
     assert lines[unknown + 1].startswith("  (smbios_table)")
 
 
-def test_a_note_comes_first(files: Files):
+def test_the_cause_comes_first(files: Files):
     started = Event(4, EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"], {"sha256": bytes(32)}, b"")
     result = files.diff_log(log=edited(files, started, LOAD_OPTIONS))
-    assert result.out.startswith("note: this log is of another UKI: ")
+    assert result.out.startswith("cause: this log is of another UKI (an image without a path, PCR 4)")
 
 
 def test_every_kind_is_in_the_schema(files: Files):

@@ -13,7 +13,10 @@ import pytest
 
 from stubsim.cli import parsers
 from stubsim.cli.start import start as start_of
+from stubsim.explain.diff_log import compare
+from stubsim.explain.log_facts import applied
 from stubsim.explain.measure import measure_hosts
+from stubsim.formats import eventlog
 from stubsim.hosts import recognise
 from stubsim.simulation import boot
 from stubsim.start import Start
@@ -93,3 +96,23 @@ def test_the_captured_machine(name: str, linux: Path):
     assert wrong(report, expected) == []
     if missing(report, expected):
         assert report["unknown"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_log(name: str, linux: Path):
+    """Every event of boot loader, stub and kernel in the machine's own log; Secure Boot and partition are the log's."""
+    folder = linux / name
+    path, start = started(folder)
+    secret = folder / "host-secret.json"
+    log = eventlog.parse_log((folder / "eventlog.bin").read_bytes())
+    image = load(path)
+    machine = recognise.load(str(secret if secret.exists() else folder / "host.json"))
+    machine, disagreements = applied(machine, log, image)
+    found = compare(boot(image, machine, start), log, start, disagreements)
+    assert (found.root, found.differences, found.disagreements, found.hints) == (None, (), (), ())
+    assert found.matched_by["kernel"] == 2
+    # The rest are the firmware's own: actions and separators, the GPT, boot options, volumes, Secure Boot's variables.
+    extending = [event for event in log.events if event.type != eventlog.EVENT_TYPES["EV_NO_ACTION"]]
+    assert found.matched == len(extending) - sum(found.skipped.values())
+    assert not {9, 11, 12, 13} & set(found.skipped)
+    assert found.skipped[4] == 2

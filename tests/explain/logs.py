@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from stubsim.explain.diff_log import Comparison
-from stubsim.formats import authenticode, eventlog, pe, smbios
+from stubsim.formats import authenticode, eventlog, load_option, pe, smbios
 from stubsim.formats.efi_string import utf16z
 from stubsim.formats.eventlog import EVENT_TYPES, Event, Log
 from stubsim.formats.pe import SectionSpec
 from stubsim.result import Boot
+from stubsim.trace import ImageLoaded, Measured
+from stubsim.uefi.variables import GLOBAL
 from stubsim.views.eventlog import event_log
 from tests.samples import MACHINE as FIELDS
 
@@ -54,9 +58,34 @@ def application(result: Boot, digest: bytes | None = None) -> Event:
 
 
 def log_of(result: Boot) -> Log:
-    """What the machine would have logged: the start of the UKI and the stub's events."""
+    """What the machine would have logged: the images that the firmware loads, and the events of all stages."""
+    kind = EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"]
     log = eventlog.parse_log(event_log(result))
-    return log._replace(events=(application(result), *log.events))
+    measured, events = iter(log.events), []
+    for event in result.trace:
+        if isinstance(event, Measured):
+            events.append(next(measured))
+        elif isinstance(event, ImageLoaded):
+            digests = {bank: authenticode.digest(event.data, bank) for bank in result.host.tpm or ()}
+            events.append(Event(4, kind, digests, image_load(event.path if event.path != ".linux" else "")))
+    return log._replace(events=tuple(events))
+
+
+PARTITION = UUID("11111111-2222-4333-8444-555555555555")
+
+
+def image_load(path: str) -> bytes:
+    """UEFI_IMAGE_LOAD_EVENT of a file on PARTITION, or of an image in memory."""
+    nodes = [load_option.hard_drive(1, 2048, 4096, PARTITION), load_option.file_path(path)] if path else []
+    device = load_option.build_path(*nodes)
+    return struct.pack("<QQQQ", 0, 0, 0, len(device)) + device
+
+
+def secure_boot(state: bool) -> Event:
+    """The firmware's event of the variable SecureBoot in PCR 7."""
+    name, value = "SecureBoot".encode("utf-16-le"), bytes([state])
+    data = struct.pack("<16sQQ", GLOBAL.bytes_le, len(name) // 2, len(value)) + name + value
+    return Event(7, EVENT_TYPES["EV_EFI_VARIABLE_DRIVER_CONFIG"], {"sha256": sha256(data).digest()}, data)
 
 
 def causes(found: Comparison) -> list[str]:
