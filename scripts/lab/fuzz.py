@@ -4,8 +4,8 @@
     make lab-fuzz N=5000 SEED=1 STUB='trixie sid'
 
 A stub is a file or a Debian suite (stubs.py). A boot that differs is made smaller as long as it differs in the same
-keys, and saved as a case folder under --out, with expect.json (what the stub did) and differs.json. The same seed and
-count give the same boots, whatever the stub; the status is 1 where one differed.
+keys, and saved as a case folder under --out, with expect.json (what the stub did) and differs.json. The same seed
+gives the same boots by number (--first), whatever the stub; the status is 1 where one differed.
 """
 
 from __future__ import annotations
@@ -117,12 +117,12 @@ def smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
             yield recipe._replace(sections=(*recipe.sections[:index], plain, *recipe.sections[index + 1 :]))
 
 
-def fuzz(laboratory: Laboratory, count: int, seed: int, out: Path, limit: int) -> Counter[str]:
+def fuzz(laboratory: Laboratory, numbers: range, seed: int, out: Path, limit: int) -> Counter[str]:
     """Boot them all and count the sets of keys that differ; "" is no difference, NOT_BOOTED what cannot be booted."""
     tested = laboratory.tested
     counts: Counter[str] = Counter()
     started = time.monotonic()
-    for number in range(count):
+    for number in numbers:
         recipe = laboratory.draw(seed, number)
         try:
             found = laboratory.differs(recipe)
@@ -147,7 +147,7 @@ def fuzz(laboratory: Laboratory, count: int, seed: int, out: Path, limit: int) -
                 print(f"{number}: {keys}: not saved: {error!r}")
             print(f"{number}: {keys}: {folder}", flush=True)
     seconds = time.monotonic() - started
-    done = count - counts[NOT_BOOTED] - counts[TIMED_OUT]
+    done = len(numbers) - counts[NOT_BOOTED] - counts[TIMED_OUT]
     print(
         f"{tested.release} {tested.machine}: {done} boots by {laboratory.by}, {done - counts['']} differ, "
         f"{counts[NOT_BOOTED]} not possible, {counts[TIMED_OUT]} timed out, {seconds:.0f} s"
@@ -161,6 +161,7 @@ def fuzz(laboratory: Laboratory, count: int, seed: int, out: Path, limit: int) -
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--count", type=int, default=100, metavar="N")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="the number of the first boot of the seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stub", action="append", required=True, metavar="SUITE|FILE")
     parser.add_argument("--architecture", action="append", choices=ARCHITECTURES)
@@ -169,10 +170,11 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=3, metavar="N", help="save at most so many of the same keys")
     arguments = parser.parse_args()
     bad = 0
+    numbers = range(arguments.first, arguments.first + arguments.count)
     try:
         for tested in stubs(arguments.stub, arguments.architecture):
             laboratory = Laboratory(tested, arguments.by)
-            counts = fuzz(laboratory, arguments.count, arguments.seed, arguments.out, arguments.limit)
+            counts = fuzz(laboratory, numbers, arguments.seed, arguments.out, arguments.limit)
             bad += counts.total() - counts[""] - counts[NOT_BOOTED] - counts[TIMED_OUT]
     except StubsimError as error:
         print(f"lab-fuzz: {error}", file=sys.stderr)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import dropwhile
 from typing import NamedTuple
 
+from stubsim.formats import pe
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.stub.context import Context
 from stubsim.stub.locate import locate_by_prefix, locate_sections
@@ -146,20 +148,30 @@ def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | No
     if isinstance(addon, str):
         context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {context.in_words(addon)}")
         return None
+    if pe.MACHINES.get(addon.image.machine) != context.machine:
+        status = context.in_words("EFI_LOAD_ERROR")
+        names = _in_words(_payloads(context), known_firmware=context.model.matches_firmware_entries)
+        context.log("error", f"Unable to locate embedded {names} in {name}, ignoring: {status}")
+        return None
     if context.model.takes_last_section_by_prefix:
         return locate_by_prefix(context, addon), pages
     return locate_sections(context, addon, addon.image.sections), pages
 
 
+def _in_words(payloads: Sequence[str], *, known_firmware: bool = False) -> str:
+    """As the messages name them; no release takes an .efifw from an addon."""
+    names = sorted([*payloads, ".efifw"] if known_firmware else payloads)
+    return f"{'/'.join(names)} section{'s' if len(names) > 1 else ''}"
+
+
 def _applies(context: Context, name: str, sections: Sections, uname: bytes | None) -> bool:
     payloads = _payloads(context)
     if all(sections.section(payload) is None for payload in payloads):
-        names = "/".join(payloads)
         if context.model.reports_empty_addon_as_error:
-            plural = "s" if len(payloads) > 1 else ""
-            context.log("error", f"Unable to locate embedded {names} section{plural} in {name}, ignoring: Not found")
+            status = context.in_words("EFI_NOT_FOUND")
+            context.log("error", f"Unable to locate embedded {_in_words(payloads)} in {name}, ignoring: {status}")
         else:
-            context.log("debug", f"No applicable {names} sections found in {name}, ignoring.")
+            context.log("debug", f"No applicable {_in_words(payloads)} found in {name}, ignoring.")
         return False
     if sections.section(".linux") is not None:
         tells = context.model.tells_status_of_uki_as_addon

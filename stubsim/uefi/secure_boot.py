@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 # Whether an image's signature leads to a certificate in db.
 Trusted = Callable[[Uki], bool]
 
+# Machine of the firmware -> those of images that its PE loader knows, and so measures (EDK II, BasePeCoffLib,
+# PeCoffLoaderImageFormatSupported), and that it loads, be it without starting them (MdePkg, UefiBaseType.h,
+# EFI_IMAGE_MACHINE_TYPE_SUPPORTED and EFI_IMAGE_MACHINE_CROSS_TYPE_SUPPORTED); elsewhere its own.
+_KNOWN = {"x64": ("x64", "ia32", "aa64"), "ia32": ("ia32", "x64", "aa64")}
+_LOADED = {"x64": ("x64", "ia32"), "ia32": ("ia32", "x64")}
+
 # A chain longer than this is taken for a loop.
 _CHAIN_MAX = 8
 
@@ -29,27 +35,39 @@ def is_allowed(uki: Uki, *, secure_boot: bool, trusted: Trusted | None) -> bool:
     return uki.image.certificate_table[1] != 0 if trusted is None else trusted(uki)
 
 
+class Loaded(NamedTuple):
+    """What LoadImage() makes of a file: the image as far as it is measured, and the status that refuses it, if any."""
+
+    image: Uki | None
+    status: str | None = None
+
+
 def load_image(
     esp: Esp, path: str, machine: str, *, secure_boot: bool, trusted: Trusted | None, given_bytes: bool = False
-) -> Uki | str:
-    """An image of the partition as the firmware of a machine loads it, or the UEFI status with which it refuses.
+) -> Loaded:
+    """An image of the partition as the firmware of a machine loads it.
 
     The signature comes first, and what is no PE has none; but a caller who gives the bytes of the file has to have some
-    (EDK II, CoreLoadImageCommon, DxeImageVerificationHandler). Raises StubsimError where the file cannot be read.
+    (EDK II, CoreLoadImageCommon, DxeImageVerificationHandler). Then what the PE loader knows is measured, and only then
+    the machine counts (CoreLoadPeImage; an addon for aa64, one for ia32, and one for no machine by OVMF 2022.11).
+    Raises StubsimError where the file cannot be read.
     """
     data = esp.read(path)
     if data is None:
-        return "EFI_NOT_FOUND"
+        return Loaded(None, "EFI_NOT_FOUND")
     if given_bytes and not len(data):
-        return "EFI_LOAD_ERROR"
+        return Loaded(None, "EFI_LOAD_ERROR")
     try:
         image = Uki(pe.open_bytes(data, path))
     except StubsimError:
-        return "EFI_ACCESS_DENIED" if secure_boot else "EFI_UNSUPPORTED"
-    if not is_allowed(image, secure_boot=secure_boot, trusted=trusted):
-        return "EFI_ACCESS_DENIED"
-    own = pe.MACHINES.get(image.image.machine) == machine
-    return image if own and image.image.subsystem in pe.EFI_SUBSYSTEMS else "EFI_UNSUPPORTED"
+        return Loaded(None, "EFI_ACCESS_DENIED" if secure_boot else "EFI_UNSUPPORTED")
+    of = pe.MACHINES.get(image.image.machine)
+    is_known = of in _KNOWN.get(machine, (machine,))
+    if not is_allowed(image, secure_boot=secure_boot, trusted=trusted) or (secure_boot and not is_known):
+        return Loaded(None, "EFI_ACCESS_DENIED")
+    if not is_known or image.image.subsystem not in pe.EFI_SUBSYSTEMS:
+        return Loaded(None, "EFI_UNSUPPORTED")
+    return Loaded(image, None if of in _LOADED.get(machine, (machine,)) else "EFI_UNSUPPORTED")
 
 
 def read_certificates(data: bytes, path: str) -> list[Certificate]:

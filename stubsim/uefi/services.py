@@ -7,7 +7,6 @@ from typing import NamedTuple
 from stubsim.digests import Digests
 from stubsim.machine.tpm import Tpm
 from stubsim.trace import Emit, EspWritten, ImageLoaded, Measured, Unknown, VariableSet
-from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.memory import Memory
 from stubsim.uefi.secure_boot import Trusted, is_allowed, load_image
@@ -37,13 +36,14 @@ class Services(NamedTuple):
         self, esp: Esp, path: str, machine: str, *, secure_boot: bool, given_bytes: bool = False
     ) -> Uki | str:
         """An image of the partition, or the status with which the firmware refuses it; see secure_boot.load_image()."""
-        image = load_image(esp, path, machine, secure_boot=secure_boot, trusted=self.trusted, given_bytes=given_bytes)
-        if isinstance(image, Uki):
+        image, status = load_image(
+            esp, path, machine, secure_boot=secure_boot, trusted=self.trusted, given_bytes=given_bytes
+        )
+        if image is not None:
             self.emit(ImageLoaded(path, image.image.subsystem, image.image.data, self.by))
-        elif image not in ("EFI_ACCESS_DENIED", "EFI_LOAD_ERROR"):
-            # One without a trusted signature is refused before it is measured (recorded: sb-addons).
-            why = f"{path}: no image for this machine; whether the firmware measures it was never recorded"
-            self.emit(Unknown(f"PCR {PCR_BOOT_MANAGER}", why, (), (PCR_BOOT_MANAGER,)))
+        if status is not None:
+            return status
+        assert image is not None
         return image
 
     def measure(

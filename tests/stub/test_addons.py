@@ -176,6 +176,24 @@ def test_what_is_no_addon(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("stub", "names"),
+    [
+        ("254", ".cmdline section"),
+        ("256", ".cmdline/.dtb sections"),
+        ("257.13", ".cmdline/.dtb/.dtbauto/.initrd/.ucode sections"),
+        ("260.2", ".cmdline/.dtb/.dtbauto/.initrd/.ucode sections"),
+        ("262.1", ".cmdline/.dtb/.dtbauto/.efifw/.initrd/.ucode sections"),
+    ],
+)
+def test_an_addon_for_ia32(tmp_path: Path, stub: str, names: str):
+    """OVMF loads it, and the stub finds it to be of another machine: 262.1 in QEMU, others by their source (stub.c)."""
+    put(tmp_path, f"{OWN}/c.addon.efi", (".cmdline", b"x"), machine=0x14C)
+    one = run(esp=tmp_path, stub=stub)
+    assert not any(load(one).cmdlines)
+    assert one.log() == [f"Unable to locate embedded {names} in c.addon.efi, ignoring: Load error"]
+
+
+@pytest.mark.parametrize(
     ("stub", "status"), [("257.13", "Unsupported"), ("260.4", "Unsupported"), ("262.1", "Load error")]
 )
 def test_an_empty_addon(tmp_path: Path, stub: str, status: str):

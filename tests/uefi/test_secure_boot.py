@@ -197,9 +197,32 @@ def test_load_image(tmp_path: Path):
     esp, trusted = Esp(str(tmp_path)), trusted_by([SIGNER.certificate])
     for name in ("foreign", "text"):
         path = f"\\{name}.efi"
-        assert load_image(esp, path, "x64", secure_boot=False, trusted=None) == "EFI_UNSUPPORTED"
-        assert load_image(esp, path, "x64", secure_boot=True, trusted=trusted) == "EFI_ACCESS_DENIED"
-    assert isinstance(load_image(esp, "\\SIGNED.efi", "x64", secure_boot=True, trusted=trusted), Uki)
+        assert load_image(esp, path, "x64", secure_boot=False, trusted=None).status == "EFI_UNSUPPORTED"
+        assert load_image(esp, path, "x64", secure_boot=True, trusted=trusted) == (None, "EFI_ACCESS_DENIED")
+    image, status = load_image(esp, "\\SIGNED.efi", "x64", secure_boot=True, trusted=trusted)
+    assert isinstance(image, Uki)
+    assert status is None
+
+
+@pytest.mark.parametrize(
+    ("of", "firmware", "measured", "status"),
+    [
+        # Addons on OVMF 2022.11, and which of them were in PCR 4.
+        (0xAA64, "x64", True, "EFI_UNSUPPORTED"),
+        (0x014C, "x64", True, None),
+        (0, "x64", False, "EFI_UNSUPPORTED"),
+        # By EDK II's source.
+        (0x8664, "aa64", False, "EFI_UNSUPPORTED"),
+        (0x01C2, "x64", False, "EFI_UNSUPPORTED"),
+    ],
+)
+def test_images_of_other_machines(tmp_path: Path, of: int, firmware: str, measured: bool, status: str | None):
+    (tmp_path / "a.efi").write_bytes(make_pe((".cmdline", b"x"), machine=of, certificates=b"signature"))
+    found = load_image(Esp(str(tmp_path)), "\\a.efi", firmware, secure_boot=False, trusted=None)
+    assert (found.image is not None, found.status) == (measured, status)
+    # What the PE loader does not know is not verified.
+    found = load_image(Esp(str(tmp_path)), "\\a.efi", firmware, secure_boot=True, trusted=None)
+    assert found.status == (status if measured else "EFI_ACCESS_DENIED")
 
 
 def test_certificate_files():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from scripts.lab.drawing.values import Drawing
+from scripts.lab.images import CERTIFICATE
 from scripts.lab.recipes import MACHINES, Files
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
@@ -85,7 +86,11 @@ class Start(Drawing):
         """One that firmware may not load: no image, one of another machine, or without a signature."""
         if self.maybe(0.3):
             return self.one(b"", b"MZ", bytes(700), self.random.randbytes(200))
-        image = pe.build(self._addon(), machine=self.one(*MACHINES.values(), 0x14C))
+        image = pe.build(
+            self._addon(),
+            machine=self.one(*MACHINES.values(), 0x14C, 0, 0x1C2),
+            certificates=self.one(b"", CERTIFICATE),
+        )
         return image if self.maybe(0.8) else image[: self.random.randrange(len(image))]
 
     @staticmethod

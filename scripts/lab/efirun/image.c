@@ -28,6 +28,19 @@ static uint64_t number(const uint8_t *at, size_t size) {
     return value;
 }
 
+enum { IA32 = 0x14c, EBC = 0xebc, X64 = 0x8664, AA64 = 0xaa64 };
+
+/* PeCoffLoaderImageFormatSupported() of each machine's library. */
+static bool is_known(uint16_t machine) {
+    return machine == PE_MACHINE || machine == EBC || (PE_MACHINE == X64 && (machine == IA32 || machine == AA64));
+}
+
+/* CoreLoadPeImage(): the firmware's own, and those that it can load without starting them. */
+static bool is_loaded(const Headers *h) {
+    bool own = h->machine == PE_MACHINE || (PE_MACHINE == X64 && h->machine == IA32);
+    return own && h->subsystem >= 10 && h->subsystem <= 13;
+}
+
 /* What EDK II's PeCoffLoaderGetImageInfo() asks for (MdePkg, BasePeCoffLib). */
 static EFI_STATUS read_headers(Bytes file, Headers *h) {
     const uint8_t *d = file.data;
@@ -60,9 +73,7 @@ static EFI_STATUS read_headers(Bytes file, Headers *h) {
         if (s->raw_size && (s->raw < h->headers || (uint64_t) s->raw + s->raw_size > file.size))
             return EFI_UNSUPPORTED;
     }
-    if (h->machine != PE_MACHINE || h->subsystem < 10 || h->subsystem > 13)
-        return EFI_UNSUPPORTED;
-    return EFI_SUCCESS;
+    return is_known(h->machine) ? EFI_SUCCESS : EFI_UNSUPPORTED;
 }
 
 static void directory(Bytes file, const Headers *h, unsigned index, uint32_t *address, uint32_t *size) {
@@ -148,6 +159,8 @@ EFI_STATUS image_load(Bytes file, EFI_DEVICE_PATH *path, EFI_HANDLE device, EFI_
     Headers h;
     uint8_t *image;
     EFI_STATUS status = read_headers(file, &h);
+    if (!status && !is_loaded(&h))
+        status = EFI_UNSUPPORTED;
     if (!status)
         status = place(file, &h, !parent, &image);
     if (status)
