@@ -145,6 +145,20 @@ def write_files(files: Mapping[str, Parts]) -> None:
             one.forget()
 
 
+@contextmanager
+def placed(path: str) -> Iterator[str]:
+    """The name of a file for somebody else to write, which takes the place of the path when that has ended well."""
+    refuse_folder(path)
+    with _terminated():
+        one = _Placed(path)
+        try:
+            yield one.target if one.in_place else one.temporary
+            one.put(keep=False)
+        except BaseException:
+            one.undo()
+            raise
+
+
 def refuse_folder(path: str) -> None:
     """StubsimError for what cannot be the name of a file to write."""
     if not path:

@@ -43,6 +43,7 @@ class Answer(NamedTuple):
     chosen: dict[int, Chosen]
     pcrs: dict[int, bytes]
     case: Case
+    assumed: tuple[str, ...]
     boot: Boot
 
 
@@ -60,6 +61,7 @@ def answer(uki: Uki, host: Host, start: Start, bank: str) -> Answer:
         chosen={kind: _chosen(boot, kind) for kind in KINDS},
         pcrs={pcr: value for pcr, value in sorted(case.pcrs.get(bank, {}).items()) if pcr in PCRS},
         case=case._replace(hosts=()),
+        assumed=measured.assumed,
         boot=boot,
     )
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from stubsim import chid
 from stubsim.errors import StubsimError
 from stubsim.explain.boot_manager import loaded_addons
+from stubsim.fleet.columns import BIOS_RELEASE
 from stubsim.formats import edid, hwids
 from stubsim.formats.smbios import Fields
 from stubsim.hosts.host import Host
@@ -45,7 +46,7 @@ class Lookup:
 
     def __init__(self, uki: Uki, start: Start) -> None:
         # Which stub it is and which addons it finds does not depend on the machine.
-        plain = boot(uki, Host(), start)
+        self.plain = plain = boot(uki, Host(), start)
         images = (uki, *loaded_addons(plain))
         self._types = _types(plain)
         self._entries: dict[UUID, list[tuple[int, int, int]]] = {}
@@ -57,6 +58,11 @@ class Lookup:
             self._entries.setdefault(guid, []).append((-1 - number, 0, 0))
         self._numbers = any({*Fields._fields[-3:]} & {*chid.PARTS[kind]} for kind in self._types)
         self._beginnings = frozenset(guid.bytes[:_KEPT] for guid in self._entries)
+
+    def looks_at(self, column: str) -> bool:
+        """Whether a column of an inventory can make a difference; those that are no SMBIOS field do."""
+        fields = {BIOS_RELEASE: Fields._fields[-3:-1]}.get(column, (column,))
+        return not {*fields} <= {*Fields._fields} or any({*fields} & {*chid.PARTS[kind]} for kind in self._types)
 
     def readers(self, rest: Host) -> tuple[Reader, ...]:
         """The types that are known of machines with this rest, in the stub's order."""

@@ -32,6 +32,8 @@ class Plan:
         self.given = dict(given or {})
         self.answers: list[Answer | StubsimError] = []
         self._lookup = Lookup(uki, start)
+        # A boot of a plain machine, for what does not depend on it.
+        self.plain = self._lookup.plain
         self._numbers: dict[tuple[int, Hits] | str, int] = {}
         self._rests: dict[Host, _Rest] = {}
         # A rest that comes again is mostly the same object, and hashing a Host takes longer than all the rest.
@@ -40,6 +42,10 @@ class Plan:
     def columns(self, names: Sequence[str]) -> Columns:
         """How rows with these columns are read."""
         return Columns(names, self.uki.machine, self.given)
+
+    def needs(self, name: str) -> bool:
+        """Whether a column can make a difference: strings of the machine do where a CHID type has them."""
+        return self._lookup.looks_at(name)
 
     def number(self, machine: Machine | StubsimError) -> int:
         """The place of its answer in ``answers``.

@@ -14,6 +14,7 @@ NAMES = (
     "diff-log",
     "entries",
     "error",
+    "fleet",
     "host",
     "host-show",
     "hwids",

@@ -139,3 +139,22 @@ MEMORY_MAP = """
 .memory-map .plain { fill: var(--plain); stroke: var(--plain-edge); }
 .memory-map .hatch { stroke: var(--ink); stroke-opacity: 0.5; }
 """
+
+# By number of the series; the last is for all that are left.
+FLEET_CHART = """
+.fleet-chart { --ink: #1b2330; --muted: #566072; --s0: #2f6bc9; --s1: #23804a; --s2: #a86a05; --s3: #7a43b6;
+  --s4: #b3261e; --s5: #0b7285; --s6: #566072;
+  font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+@media (prefers-color-scheme: dark) {
+  .fleet-chart { --ink: #e8ecf3; --muted: #a3aec0; --s0: #78a9f5; --s1: #5fc98a; --s2: #e5b04a; --s3: #bd93ee;
+    --s4: #ff9a92; --s5: #66c7d9; --s6: #a3aec0; } }
+.fleet-chart text { fill: var(--ink); font-size: 12px; }
+.fleet-chart .note { fill: var(--muted); }
+.fleet-chart .s0 { fill: var(--s0); }
+.fleet-chart .s1 { fill: var(--s1); }
+.fleet-chart .s2 { fill: var(--s2); }
+.fleet-chart .s3 { fill: var(--s3); }
+.fleet-chart .s4 { fill: var(--s4); }
+.fleet-chart .s5 { fill: var(--s5); }
+.fleet-chart .s6 { fill: var(--s6); }
+"""
