@@ -18,6 +18,7 @@ _HOLD = {
     "linux-image-cloud-amd64": r"linux-(image|binary|modules)-\d.*",
     "ovmf": "ovmf-generic",
     "qemu-system-x86": r"lib.*|zlib1g|qemu-system-(common|data)|seabios|ipxe-qemu",
+    "systemd-tpm": r"lib.*|zlib1g",
 }
 MODULES = ("efivarfs", "qemu_fw_cfg")
 
@@ -73,15 +74,22 @@ def shim(suite: str) -> Path:
 
 
 def qemu(suite: str | None) -> list[str]:
-    """The command: the machine's own QEMU, or that of a suite with that suite's libraries."""
+    """The command: the machine's own QEMU, or that of a suite."""
     if suite is None:
         return ["qemu-system-x86_64"]
     root = stubs.LAB / "packages" / suite / "qemu-system-x86"
-    program = file(suite, "qemu-system-x86", "usr/bin/qemu-system-x86_64")
-    linker = file(suite, "qemu-system-x86", "usr/lib*/ld-linux-x86-64.so.2")
     data = [str(root / folder) for folder in ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")]
-    libraries = f"{root}/usr/lib/x86_64-linux-gnu"
-    return [str(linker), "--library-path", libraries, str(program), *(part for name in data for part in ("-L", name))]
+    return [
+        *program(suite, "qemu-system-x86", "usr/bin/qemu-system-x86_64"),
+        *(part for name in data for part in ("-L", name)),
+    ]
+
+
+def program(suite: str, package: str, pattern: str) -> list[str]:
+    """The command that runs a program of the package with the suite's own libraries."""
+    path, linker = file(suite, package, pattern), file(suite, package, "usr/lib*/ld-linux-x86-64.so.2")
+    libraries = stubs.LAB / "packages" / suite / package / "usr/lib/x86_64-linux-gnu"
+    return [str(linker), "--library-path", f"{libraries}:{libraries}/systemd", str(path)]
 
 
 def busybox() -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lab_linux import compare, machine, packages, record, scenarios, verify
+from scripts.lab_linux import compare, machine, packages, peers, record, scenarios, verify
 from stubsim.errors import StubsimError
 from stubsim.formats import cpio, eventlog, pe
 from stubsim.formats.pe import SectionSpec
@@ -178,3 +178,42 @@ def test_files_that_a_boot_makes_and_renames(tmp_path: Path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     assert record.changes(tmp_path) == {"esp_changes": {"seed": 2}, "renamed": {"a+3.efi": "a+2-1.efi"}}
+
+
+def tool(name: str, *arguments: str) -> str:
+    """The peers, as far as they are asked: what they write is of the files that they are given."""
+    given = {part.partition("=")[0]: part.partition("=")[2] for part in arguments if "=" in part}
+    if name == "measure":
+        sections = [(option, Path(path).read_bytes()) for option, path in given.items() if path.startswith("/")]
+        digests = [part for option, data in sections for part in (f".{option[2:]}\0".encode(), data)]
+        value = peers.extended(hashlib.sha256(part).hexdigest() for part in digests)
+        return json.dumps({"sha256": [{"pcr": 11, "hash": value}]})
+    command, path = arguments[:2]
+    pcr = 9 if "kernel" in command else 4
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if path.endswith("cmdline"):
+        # As the tool does: UTF-16 with a NUL, the load options of a kernel.
+        digest = hashlib.sha256((Path(path).read_text() + "\0").encode("utf-16-le")).hexdigest()
+    records = [{"pcr": pcr, "digests": [{"hashAlg": "sha256", "digest": digest}]}]
+    Path(given["--pcrlock"]).write_text(json.dumps({"records": records}))
+    return ""
+
+
+def test_who_is_right(kept: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each peer by register: what it gives beside what the machine had; where it says nothing, or refuses."""
+    boot = json.loads((kept / "boot.json").read_text()) | {"systemd_boot": "sid"}
+    (kept / "boot.json").write_text(json.dumps(boot))
+    monkeypatch.setattr(peers, "tool", tool)
+    found = peers.verdicts(peers.read(kept))
+    # The kernel inside is no Linux, so that stubsim has no PCR 9.
+    assert found["stubsim"] == {"4": "right", "9": "-", "11": "right", "12": "right", "13": "right"}
+    assert found["measure"] == {"4": "-", "9": "-", "11": "right", "12": "-", "13": "-"}
+    # Here it takes a file's digest for an image's, and knows neither console= nor /.extra.
+    assert found["pcrlock"] == {"4": "wrong", "9": "wrong", "11": "wrong", "12": "-", "13": "-"}
+
+    def refuses(name: str, *arguments: str) -> str:
+        raise StubsimError("Bad message")
+
+    monkeypatch.setattr(peers, "tool", refuses)
+    assert set(peers.verdicts(peers.read(kept))["measure"].values()) == {"refuses"}
+    assert [*peers.table([peers.read(kept)])][-1].startswith(f"| `{kept.name}` | right | refuses |")

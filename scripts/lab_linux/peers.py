@@ -1,0 +1,175 @@
+"""Who predicts the registers of a booted machine: stubsim, systemd-pcrlock and systemd-measure on the same boots.
+
+    python -m scripts.lab_linux.peers build/lab-linux/*/ > docs/peers.md     # make lab-peers
+
+The folders are those of `make lab-linux`. The peers are the newest of Debian, each is given what it asks for: pcrlock
+the images, the UKI's command line and its initrd; systemd-measure (it is what `ukify --measure` and ukify's signatures
+call) the sections of the profile that was booted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scripts.lab_linux import compare, packages
+from stubsim import uki
+from stubsim.errors import StubsimError
+
+Json = dict[str, Any]
+# PCR -> value in hex; a register that a peer says nothing of is not there.
+Values = dict[str, str]
+
+SUITE, BANK = "sid", "sha256"
+_REGISTERS = ("4", "9", "11", "12", "13")
+_ACTION = b"Calling EFI Application from Boot Option"
+_SEPARATOR = bytes(4)
+# What systemd-measure has an option for, in its order.
+_OPTIONS = (
+    "linux", "osrel", "cmdline", "initrd", "ucode", "splash", "dtb", "dtbauto", "uname", "sbat", "pcrpkey", "profile",
+    "hwids", "efifw",
+)  # fmt: skip
+
+
+class Boot(NamedTuple):
+    """A recorded boot; ``sections`` are those of the profile that was booted, by name without the dot."""
+
+    folder: Path
+    recorded: Json
+    expected: Json
+    sections: dict[str, bytes]
+
+    @property
+    def image(self) -> Path:
+        return self.folder / str(self.recorded["uki"])
+
+    @property
+    def truth(self) -> Values:
+        return {pcr: self.expected["pcrs"][BANK][pcr] for pcr in _REGISTERS}
+
+
+def read(folder: Path) -> Boot:
+    recorded, expected = (json.loads((folder / f"{name}.json").read_text()) for name in ("boot", "expect"))
+    profile = bytes.fromhex((expected["variables"] or {}).get("StubProfile", {}).get("data", "3000"))
+    number = int(profile.decode("utf-16-le").strip("\0"))
+    return Boot(folder, recorded, expected, _sections(folder / recorded["uki"], number))
+
+
+def _sections(path: Path, number: int) -> dict[str, bytes]:
+    """Those before the first .profile, and the profile's own in place of them."""
+    image, found, profile = uki.load(str(path)), dict[str, bytes](), -1
+    for section in image.image.sections:
+        profile += section.name == ".profile"
+        if section.name[1:] in _OPTIONS and profile in (-1, number):
+            found[section.name[1:]] = bytes(image.data(section))
+    return found
+
+
+def stubsim(boot: Boot) -> Values:
+    values: Values = compare.simulated(boot.folder)["pcrs"][BANK]
+    return {pcr: value for pcr, value in values.items() if pcr in _REGISTERS}
+
+
+def pcrlock(boot: Boot) -> Values:
+    """PCR 4 in front of which stand the firmware's two events, 9 and 11. It drops 12, and has nothing of 13."""
+    images = [] if boot.recorded["systemd_boot"] is None else _loaders(boot.folder)
+    first = [hashlib.sha256(data).hexdigest() for data in (_ACTION, _SEPARATOR)]
+    locked = [row for path in images for row in _locked("lock-pe", path)] + _locked("lock-uki", boot.image)
+    with tempfile.TemporaryDirectory(prefix="lab-peers-") as name:
+        for part, command in (("cmdline", "lock-kernel-cmdline"), ("initrd", "lock-kernel-initrd")):
+            if part in boot.sections:
+                path = Path(name) / part
+                path.write_bytes(boot.sections[part])
+                locked += _locked(command, path)
+    events = {pcr: [digest for row, digest in locked if row == pcr] for pcr in (4, 9, 11)}
+    return {"4": extended(first + events[4]), "9": extended(events[9]), "11": extended(events[11])}
+
+
+def _loaders(folder: Path) -> list[Path]:
+    return [
+        path for path in [folder / "esp/EFI/BOOT/BOOTX64.EFI", folder / "esp/EFI/BOOT/grubx64.efi"] if path.exists()
+    ]
+
+
+def _locked(command: str, path: Path) -> list[tuple[int, str]]:
+    """The digests of a .pcrlock file by register."""
+    with tempfile.TemporaryDirectory(prefix="lab-peers-") as folder:
+        made = Path(folder) / "it.pcrlock"
+        tool("pcrlock", command, str(path), f"--pcrlock={made}")
+        records = json.loads(made.read_text())["records"]
+    digests = [(row["pcr"], {kind["hashAlg"]: kind["digest"] for kind in row["digests"]}) for row in records]
+    return [(pcr, by_bank[BANK]) for pcr, by_bank in digests]
+
+
+def measure(boot: Boot) -> Values:
+    """PCR 11 before any phase."""
+    with tempfile.TemporaryDirectory(prefix="lab-peers-") as folder:
+        options = []
+        for name in _OPTIONS:
+            if name in boot.sections:
+                (Path(folder) / name).write_bytes(boot.sections[name])
+                options.append(f"--{name}={folder}/{name}")
+        said = json.loads(tool("measure", "calculate", *options, "--phase=:", f"--bank={BANK}", "--json=short"))
+    return {"11": said[BANK][0]["hash"]}
+
+
+def extended(digests: Iterable[str]) -> str:
+    value = bytes(32)
+    for digest in digests:
+        value = hashlib.sha256(value + bytes.fromhex(digest)).digest()
+    return value.hex()
+
+
+def tool(name: str, *arguments: str) -> str:
+    command = packages.program(SUITE, "systemd-tpm", f"usr/lib/systemd/systemd-{name}")
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        raise StubsimError(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return done.stdout
+
+
+PEERS: dict[str, Callable[[Boot], Values]] = {"stubsim": stubsim, "pcrlock": pcrlock, "measure": measure}
+
+
+def verdicts(boot: Boot) -> dict[str, dict[str, str]]:
+    """By peer and register: "right", "wrong", or "-" where it says nothing; "refuses" in all of them."""
+    found = {}
+    for name, peer in PEERS.items():
+        try:
+            values = peer(boot)
+        except StubsimError:
+            found[name] = dict.fromkeys(_REGISTERS, "refuses")
+            continue
+        found[name] = {
+            pcr: "-" if values.get(pcr) is None else "right" if values[pcr] == truth else "wrong"
+            for pcr, truth in boot.truth.items()
+        }
+    return found
+
+
+def table(boots: Iterable[Boot]) -> Iterator[str]:
+    """The document, line by line."""
+    columns = [("4", "stubsim"), ("4", "pcrlock"), ("9", "stubsim"), ("9", "pcrlock"), ("11", "stubsim")]
+    columns += [("11", "pcrlock"), ("11", "measure"), ("12", "stubsim"), ("13", "stubsim")]
+    yield "| boot | " + " | ".join(f"PCR {pcr} {name}" for pcr, name in columns) + " |"
+    yield "| --- |" + " --- |" * len(columns)
+    for boot in boots:
+        rows = verdicts(boot)
+        yield f"| `{boot.folder.name}` | " + " | ".join(rows[name][pcr] for pcr, name in columns) + " |"
+
+
+def main() -> int:
+    boots = [read(Path(name)) for name in sys.argv[1:]]
+    for line in table(boot for boot in boots if BANK in boot.expected["pcrs"]):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
