@@ -137,6 +137,7 @@ def _host(scenario: Scenario, folder: Path, told: dict[str, bytes]) -> Json:
         "fw_cfg": {"dma": True, "vmfwupdate": None},
         "console": {"graphics": True, "virtio": 0, "serial": ["0x3f8"]},
         "esp_partition_uuid": None if "direct" in scenario.content else disk.GUIDS[ESP],
+        "xbootldr_partition_uuid": disk.GUIDS[XBOOTLDR] if (folder / XBOOTLDR).is_dir() else None,
         # Debian's builds from 2025 on use RDRAND; the older one has none here.
         "rng": scenario.firmware != "bookworm",
         "firmware": {
