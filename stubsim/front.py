@@ -126,7 +126,10 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
             devicetree=host.devicetree if handed.devicetree is None else bytes(handed.devicetree),
         )
     if front.entry.partition != "esp":
-        context.unknown("StubDevicePartUUID", "the GUID of the XBOOTLDR partition is in no host file", "variables")
+        if host.xbootldr_partition_uuid is None:
+            why = "the host file has no GUID of the XBOOTLDR partition (xbootldr_partition_uuid)"
+            context.unknown("StubDevicePartUUID", why, "variables")
+        host = changed(host, esp_partition_uuid=host.xbootldr_partition_uuid or host.esp_partition_uuid)
     at = esp if front.entry.partition == "esp" or front.xbootldr is None else front.xbootldr
     image = context.image._replace(path=handed.path, load_options=handed.load_options, esp=at)
     return context._replace(image=image, host=host, services=services._replace(by="stub"))

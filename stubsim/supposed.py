@@ -344,6 +344,7 @@ _CLASSES: dict[str, _Class] = {
     "boot_secret": _each("boot_secret", None, bytes(32)),
     "keyboard_layout": _each("keyboard_layout", None, "en-US"),
     "esp_partition_uuid": _each("esp_partition_uuid", None, UUID("5eed0e5b-1ab0-4000-8000-000000000001")),
+    "xbootldr_partition_uuid": _each("xbootldr_partition_uuid", None, UUID("5eed0e5b-1ab0-4000-8000-000000000002")),
     "console": _console,
     "direct_boot": _direct_boot,
     "console.graphics": _part_of("console", graphics=(False, True)),

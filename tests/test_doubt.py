@@ -170,6 +170,7 @@ VALUES: dict[str, Values] = {
     "boot_secret": each("boot_secret", None, b"\1" * 32),
     "keyboard_layout": each("keyboard_layout", None, "de-DE"),
     "esp_partition_uuid": each("esp_partition_uuid", None, UUID(int=0x1234)),
+    "xbootldr_partition_uuid": each("xbootldr_partition_uuid", None, UUID(int=0x1234)),
     "console": each(
         "console", Console(), Console(True, 0, (0x2F8,)), Console(False, 1), Console(True, 2, (0x3F8, 0x2F8))
     ),

@@ -146,6 +146,7 @@ class Host(NamedTuple):
     boot_secret: bytes | None = None
     keyboard_layout: str | None = None
     esp_partition_uuid: UUID | None = None
+    xbootldr_partition_uuid: UUID | None = None
     console: Console = Console()
     direct_boot: DirectBoot | None = None
     fw_cfg: FwCfg | None = FwCfg()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from stubsim.formats import edid
 from stubsim.hosts.fixture import SCHEMA
@@ -14,7 +15,7 @@ from stubsim.hosts.host import DevicetreeFixup, Host
 _READ_BY_STUBS = (b"io.systemd.stub.", b"io.systemd.boot.")
 
 # What identifies one machine, or is a secret of it.
-_IDENTIFYING = ("boot_secret", "esp_partition_uuid", "variables")
+_IDENTIFYING = ("boot_secret", "esp_partition_uuid", "xbootldr_partition_uuid", "variables")
 
 
 def to_json(host: Host, *, keep_ids: bool = False, notes: Sequence[str] = ()) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -50,7 +51,7 @@ def to_json(host: Host, *, keep_ids: bool = False, notes: Sequence[str] = ()) ->
         ],
         "boot_secret": None if host.boot_secret is None else host.boot_secret.hex(),
         "keyboard_layout": host.keyboard_layout,
-        "esp_partition_uuid": None if host.esp_partition_uuid is None else str(host.esp_partition_uuid),
+        **{key: _guid(getattr(host, key)) for key in ("esp_partition_uuid", "xbootldr_partition_uuid")},
         "console": host.console._asdict() | {"serial": [f"{port:#x}" for port in host.console.serial]},
         "direct_boot": _plain(host.direct_boot),
         "fw_cfg": _plain(host.fw_cfg),
@@ -126,6 +127,10 @@ def _smbios(host: Host, unknown: set[str], dropped: list[str]) -> dict[str, Any]
         unknown.add("smbios.oem_strings")
         dropped.append("an OEM string is not UTF-8, which JSON cannot hold: written as unknown")
     return value
+
+
+def _guid(guid: UUID | None) -> str | None:
+    return None if guid is None else str(guid)
 
 
 def _text(content: bytes) -> str | None:

@@ -84,6 +84,7 @@ COMPLETE: dict[str, Any] = {
     "boot_secret": "00FF",
     "keyboard_layout": "en-US",
     "esp_partition_uuid": "5eed0e5b-1ab0-4000-8000-0000000000e5",
+    "xbootldr_partition_uuid": "5eed0e5b-1ab0-4000-8000-0000000000b0",
     "console": {"graphics": False, "virtio": 2, "serial": ["0x3f8", "0x2F8"]},
     "direct_boot": {"load_options": "quiet"},
     "fw_cfg": {
@@ -121,6 +122,7 @@ def test_every_key_arrives():
         boot_secret=b"\0\xff",
         keyboard_layout="en-US",
         esp_partition_uuid=UUID("5eed0e5b-1ab0-4000-8000-0000000000e5"),
+        xbootldr_partition_uuid=UUID("5eed0e5b-1ab0-4000-8000-0000000000b0"),
         console=Console(False, 2, (0x3F8, 0x2F8)),
         direct_boot=DirectBoot("quiet"),
         fw_cfg=FwCfg(False, VmFwUpdate("spec", 1, 65536, True), legacy_order=True, slots=16),

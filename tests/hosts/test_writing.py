@@ -90,11 +90,12 @@ def test_other_ids_and_secrets():
         edid=bytes(panel),
         boot_secret=b"secret",
         esp_partition_uuid=UUID(bytes=UUID_BYTES),
+        xbootldr_partition_uuid=UUID(bytes=UUID_BYTES),
         variables=(Variable("LoaderSystemToken", UUID(int=1), 3, b"token"),),
     )
     assert written(host, keep_ids=True) == (host, ())
     back, _ = written(host)
-    assert back.unknown == {"boot_secret", "esp_partition_uuid", "variables"}
+    assert back.unknown == {"boot_secret", "esp_partition_uuid", "xbootldr_partition_uuid", "variables"}
     assert back.edid == edid.build("ABC12ef")
     assert back._replace(unknown=frozenset()) == Host(edid=back.edid)
     # What was not there is not unknown.

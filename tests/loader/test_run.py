@@ -15,7 +15,7 @@ from stubsim.hosts.host import Variable
 from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.start import Start
-from stubsim.trace import EspWritten, Measured
+from stubsim.trace import EspWritten, Measured, Unknown
 from stubsim.uefi.variables import LOADER
 from stubsim.uki import load
 from tests.stub.harness import make_pe, make_uki
@@ -65,6 +65,20 @@ def test_by_what_the_partition_shows(tmp_path: Path):
     assert seen["LoaderEntrySelected"] == "lab.efi"
     assert result.load_options == utf16z("own")
     assert any(line.startswith("systemd-boot 257.13") for line in result.assumed)
+
+
+def test_a_uki_on_xbootldr_is_from_that_partition(tmp_path: Path):
+    """Its GUID is the stub's, the ESP's is the loader's; untold, that is said (booted: systemd-boot 262.1)."""
+    esp, other = esp_of(tmp_path), tmp_path / "xbootldr"
+    (other / "EFI").mkdir(parents=True)
+    (esp / "EFI/Linux").rename(other / "EFI/Linux")
+    uki = load(str(other / "EFI/Linux/lab.efi"))
+    start = Start(esp=str(esp), xbootldr=str(other), entry="default")
+    seen = texts(boot(uki, HOST._replace(xbootldr_partition_uuid=UUID(int=0xB)), start))
+    assert seen["StubDevicePartUUID"] == "00000000-0000-0000-0000-00000000000B"
+    assert seen["LoaderDevicePartUUID"] == str(PARTITION).upper()
+    unknown = [row for row in boot(uki, HOST, start).trace if isinstance(row, Unknown)]
+    assert ("StubDevicePartUUID", ("variables",)) in [(row.what, row.affects) for row in unknown]
 
 
 def test_none_in_front(tmp_path: Path):
