@@ -20,8 +20,6 @@ from stubsim.uefi.platform import Platform
 _Value = TypeVar("_Value")
 _XZ = b"\xfd7zXZ\0"
 _MEMORY_MAX, _UNPACKED_MAX = 128 << 20, 64 << 20
-# Names of the options, which are those of the arguments.
-OPTIONS = ("firmware", "vars", "disk", "gpt", "fw_cfg", "option_rom", "baseline")
 
 
 class Machine(NamedTuple):
@@ -45,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="QEMU's fw_cfg files (bootorder, ...), a tar archive or a folder",
     )
     group.add_argument(
+        "--baseline",
+        metavar="LOG",
+        help="a real log of this machine, of any UKI: what cannot be computed of the firmware is taken from it",
+    )
+    group.add_argument(
         "--option-rom",
         metavar="FILE",
         action="append",
@@ -55,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
     """Read the files. What they say of Secure Boot and variables counts, also against the host file."""
     from stubsim.explain.whole_log import databases
-    from stubsim.formats import option_rom, varstore
+    from stubsim.formats import eventlog_text, option_rom, varstore
+    from stubsim.uefi.baseline import Baseline
     from stubsim.uefi.esp import Esp
     from stubsim.uefi.image_path import QEMU_KERNEL
     from stubsim.uefi.measured.secure_boot_policy import secure_boot
@@ -71,19 +75,21 @@ def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
         option_roms=tuple(
             program for path in arguments.option_rom or () for program in _parsed(path, option_rom.efi_images) or ()
         ),
+        baseline=_parsed(arguments.baseline, lambda data: Baseline(eventlog_text.read_log(data))),
         from_qemu=start.loader == "qemu-kernel" or start.path == QEMU_KERNEL or host.direct_boot is not None,
     )
     is_on = secure_boot(platform)
-    if platform.variables is not None:
+    if platform.variables is not None or platform.baseline is not None:
         if isinstance(is_on, bool):
             host = _with_secure_boot(host, is_on)
             if is_on:
                 if arguments.db:
-                    output.warn(f"{', '.join(arguments.db)}: --db is not used, db of {arguments.vars} counts")
+                    name = arguments.vars or arguments.baseline
+                    output.warn(f"{', '.join(arguments.db)}: --db is not used, db of {name} counts")
                 try:
                     start = start._replace(trusted=databases(platform).trusts)
                 except StubsimError as error:
-                    raise error.within(path=arguments.vars) from error
+                    raise error.within(path=arguments.vars or arguments.baseline) from error
         host = _with_variables(host, platform)
     return Machine(platform._replace(host=host), host, start)
 
@@ -91,12 +97,15 @@ def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
 def _with_secure_boot(host: Host, is_on: bool) -> Host:
     if host.secure_boot != is_on and "secure_boot" not in host.unknown:
         said, found = ("on" if value else "off" for value in (host.secure_boot, is_on))
-        output.warn(f"the host file says that Secure Boot is {said}; by the variable store it is {found}, which counts")
+        text = f"the host file says that Secure Boot is {said}; by --vars or --baseline it is {found}, which counts"
+        output.warn(text)
     return host._replace(secure_boot=is_on, unknown=host.unknown - {"secure_boot"})
 
 
 def _with_variables(host: Host, platform: Platform) -> Host:
     """Those of the store, and of the host file what the store does not have: some live for one boot only."""
+    if platform.variables is None:
+        return host
     stored = [Variable(*row) for row in platform.variables or ()]
     names = {(row.name, row.guid) for row in stored}
     own = (row for row in host.variables if (row.name, row.guid) not in names)

@@ -7,18 +7,20 @@ unknown with the reason; nothing in between.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from stubsim import extent
 from stubsim.errors import StubsimError
 from stubsim.explain.boot_manager import boot_manager_pcr
 from stubsim.extent import Bytes
-from stubsim.formats import pe, signature_list
-from stubsim.machine.tpm import Tpm
+from stubsim.formats import eventlog, pe, signature_list
+from stubsim.machine.tpm import BANKS, Tpm
 from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.systemd.smbios import EVENTS as SMBIOS_EVENTS
 from stubsim.trace import Event, ImageLoaded, Measured, Unknown
+from stubsim.uefi.baseline import DXE_VOLUME, PEI_VOLUME, Baseline, Source, described, hashed_by, source
 from stubsim.uefi.builds import AFTER_SEPARATORS, BEFORE_BOOT_VARIABLES
 from stubsim.uefi.image_path import QEMU_KERNEL
 from stubsim.uefi.image_verification import Databases
@@ -41,6 +43,13 @@ _APPLICATION = "EV_EFI_BOOT_SERVICES_APPLICATION"
 _DRIVERS = 2, "EV_EFI_BOOT_SERVICES_DRIVER"
 _AUTHORITY = "EV_EFI_VARIABLE_AUTHORITY"
 _PLATFORM_CONFIG, _BOOT_MANAGER, _GPT = 1, 4, 5
+_BLOB, _HANDOFF = "EV_EFI_PLATFORM_FIRMWARE_BLOB", "EV_EFI_HANDOFF_TABLES"
+_ACPI = "EV_PLATFORM_CONFIG_FLAGS"
+# Sources that follow from the firmware's code, and those that not every firmware has.
+_BY_CODE = {(0, "EV_S_CRTM_VERSION"), (0, _BLOB), (1, _ACPI), (1, _HANDOFF), (5, "EV_EFI_ACTION")}
+_OPTIONAL = {(1, _ACPI), (1, _HANDOFF), _DRIVERS}
+# Computed for one kind of processor; a log of the machine knows its own.
+_PEI_VOLUME = source(0, _BLOB, PEI_VOLUME)
 # What a boot whose stages leave something open may have otherwise.
 _OF_THE_CHAIN = (9, 11, 12, 13)
 # Extended by nothing before the system runs: zero says something as well.
@@ -106,14 +115,16 @@ def whole_log(boot: Boot, platform: Platform, start: Start) -> WholeLog:
         )
     writer = _Writer(boot, platform, banks)
     writer.write(start)
-    return WholeLog(banks, tuple(writer.events), tuple(dict.fromkeys((*boot.assumed, *_assumed(platform)))))
+    return WholeLog(banks, tuple(writer.events), tuple(dict.fromkeys((*boot.assumed, *_assumed(platform, writer)))))
 
 
-def _assumed(platform: Platform) -> Iterator[str]:
+def _assumed(platform: Platform, writer: _Writer) -> Iterator[str]:
     build = platform.build
-    if build is not None and build.has_platform_info:
+    if writer.is_other_firmware:
+        yield "the baseline was taken with another firmware: what follows from its code is not taken from there"
+    if build is not None and build.has_platform_info and platform.baseline is None:
         yield crtm.ASSUMES_TCG
-    if platform.firmware is not None and not platform.option_roms:
+    if platform.firmware is not None and not platform.option_roms and platform.baseline is None:
         yield "no --option-rom: no device has an option ROM with an EFI program (PCR 2)"
 
 
@@ -130,9 +141,10 @@ class _Writer:
         self.gpt_is_measured = False
         # Its LoadImage() is shim's then, which looks at no db of the firmware's (loader-proto.c; recorded with 16.1).
         self.through_shim = False
+        self.is_other_firmware = self._is_of_other_firmware()
 
     def write(self, start: Start) -> None:
-        platform, build, trace = self.platform, self.platform.build, list(self.boot.trace)
+        platform, trace = self.platform, list(self.boot.trace)
         self._rows(crtm.events(platform))
         self._rows(secure_boot_policy.events(platform))
         self._row(actions.separator(7))
@@ -143,18 +155,31 @@ class _Writer:
             kernel = next((event for event in trace if isinstance(event, ImageLoaded)), None)
             if kernel is not None:
                 trace.remove(kernel)
+                self.gpt_is_measured = True
                 self._image(kernel)
-        if build is None:
-            self._row(unknown(1, "EV_EFI_HANDOFF_TABLES", "SMBIOS", platform.no_build))
-        elif build.handoff_tables == BEFORE_BOOT_VARIABLES:
-            self._rows(handoff_tables.events(platform))
+        order = self._order_of_tables()
+        if order == BEFORE_BOOT_VARIABLES:
+            self._handoff_tables()
         self._rows(boot_variables.events(platform))
         self._rows(actions.ready_to_boot())
-        if build is not None and build.handoff_tables == AFTER_SEPARATORS:
-            self._rows(handoff_tables.events(platform))
+        if order == AFTER_SEPARATORS:
+            self._handoff_tables()
         self._chain(trace, start)
         if self.boot.outcome.status == "kernel-started":
             self._rows(actions.exit_boot_services(platform))
+
+    def _order_of_tables(self) -> str | None:
+        """Where the handed-over tables are measured, None: nowhere."""
+        build, baseline = self.platform.build, self.platform.baseline
+        if build is not None:
+            return build.handoff_tables
+        return AFTER_SEPARATORS if baseline is not None and baseline.handoff_after_separators else BEFORE_BOOT_VARIABLES
+
+    def _handoff_tables(self) -> None:
+        if self.platform.build is None:
+            self._rows([unknown(1, _HANDOFF, "SMBIOS", self.platform.no_build)])
+        else:
+            self._rows(handoff_tables.events(self.platform))
 
     def _chain(self, trace: Sequence[Event], start: Start) -> None:
         """What is started one by the other, with what each measures."""
@@ -197,8 +222,51 @@ class _Writer:
             self.events.append(LogEvent("stub", pcr, None, event.what, None, b"", UNKNOWN, event.why))
 
     def _rows(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self._row(row)
+        """The events of one source, or the baseline's where they are not known."""
+        for key, group in groupby(rows, lambda row: source(row.pcr, row.type, row.description)):
+            self._source(key, list(group))
+
+    def _source(self, key: Source, rows: list[Row]) -> None:
+        baseline = self.platform.baseline
+        if baseline is None or not self._is_from(baseline, key, rows):
+            for row in rows:
+                self._row(row)
+            return
+        for event in baseline.of(key):
+            name = described(event) or rows[0].description
+            self.events.append(self._logged(event, key[1], name))
+
+    def _logged(self, event: eventlog.Event, kind: str, name: str) -> LogEvent:
+        """An event of the baseline; in a bank that it has not, hashed anew where the event holds what was hashed."""
+        lacking = [bank for bank in self.banks if bank not in event.digests]
+        content = hashed_by(event) if lacking else None
+        if lacking and content is None:
+            why = f"the baseline has no {lacking[0]} bank"
+            return LogEvent("firmware", event.pcr, kind, name, None, b"", UNKNOWN, why)
+        digests = event.digests if content is None else event.digests | self.boot.digests.of(content, lacking)
+        kept = {bank: digests[bank] for bank in self.banks}
+        return LogEvent("firmware", event.pcr, kind, name, kept, event.data, BASELINE)
+
+    def _is_from(self, baseline: Baseline, key: Source, rows: list[Row]) -> bool:
+        """Whether the baseline tells of a source: what is not known, and of the PEI volume what it says itself."""
+        if self.is_other_firmware and key[:2] in _BY_CODE:
+            return False
+        logged = baseline.of(key)
+        if any(row.content is None for row in rows):
+            return bool(logged) or key[:2] in _OPTIONAL
+        return key == _PEI_VOLUME and bool(logged)
+
+    def _is_of_other_firmware(self) -> bool:
+        """Whether the baseline was taken with other code than is at hand."""
+        platform = self.platform
+        if platform.baseline is None or platform.firmware is None or platform.firmware.dxe is None:
+            return False
+        logged = platform.baseline.of(source(0, _BLOB, DXE_VOLUME))
+        if not logged:
+            return False
+        banks = [bank for bank in logged[0].digests if bank in BANKS]
+        digests = self.boot.digests.of(platform.firmware.dxe, banks)
+        return any(logged[0].digests[bank] != digests[bank] for bank in banks)
 
     def _row(self, row: Row) -> None:
         digests = None if row.content is None else self.boot.digests.of(row.content, self.banks)
@@ -208,6 +276,8 @@ class _Writer:
         )
 
     def _option_roms(self) -> None:
+        if not self.platform.option_roms and self.platform.baseline is not None:
+            self._rows([unknown(*_DRIVERS, "option ROM", "the ROMs are not at hand (--option-rom)")])
         for image, row in images.option_roms(self.platform):
             if image is None:
                 self._row(row)
@@ -238,7 +308,7 @@ class _Writer:
         if isinstance(self.is_on, str):
             if not self.logged:
                 self.logged.add(b"")
-                self._row(unknown(7, _AUTHORITY, "db", self.is_on))
+                self._rows([unknown(7, _AUTHORITY, "db", self.is_on)])
             return
         entry = databases(self.platform).authority(Uki(pe.open_bytes(event.data, event.path)))
         if entry is not None and entry.signature_data not in self.logged:

@@ -10,6 +10,7 @@ from stubsim.formats import firmware_volume
 from stubsim.formats.gpt import Table
 from stubsim.formats.varstore import StoredVariable
 from stubsim.hosts import Host
+from stubsim.uefi.baseline import Baseline
 from stubsim.uefi.builds import Build, build_of
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.variables import GLOBAL
@@ -33,7 +34,8 @@ class Platform(NamedTuple):
 
     ``variables`` are those of the store before the boot, ``disk`` the partition table of the disk that it starts from,
     ``esp`` that disk's partition; ``option_roms`` are the EFI programs in the ROMs of devices, in the order of
-    their loading. ``from_qemu`` tells that the image was given by QEMU's -kernel.
+    their loading. ``baseline`` is a real log of the machine. ``from_qemu`` tells that the image was given by QEMU's
+    -kernel.
     """
 
     host: Host
@@ -44,6 +46,7 @@ class Platform(NamedTuple):
     esp: Esp | None = None
     option_roms: tuple[bytes, ...] = ()
     from_qemu: bool = False
+    baseline: Baseline | None = None
 
     @property
     def build(self) -> Build | None:
@@ -57,9 +60,12 @@ class Platform(NamedTuple):
         return "the firmware is no build that was recorded"
 
     def variable(self, name: str, guid: UUID = GLOBAL) -> bytes | None:
-        """A variable of the store; None for an absent one."""
-        found = (row.data for row in self.variables or () if (row.name, row.guid) == (name, guid))
-        return next(found, None)
+        """A variable of the store, or as the baseline has it where there is no store; None for an absent one."""
+        rows = self.variables
+        if rows is None:
+            known = None if self.baseline is None else self.baseline.variables.get(name)
+            return known.data if known is not None and known.guid == guid else None
+        return next((row.data for row in rows if (row.name, row.guid) == (name, guid)), None)
 
 
 def firmware_image(data: bytes) -> FirmwareImage:

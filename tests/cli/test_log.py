@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from stubsim import schemas
+from stubsim.formats import eventlog
+from stubsim.uefi.baseline import Baseline
+from stubsim.uefi.measured.row import variable_data
+from stubsim.uefi.variables import GLOBAL
 from tests.formats.test_firmware_volume import DXE, IMAGE, PEI, X64, file, packed, program, section, volume
 from tests.formats.test_fw_cfg_files import archive
 from tests.formats.test_gpt import FIRST, disk, entry
 from tests.formats.test_varstore import store, variable
 from tests.samples import Result, execute, linux, uki, written
+from tests.strategies import mutated
 
+BANKS = ("sha1", "sha256")
 HOST = {"schema": "stubsim/host/1", "smbios": {}, "tpm": {"banks": ["sha1", "sha256"]}}
 VOLUMES = b"".join(section(0x17, volume(file(kind, program(X64)))) for kind in (PEI, DXE))
 CODE = volume(file(IMAGE, packed(VOLUMES)))
@@ -155,3 +163,100 @@ def test_what_is_not_known_of_the_machine_is_unknown_in_the_log(machine: Path):
 
 def test_json_is_one_object(machine: Path):
     assert json.loads(log(machine, "--format", "json").out)["schema"] == "stubsim/log/1"
+
+
+def event(
+    pcr: int, kind: str, content: bytes, data: bytes | None = None, banks: tuple[str, ...] = BANKS
+) -> eventlog.Event:
+    digests = {bank: hashlib.new(bank, content).digest() for bank in banks}
+    return eventlog.Event(pcr, eventlog.EVENT_TYPES[kind], digests, content if data is None else data)
+
+
+def config(name: str, data: bytes, banks: tuple[str, ...] = BANKS) -> eventlog.Event:
+    return event(7, "EV_EFI_VARIABLE_DRIVER_CONFIG", variable_data(name, GLOBAL, data), banks=banks)
+
+
+def baseline(machine: Path, banks: tuple[str, ...] = BANKS, dxe: bytes | None = None) -> Path:
+    """A log as a machine of this made-up firmware would have it, SMBIOS behind the separators."""
+    order = b"\0\0"
+    blobs = [b"pei", dxe if dxe is not None else volume(file(DXE, program(X64)))]
+    events = [
+        event(0, "EV_S_CRTM_VERSION", b"1\0\0\0", banks=banks),
+        *(event(0, "EV_EFI_PLATFORM_FIRMWARE_BLOB", blob, bytes(16), banks) for blob in blobs),
+        config("SecureBoot", b"\0", banks),
+        *(config(name, b"", banks) for name in ("PK", "KEK", "db", "dbx")),
+        event(7, "EV_SEPARATOR", bytes(4), banks=banks),
+        event(1, "EV_EFI_VARIABLE_BOOT", order, variable_data("BootOrder", GLOBAL, order), banks),
+        event(4, "EV_EFI_ACTION", b"Calling EFI Application from Boot Option", banks=banks),
+        *(event(pcr, "EV_SEPARATOR", bytes(4), banks=banks) for pcr in range(7)),
+        event(1, "EV_EFI_HANDOFF_TABLES", b"smbios", bytes(32), banks),
+        event(5, "EV_EFI_GPT_EVENT", b"table", banks=banks),
+        event(4, "EV_EFI_BOOT_SERVICES_APPLICATION", b"another UKI", bytes(40), banks),
+        event(11, "EV_IPL", b"another section", banks=banks),
+        event(5, "EV_EFI_ACTION", b"Exit Boot Services Invocation", banks=banks),
+        event(5, "EV_EFI_ACTION", b"Exit Boot Services Returned with Success", banks=banks),
+    ]
+    return written(machine, "old.log", eventlog.build(events, banks))
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_baseline_tells_of_the_firmware_and_the_chain_is_predicted(machine: Path):
+    found = report(machine, "--baseline", str(baseline(machine)))
+    assert unknown(found) == {(1, "the SMBIOS events of PCR 1")}
+    rows = {(row["pcr"], row["description"]): row for row in found["events"]}
+    assert rows[0, "PEI volume"]["how"] == rows[7, "SecureBoot"]["how"] == rows[5, "GPT"]["how"] == "baseline"
+    assert rows[0, "PEI volume"]["digests"]["sha256"] == sha256(b"pei")
+    assert sha256(b"another UKI") not in str(found)
+    assert sha256(b"another section") not in str(found)
+    order = [(row["pcr"], row["type"]) for row in found["events"]]
+    # As in the baseline, and no ACPI data, which it has not.
+    assert order.index((1, "EV_EFI_HANDOFF_TABLES")) > order.index((6, "EV_SEPARATOR"))
+    assert (1, "EV_PLATFORM_CONFIG_FLAGS") not in order
+    assert [row["description"] for row in found["events"]][-2:] == [
+        "Exit Boot Services Invocation", "Exit Boot Services Returned with Success"
+    ]  # fmt: skip
+    assert {"0", "5", "7"} <= set(found["pcrs"]["sha256"])
+
+
+def test_files_count_more_than_a_baseline(machine: Path):
+    written(machine, "vars.fd", store(variable("KEK", b"new")))
+    found = report(machine, "--baseline", str(baseline(machine)), "--vars", str(machine / "vars.fd"))
+    rows = {row["description"]: row for row in found["events"]}
+    assert rows["KEK"]["how"] == "computed"
+    assert rows["KEK"]["digests"]["sha256"] == sha256(variable_data("KEK", GLOBAL, b"new"))
+    # No platform key in the store: the state is that of the build, which the baseline knows.
+    assert rows["SecureBoot"]["how"] == "baseline"
+
+
+def test_the_code_of_another_firmware_is_not_taken_from_a_baseline(machine: Path):
+    log = str(baseline(machine, dxe=b"older"))
+    found = report(machine, "--baseline", log, "--firmware", str(machine / "code.fd"))
+    assert {(0, "firmware version"), (0, "PEI volume")} <= unknown(found)
+    assert any("another firmware" in text for text in found["assumed"])
+    rows = {row["description"]: row for row in found["events"]}
+    assert rows["PK"]["how"] == "baseline"
+
+
+def test_a_bank_that_the_baseline_has_not_is_hashed_from_its_data(machine: Path):
+    found = report(machine, "--baseline", str(baseline(machine, ("sha256",))))
+    rows = {row["description"]: row for row in found["events"]}
+    assert rows["PEI volume"]["because"] == "the baseline has no sha1 bank"
+    assert rows["GPT"]["digests"] == {"sha1": hashlib.sha1(b"table").hexdigest(), "sha256": sha256(b"table")}
+    boot = next(row for row in found["events"] if row["type"] == "EV_EFI_VARIABLE_BOOT")
+    assert boot["digests"]["sha1"] == hashlib.sha1(b"\0\0").hexdigest()
+
+
+def test_a_baseline_that_is_no_log_is_named(machine: Path):
+    ended = log(machine, "--baseline", str(machine / "host.json"))
+    assert ended.status == 2
+    assert f"{machine / 'host.json'}: " in ended.err
+
+
+@given(mutated(b"".join(each.data for each in (config("db", b"list"), config("SecureBoot", b"\1")))))
+def test_any_event_data_of_a_baseline_is_read(data: bytes):
+    rows = (event(7, "EV_EFI_VARIABLE_DRIVER_CONFIG", b"x", data), event(1, "EV_EFI_VARIABLE_BOOT", b"x", data))
+    found = Baseline(eventlog.Log(eventlog.Header({"sha256": 32}), rows))
+    assert len(found.variables) <= 1

@@ -18,6 +18,7 @@ from stubsim.formats import eventlog
 from stubsim.simulation import boot
 from stubsim.uki import load
 from stubsim.views.log import event_log
+from tests.conformance.test_linux import started
 from tests.conftest import SHARED
 
 Json = dict[str, Any]
@@ -75,6 +76,50 @@ def test_every_event_is_computed(name: str, restored: Path):
     for own, real in zip(eventlog.parse(event_log(ours)), theirs, strict=True):
         kept = ADDRESSES.get(eventlog.type_name(real.type), slice(None))
         assert own._replace(data=own.data[kept]) == real._replace(data=real.data[kept])
+
+
+LINUX = sorted(path.parent.name for path in (SHARED / "golden-linux").glob("*/boot.json"))
+
+
+@pytest.fixture(scope="module")
+def linux(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Boots whose stores and disks were not kept."""
+    folder, out = shared / "golden-linux", tmp_path_factory.mktemp("linux")
+    subprocess.run([sys.executable, str(folder / "restore.py"), str(folder), str(out)], check=True, capture_output=True)
+    return out
+
+
+def of_the_firmware(folder: Path) -> dict[str, list[Any]]:
+    """What tells one machine from another, by the type of the event."""
+    found: dict[str, list[Any]] = {}
+    for event in eventlog.parse((folder / "eventlog.bin").read_bytes()):
+        kind = eventlog.type_name(event.type)
+        if kind in ("EV_EFI_PLATFORM_FIRMWARE_BLOB", "EV_EFI_VARIABLE_DRIVER_CONFIG", "EV_EFI_VARIABLE_BOOT"):
+            found.setdefault(kind, []).append(event.digests)
+    return found
+
+
+# Every third one: each takes a second.
+@pytest.mark.parametrize("name", LINUX[::3])
+def test_an_update_of_the_chain_by_the_log_of_another_boot(name: str, linux: Path):
+    """The firmware's events from a boot of another UKI on the same machine; chain, stub and kernel are predicted."""
+    folder = linux / name
+    others = (linux / other for other in LINUX if other != name)
+    same = next((other for other in others if of_the_firmware(other) == of_the_firmware(folder)), None)
+    if same is None:
+        pytest.skip("no recordings of another boot on the same machine")
+    path, start = started(folder)
+    secret = folder / "host-secret.json"
+    host = str(secret if secret.exists() else folder / "host.json")
+    options = ["--baseline", str(same / "eventlog.bin")]
+    arguments = parsers.one("log").parse_args([path, "--smbios", host, *options])
+    platform, changed, start = firmware.machine(arguments, machine.load(host), start)
+    ours = whole_log(boot(load(path), changed, start), platform, start)
+    theirs = eventlog.parse((folder / "eventlog.bin").read_bytes())
+    assert [told(event) for event in ours.events] == [
+        (event.pcr, eventlog.type_name(event.type), event.digests) for event in theirs
+    ]
+    assert {event.how for event in ours.events} == {"computed", "baseline"}
 
 
 @pytest.mark.oracle

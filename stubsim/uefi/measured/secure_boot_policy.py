@@ -27,7 +27,8 @@ def secure_boot(platform: Platform) -> bool | str:
     A platform key enrolled, and SecureBootEnable not 0: an absent one counts as on (recorded: a store without it).
     """
     if platform.variables is None:
-        return NO_STORE
+        found = None if platform.baseline is None else platform.baseline.secure_boot
+        return NO_STORE if found is None else found
     if not platform.variable("PK"):
         return False
     build = platform.build
