@@ -2,7 +2,7 @@
 # Install the Debian tools that the tests marked "oracle" compare with. Where that is not possible, say so in one line:
 # the tests then skip, and under CI=true they fail. Debian 12 has no ukify, its systemd-measure is an old one, and its
 # fwupdtool reads no event log, so those come from Debian testing, in a folder of their own (STUBSIM_ORACLES) that they
-# are run in by chroot.
+# are run in by chroot; and ukify of series 257 from Debian 13, which signs PCR policies as it does.
 set -euo pipefail
 
 # command or file, and the Debian package it comes from
@@ -41,7 +41,9 @@ missing() {
     done <<<"$tools" | sort -u
 }
 
-newer=${STUBSIM_ORACLES:-/var/cache/stubsim-oracles}/testing
+folder=${STUBSIM_ORACLES:-/var/cache/stubsim-oracles}
+newer=$folder/testing
+trixie=$folder/trixie
 
 make_newer() {
     [ ! -x "$newer/usr/bin/fwupdtool" ] || [ ! -x "$newer/usr/lib/systemd/systemd-measure" ] || return 0
@@ -58,6 +60,19 @@ make_newer() {
     mv "$newer.new" "$newer"
 }
 
+make_trixie() {
+    [ ! -x "$trixie/usr/bin/ukify" ] || return 0
+    [ "$(id -u)" = 0 ] || give_up "chroot into Debian 13 needs root" "systemd-ukify of Debian 13"
+    echo "oracles: putting ukify of Debian 13 into $trixie"
+    rm -rf "$trixie.new"
+    mkdir -p "$folder"
+    debootstrap --variant=minbase --include=systemd-ukify,systemd,libtss2-rc0t64 trixie "$trixie.new" \
+        >"$trixie.log" 2>&1 </dev/null || true
+    chroot "$trixie.new" ukify --version >/dev/null 2>&1 ||
+        give_up "debootstrap failed: $(tail -n 1 "$trixie.log")" "systemd-ukify of Debian 13"
+    mv "$trixie.new" "$trixie"
+}
+
 give_up() {
     echo "oracles: $1; install: ${2:-$packages}" >&2
     [ "${CI:-}" != true ] || exit 1
@@ -67,6 +82,7 @@ give_up() {
 packages=$(missing | xargs)
 if [ -z "$packages" ]; then
     make_newer
+    make_trixie
     exit 0
 fi
 command -v apt-get >/dev/null || give_up "no apt-get here"
@@ -94,3 +110,4 @@ fi
 packages=$(missing | xargs)
 [ -z "$packages" ] || give_up "apt-get did not install everything: $(tail -n 1 "$log")"
 make_newer
+make_trixie

@@ -20,7 +20,7 @@ SHARED = Path(os.environ.get("STUBSIM_SHARED", ROOT.parent / "shared"))
 NO_ORACLE = "oracle not installed"
 NO_RECORDINGS = "no recordings"
 # Made by scripts/oracles.sh.
-NEWER = Path(os.environ.get("STUBSIM_ORACLES", "/var/cache/stubsim-oracles")) / "testing"
+ORACLES = Path(os.environ.get("STUBSIM_ORACLES", "/var/cache/stubsim-oracles"))
 # Where Debian keeps dmidecode and systemd-measure.
 ORACLE_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/lib/systemd", "/lib/systemd"])
 
@@ -76,21 +76,23 @@ def oracle_file() -> Callable[[str], bytes]:
 def newer_oracle() -> Callable[..., str]:
     """Run a tool of Debian testing on some bytes: ``newer_oracle("ukify", data, "inspect", "{}")`` is what it prints.
 
-    ``{}`` stands for the file with the data. Absent, or for anyone but root, it is as with ``oracle``.
+    ``{}`` stands for the file with the data, ``suite`` for another Debian. Absent, or for anyone but root, it is as
+    with ``oracle``.
     """
 
-    def execute(name: str, data: bytes, *arguments: str) -> str:
-        if not (NEWER / "usr/bin" / name).exists() or os.geteuid() != 0:
-            reason = f"{NO_ORACLE}: {name} of Debian testing (make test-oracles as root)"
+    def execute(name: str, data: bytes, *arguments: str, suite: str = "testing") -> str:
+        root = ORACLES / suite
+        if not (root / "usr/bin" / name).exists() or os.geteuid() != 0:
+            reason = f"{NO_ORACLE}: {name} of Debian {suite} (make test-oracles as root)"
             if os.environ.get("CI") == "true":
                 pytest.fail(reason, pytrace=False)
             pytest.skip(reason)
-        with tempfile.NamedTemporaryFile(dir=NEWER / "tmp") as file:
+        with tempfile.NamedTemporaryFile(dir=root / "tmp") as file:
             file.write(data)
             file.flush()
             command = [argument.format(f"/tmp/{Path(file.name).name}") for argument in arguments]
             done = subprocess.run(
-                ["chroot", str(NEWER), name, *command], capture_output=True, check=True, text=True, timeout=120
+                ["chroot", str(root), name, *command], capture_output=True, check=True, text=True, timeout=120
             )
         return done.stdout
 

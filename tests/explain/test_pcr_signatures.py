@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +26,19 @@ from stubsim.formats import hwids, pcrsig, pe
 from stubsim.formats.pcrsig import Bank, Entry
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
+from stubsim.simulation import boot
 from stubsim.start import Start
+from stubsim.trace import Measured
 from tests import samples
 from tests.strategies import mutated
+from tests.swtpm import software_tpm
 
 RSA = rsa.generate_private_key(65537, 2048)
 ECC = ec.generate_private_key(ec.SECP256R1())
 OTHER = rsa.generate_private_key(65537, 2048)
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PHASE = "enter-initrd"
+ENTER = f"--phases={PHASE}"
 MATCHING = hosts.from_json({"smbios": samples.MACHINE})
 FIRMWARE = (samples.table((hwids.UEFI_FW, "fw")), samples.firmware())
 
@@ -286,56 +294,51 @@ def pem(key: PrivateKey) -> bytes:
     )
 
 
-@pytest.mark.oracle
-def test_what_ukify_signs(newer_oracle: Callable[..., str]):
-    stub = pe.build(
-        [
-            SectionSpec(".text", b"\xf4" * 512, characteristics=0x6000_0020),
-            SectionSpec(".sdmagic", b"#### LoaderInfo: systemd-stub 262.1-1 ####\0"),
-            SectionSpec(
-                ".sbat", b"sbat,1,SBAT Version,sbat,1,https://example.org\nstub,1,x,stub,1,https://example.org\n"
-            ),
-        ],
-        entry_point=4096,
-        file_alignment=4096,
-    )
-    files = {
-        "stub.efi": stub,
+STUB_SBAT = b"sbat,1,SBAT Version,sbat,1,https://example.org\nstub,1,x,stub,1,https://example.org\n"
+# Debian and the stub that goes with its ukify.
+UKIFIES = {"trixie": "257.13-1", "testing": "262.1-1"}
+
+
+def ingredients(stub: str) -> dict[str, bytes]:
+    """What ukify is given: a stub of this version and files by their names."""
+    sections = [
+        SectionSpec(".text", b"\xf4" * 512, characteristics=0x6000_0020),
+        SectionSpec(".sdmagic", f"#### LoaderInfo: systemd-stub {stub} ####\0".encode()),
+        SectionSpec(".sbat", STUB_SBAT),
+    ]
+    device = {"type": "devicetree", "name": "x", "compatible": samples.COMPATIBLE, "hwids": [str(samples.CHID)]}
+    return {
+        "stub.efi": pe.build(sections, entry_point=4096, file_alignment=4096),
         "linux": samples.KERNEL,
         "key": pem(RSA),
-        "ecc": pem(ECC),
-        "rescue.efi": pe.build(PROFILES[1:]),
-    }
-    files |= {
         "public": public(RSA),
+        "ecc": pem(ECC),
         "ecc-public": public(ECC),
-        "hwids/a.json": json.dumps(
-            {"type": "devicetree", "name": "x", "compatible": samples.COMPATIBLE, "hwids": [str(samples.CHID)]}
-        ).encode(),
+        "rescue.efi": pe.build(PROFILES[1:]),
+        "hwids/a.json": json.dumps(device).encode(),
         "tree": samples.devicetree().data,
     }
-    sign = ["--pcr-private-key=key", "--pcr-public-key=public", "--pcrpkey=public", "--pcr-banks=sha1,sha256,sha384"]
-    plain, ecc, initrd, profile, machines = ukified(
-        newer_oracle,
-        files,
-        [
-            sign,
-            ["--pcr-private-key=ecc", "--pcr-public-key=ecc-public", "--pcrpkey=ecc-public", "--pcr-banks=sha256"],
-            [*sign, "--sign-initrd-pcrs"],
-            [*sign, "--profile=ID=main", "--join-profile=rescue.efi", "--phases=enter-initrd"],
-            [*sign, "--hwids=hwids", "--devicetree-auto=tree", "--phases=enter-initrd"],
-        ],
+
+
+SIGN = ("--pcr-private-key=key", "--pcr-public-key=public", "--pcrpkey=public", "--pcr-banks=sha1,sha256,sha384")
+SIGN_ECC = ("--pcr-private-key=ecc", "--pcr-public-key=ecc-public", "--pcrpkey=ecc-public", "--pcr-banks=sha256")
+TWO_PROFILES = (*SIGN, "--profile=ID=main", "--join-profile=rescue.efi")
+
+
+def of(data: bytes, phases: Sequence[str] = PHASES) -> Verification:
+    return verify(uki.Uki(pe.open_bytes(data, "u.efi")), [], Start(), phases=phases, banks=None)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("suite", UKIFIES)
+def test_what_ukify_signs(newer_oracle: Callable[..., str], suite: str):
+    plain, profile, machines = ukified(
+        partial(newer_oracle, suite=suite),
+        ingredients(UKIFIES[suite]),
+        [SIGN, [*TWO_PROFILES, ENTER], [*SIGN, "--hwids=hwids", "--devicetree-auto=tree", ENTER]],
     )
-
-    def of(data: bytes, phases: Sequence[str] = PHASES) -> Verification:
-        return verify(uki.Uki(pe.open_bytes(data, "u.efi")), [], Start(), phases=phases, banks=None)
-
-    for data, count in ((plain, 3), (ecc, 1)):
-        result = of(data)
-        assert (statuses(result), result.missing) == (["holds"] * 4 * count, ())
-    result = of(initrd)
-    assert (set(statuses(result)), result.missing) == ({"holds"}, ())
-    assert {one.entry.ref for one in result.verdicts} == {None, "initrd"}
+    result = of(plain)
+    assert (statuses(result), result.missing) == (["holds"] * 4 * 3, ())
     result = of(profile, [PHASE])
     assert (statuses(result), result.missing) == (["holds"] * 6, ())
     assert {one.held[0].handed.profile for one in result.verdicts} == {0, 1}
@@ -347,3 +350,88 @@ def test_what_ukify_signs(newer_oracle: Callable[..., str]):
     assert any(f"the machine has CHID {samples.CHID}" in text for text in held)
     assert any("no devicetree entry matches" in text for text in missing)
     assert not held & missing
+
+
+@pytest.mark.oracle
+def test_what_only_a_newer_ukify_signs(newer_oracle: Callable[..., str]):
+    """ECC keys, and policies of the initrd's own, by a reference."""
+    ecc, initrd = ukified(newer_oracle, ingredients("262.1-1"), [SIGN_ECC, [*SIGN, "--sign-initrd-pcrs"]])
+    result = of(ecc)
+    assert (statuses(result), result.missing) == (["holds"] * 4, ())
+    result = of(initrd)
+    assert (set(statuses(result)), result.missing) == ({"holds"}, ())
+    assert {one.entry.ref for one in result.verdicts} == {None, "initrd"}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("suite", UKIFIES)
+def test_a_tpm_takes_the_signatures_that_hold(
+    tmp_path: Path, oracle: Callable[[str], str], newer_oracle: Callable[..., str], suite: str
+):
+    """As systemd does it: PCR 11 is extended, read back, made a policy, and that authorized by key and signature."""
+    (data,) = ukified(partial(newer_oracle, suite=suite), ingredients(UKIFIES[suite]), [TWO_PROFILES])
+    result = of(data)
+    assert result.missing == ()
+    for profile in (0, 1):
+        done = boot(uki.Uki(pe.open_bytes(data, "u.efi")), Host(), Start(profile=profile))
+        folder = tmp_path / f"tpm{profile}"
+        folder.mkdir()
+        (folder / "public").write_bytes(public(RSA))
+        with software_tpm(folder, oracle) as environment:
+            tpm = Tools(folder, environment, oracle)
+            tpm.extend(*(event.digests["sha256"] for event in done.events(Measured) if event.pcr == 11))
+            for phase in ("", *PHASES):
+                if phase:
+                    tpm.extend(sha256(phase.rpartition(":")[2].encode()).digest())
+                value, policy = tpm.policy()
+                held = [
+                    (one.entry, row)
+                    for one in result.verdicts
+                    for row in one.held
+                    if one.bank == "sha256" and row.handed.profile == profile and row.value.phase == phase
+                ]
+                assert len(held) == bool(phase)
+                for entry, row in held:
+                    assert (row.value.value, entry.pol) == (value, policy)
+                    assert tpm.authorizes(policy, entry.sig or b"")
+                    assert not tpm.authorizes(policy, (entry.sig or b"")[::-1])
+
+
+class Tools:
+    """tpm2-tools in a folder, on one TPM."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], oracle: Callable[[str], str]) -> None:
+        self.folder, self.environment, self.oracle = folder, environment, oracle
+
+    def run(self, name: str, *arguments: str, check: bool = True) -> bool:
+        command = [self.oracle(name), *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, check=check, capture_output=True)
+        return done.returncode == 0
+
+    def extend(self, *digests: bytes) -> None:
+        self.run("tpm2_pcrextend", *[f"11:sha256={digest.hex()}" for digest in digests])
+
+    def policy(self) -> tuple[bytes, bytes]:
+        """The register, and the policy of it as the TPM makes it."""
+        self.run("tpm2_pcrread", "sha256:11", "-o", "pcr")
+        self.run("tpm2_startauthsession", "-S", "session")
+        self.run("tpm2_policypcr", "-S", "session", "-l", "sha256:11", "-L", "policy")
+        self.run("tpm2_flushcontext", "session")
+        return (self.folder / "pcr").read_bytes(), (self.folder / "policy").read_bytes()
+
+    def authorizes(self, policy: bytes, signature: bytes) -> bool:
+        """TPM2_PolicyAuthorize() for the state of the register, by the key and its signature of the policy."""
+        (self.folder / "signature").write_bytes(signature)
+        self.run("tpm2_loadexternal", "-C", "o", "-G", "rsa", "-u", "public", "-c", "key", "-n", "name")
+        check = ("-c", "key", "-g", "sha256", "-m", "policy", "-s", "signature", "-f", "rsassa", "-t", "ticket")
+        signed = self.run("tpm2_verifysignature", *check, check=False)
+        self.run("tpm2_flushcontext", "-t")
+        if not signed:
+            return False
+        self.run("tpm2_startauthsession", "--policy-session", "-S", "session")
+        self.run("tpm2_policypcr", "-S", "session", "-l", "sha256:11")
+        taken = self.run(
+            "tpm2_policyauthorize", "-S", "session", "-i", "policy", "-n", "name", "-t", "ticket", check=False
+        )
+        self.run("tpm2_flushcontext", "session")
+        return taken

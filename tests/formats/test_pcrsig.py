@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ from hypothesis import strategies as st
 from stubsim.errors import StubsimError
 from stubsim.formats import pcrsig
 from stubsim.formats.pcrsig import Bank, Entry
+from tests.swtpm import software_tpm
 
 ENTRY = Entry((11,), bytes(32), b"\x01" * 32, b"\x02" * 256)
 ROW: dict[str, Any] = {"pcrs": [11], "pkfp": "00" * 32, "pol": "01" * 32, "sig": "AgIC"}
@@ -85,37 +82,8 @@ def test_tpm2_policypcr(
 
 @pytest.fixture(scope="module")
 def tpm(tmp_path_factory: pytest.TempPathFactory, oracle: Callable[[str], str]) -> Iterator[dict[str, str]]:
-    """The environment of tools that talk to a software TPM; its second port is the one after the first."""
-    folder, port = tmp_path_factory.mktemp("tpm"), free_ports()
-    command = [oracle("swtpm"), "socket", "--tpm2", "--tpmstate", f"dir={folder}"]
-    command += ["--flags", "not-need-init,startup-clear"]
-    command += ["--server", f"type=tcp,port={port}", "--ctrl", f"type=tcp,port={port + 1}"]
-    environment = {"PATH": os.environ["PATH"], "TPM2TOOLS_TCTI": f"swtpm:port={port}"}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            for _ in range(100):
-                if answers(port + 1):
-                    break
-                time.sleep(0.1)
-            yield environment
-        finally:
-            process.kill()
-
-
-def free_ports() -> int:
-    """The first of two ports in a row that nobody listens on."""
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                two.bind(("127.0.0.1", port + 1))
-                return port
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
+    with software_tpm(tmp_path_factory.mktemp("tpm"), oracle) as environment:
+        yield environment
 
 
 @pytest.mark.parametrize(
