@@ -23,6 +23,7 @@ from stubsim.machine.power_on import refuses_to_start
 from stubsim.result import Outcome
 from stubsim.start import Start
 from stubsim.stub import refused
+from stubsim.stub.boot_secret import why_random
 from stubsim.stub.context import Context
 from stubsim.stub.own_image import doubt_own_image
 from stubsim.stub.programs import Program, program
@@ -143,9 +144,7 @@ class Chain:
         self.linux = identify(kernel, None if uname is None else bytes(uname))
         combined = None
         if initrd is not None:
-            unknown = [row.name for row in initrd.initrds if not row.known]
-            why = f"its {' and '.join(unknown)} is drawn at random at this boot" if unknown else None
-            combined = linux.Initrd(initrd.parts, why)
+            combined = linux.Initrd(initrd.parts, why_random(initrd))
         linux.measure(context.services._replace(by="kernel"), self.linux, self.load_options, combined)
 
     def _hand_over(self, prepared: Prepared) -> Outcome | None:

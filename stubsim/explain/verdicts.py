@@ -9,6 +9,7 @@ from stubsim.explain.dependence import hangs_on
 from stubsim.explain.measure import Case, Measurement
 from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.linux.releases import LinuxModel, model_of
+from stubsim.stub.boot_secret import DRAWN
 from stubsim.systemd.measure import (
     PCR_BOOT_LOADER_CONFIG,
     PCR_KERNEL_CONFIG,
@@ -23,7 +24,6 @@ VALUE, IN_PART = "value", "in-part"
 BY_MACHINE, BY_BOOT, UNKNOWN = "differs-by-machine", "differs-by-boot", "unknown"
 _WHOLE = (PCR_BOOT_MANAGER, PCR_KERNEL_INITRD, PCR_KERNEL_IMAGE, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
 _PARTS = (PCR_PLATFORM_CONFIG, PCR_BOOT_LOADER_CONFIG)
-_RANDOM = "drawn at random at this boot"
 _SHOWN = 8
 
 
@@ -65,7 +65,7 @@ def _whole(measurement: Measurement, pcr: int, by_machine: Sequence[str]) -> Ver
 def _without_value(measurement: Measurement, pcr: int, by_machine: Sequence[str]) -> Verdict:
     """Why there is none, by the reasons of the cases that have none."""
     why = _reasons(measurement.cases, pcr)
-    if _RANDOM in why:
+    if DRAWN in why:
         return Verdict(BY_BOOT, why)
     if pcr == PCR_KERNEL_INITRD and not why:
         linux = measurement.boot.linux
@@ -144,12 +144,13 @@ def _stopped(cases: tuple[Case, ...]) -> str | None:
 
 
 def _reasons(cases: tuple[Case, ...], pcr: int) -> str:
-    """Why cases have no value, each reason with its machines where there are several."""
+    """Why cases have no value, each reason with its machines where there are several; what is drawn says it all."""
     found: dict[str, list[str]] = {}
     for case in cases:
         for row in case.unknown:
             if row.what in (f"PCR {pcr}", "all values"):
                 found.setdefault(row.why, []).extend(case.hosts)
+    found = {why: hosts for why, hosts in found.items() if DRAWN in why} or found
     about = {why: f" ({_listed(hosts)})" if len(cases) > 1 and hosts else "" for why, hosts in found.items()}
     return "; ".join(f"{why}{about[why]}" for why in found)
 

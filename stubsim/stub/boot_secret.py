@@ -6,11 +6,15 @@ import hashlib
 import struct
 
 from stubsim.stub.context import Context
+from stubsim.stub.initrd import Combined
 from stubsim.stub.sections import Sections
 from stubsim.systemd import random_seed
 from stubsim.systemd.random_seed import SIZE
 from stubsim.systemd.variables import NON_VOLATILE_BOOT_ONLY
 from stubsim.trace import EspWritten
+
+# What makes a register another one at each boot.
+DRAWN = "drawn at random at this boot"
 
 _LABEL = b"systemd-stub derive secret label v1"
 _MIXIN = "\\loader\\boot-secret-mixin"
@@ -110,3 +114,17 @@ def os_id(sections: Sections) -> bytes:
 def _loader_features(context: Context) -> int:
     variable = context.variables.get("LoaderFeatures")
     return int.from_bytes(variable.data, "little") if variable is not None and len(variable.data) == 8 else 0
+
+
+def why_random(initrd: Combined) -> str | None:
+    """Which bytes of an initrd nobody can know before the boot, and what would tell them; None where all are known."""
+    row = next((row for row in initrd.initrds if not row.known), None)
+    if row is None:
+        return None
+    first = row.offset + len(row.parts[0])
+    which = f"its boot secret, bytes {first} to {first + SIZE - 1} of {initrd.size}, is {DRAWN}"
+    where = "on every machine with a random number generator in its firmware (rng) and a partition to keep a mixin on"
+    known = (
+        "predictable with boot_secret in the host file, which such a machine has in /.extra/boot-secret of its initrd"
+    )
+    return f"{which}, as {where}; {known}"

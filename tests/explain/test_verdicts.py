@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from stubsim.formats import pe, smbios
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
+from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
@@ -90,6 +92,13 @@ def test_a_boot_secret_that_is_drawn_is_another_at_each_boot():
     linux = made(linux=samples.linux("6.12.1"))
     row = verdicts(measure_hosts(linux, [("h", host)], Start()))[9]
     assert row.verdict == BY_BOOT
+    # The bytes that it names are those that two secrets differ in, and with one of them there is a value.
+    first, last, size = map(int, re.search(r"bytes (\d+) to (\d+) of (\d+)", row.because or "").groups())  # type: ignore[union-attr]
+    one, two = (
+        b"".join(bytes(part) for part in boot(linux, host._replace(boot_secret=secret), Start()).prepared.initrd.parts)  # type: ignore[union-attr]
+        for secret in (bytes(32), b"\xff" * 32)
+    )
+    assert [place for place in range(size) if one[place] != two[place]] == list(range(first, last + 1))
     known = host._replace(boot_secret=bytes(32))
     assert verdicts(measure_hosts(linux, [("h", known)], Start()))[9].verdict == VALUE
 
