@@ -12,7 +12,6 @@ from stubsim.front import (
     front_of,
     note_unseen_loader,
     shim_of,
-    start_image,
     started_by_loader,
     started_by_shim,
 )
@@ -88,24 +87,40 @@ class Chain:
             if shim is not None and (self.front is not None or _is_second_stage(context, shim)):
                 by = "shim"
                 context = self.context = started_by_shim(context, shim)
-            if self.front is None:
-                note_unseen_loader(context, self.start)
             if self.front is not None:
-                context = self.context = started_by_loader(context, self.front, self.watch, by=by)
-                by = "loader"
-        except ProgramFailed as failure:
-            return Outcome("failed", failure.message, failure.status)
-        loaded = _load_image(context, by=by)
-        if isinstance(loaded, Outcome):
-            return loaded
-        self.image_gpa = loaded
-        if self.front is not None:
-            start_image(context, self.front)
+                context = self.context = started_by_loader(context, self.front, self.watch, self._load_image, by=by)
+            else:
+                note_unseen_loader(context, self.start)
+                failure = self._load_image(context._replace(services=context.services._replace(by=by)))
+                if failure is not None:
+                    raise failure
+        except ProgramFailed as error:
+            return Outcome("failed", error.message, error.status, error.because)
         doubt_own_image(context)
         steps = program(context.model)
         if steps is None:
             return self._not_simulated()
         return self._stub(steps)
+
+    def _load_image(self, context: Context) -> ProgramFailed | None:
+        """The firmware loads the UKI for whoever asks; how it refuses that."""
+        services, path, image = context.services, context.image.path, context.uki.image
+        if not services.takes_image(context.uki, path or "", secure_boot=context.host.secure_boot):
+            message = "The firmware refuses an image without a trusted signature."
+            return ProgramFailed(message, "EFI_ACCESS_DENIED", refused.signature_missing(context, context.uki))
+        memory = services.memory
+        try:
+            # From a file or, without a path, from memory.
+            placed = place_image(memory, image) if path is None else load_file(memory, image, context.uki.size)
+        except OutOfResources:
+            because = refused.out_of_memory(context, "the image", image.size_of_image)
+            return ProgramFailed("The image does not fit into the memory.", "EFI_OUT_OF_RESOURCES", because)
+        self.image_gpa = placed.gpa
+        memory.place(placed.gpa, [context.uki.loaded])
+        # Any view names the file by its digest; it takes no time of the boot's own.
+        services.digests.start(image.data, ("sha256",))
+        services.emit(Staged("uki", placed.gpa, image.size_of_image, "EfiLoaderCode", False))
+        return None
 
     def _not_simulated(self) -> Outcome:
         """What another stub does is not this one's to tell: nothing is given that it has a part in."""
@@ -178,24 +193,3 @@ class Chain:
 
 def _is_second_stage(context: Context, shim: Shim) -> bool:
     return context.image.path is not None and same_name(context.image.path, shim.second_stage)
-
-
-def _load_image(context: Context, *, by: str) -> Outcome | int:
-    """What keeps the firmware from loading the image at all; otherwise the gpa that it is loaded to."""
-    services, path, image = context.services._replace(by=by), context.image.path, context.uki.image
-    if not services.takes_image(context.uki, path or "", secure_boot=context.host.secure_boot):
-        message = "The firmware refuses an image without a trusted signature."
-        return Outcome("failed", message, "EFI_ACCESS_DENIED", refused.signature_missing(context, context.uki))
-    try:
-        # From a file or, without a path, from memory.
-        placed = (
-            place_image(context.memory, image) if path is None else load_file(context.memory, image, context.uki.size)
-        )
-    except OutOfResources:
-        because = refused.out_of_memory(context, "the image", image.size_of_image)
-        return Outcome("failed", "The image does not fit into the memory.", "EFI_OUT_OF_RESOURCES", because)
-    context.memory.place(placed.gpa, [context.uki.loaded])
-    # Any view names the file by its digest; it takes no time of the boot's own.
-    context.digests.start(image.data, ("sha256",))
-    context.emit(Staged("uki", placed.gpa, image.size_of_image, "EfiLoaderCode", False))
-    return placed.gpa

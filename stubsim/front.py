@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from stubsim.errors import StubsimError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from stubsim.loader.entry import Entry
-    from stubsim.loader.run import Loader
+    from stubsim.loader.run import Loader, Partitions
     from stubsim.shim.image import Shim
 
 _UNTOLD = "nothing tells whether the firmware or a boot loader has started the UKI"
@@ -31,7 +31,7 @@ class Front(NamedTuple):
 
     loader: Loader
     entry: Entry
-    xbootldr: Esp | None
+    partitions: Partitions
     given: bytes | None
 
 
@@ -95,19 +95,29 @@ def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[
         if asked:
             raise
         return None, (f"{error.message}: the firmware is taken to start the UKI itself, not the systemd-boot in --esp",)
-    _same_image(context, entry, esp if entry.partition == "esp" or xbootldr is None else xbootldr)
+    partitions = run.Partitions(esp, xbootldr)
+    _same_image(context, entry, partitions.of(entry))
     given = None
     if start.load_options is not None or (start.profile is not None and entry.profile != profile):
         given = context.image.load_options
-    return Front(loader, entry, xbootldr, given), tuple(_said(loader, entry, context.host))
+    return Front(loader, entry, partitions, given), tuple(_said(loader, entry, context.host))
 
 
-def started_by_loader(context: Context, front: Front, watch: Counter[str] | None, *, by: str) -> Context:
-    """The machine as the stub finds it behind the loader; ``by`` has started that. Raises ProgramFailed."""
+def started_by_loader(
+    context: Context,
+    front: Front,
+    watch: Counter[str] | None,
+    load_image: Callable[[Context], ProgramFailed | None],
+    *,
+    by: str,
+) -> Context:
+    """The machine as the stub finds it behind the loader, which ``by`` has started; ``load_image`` loads the UKI.
+
+    Raises ProgramFailed.
+    """
     from stubsim.loader import run
 
-    loader, host, esp = front.loader, context.host, context.image.esp
-    assert esp is not None
+    loader, host, partitions = front.loader, context.host, front.partitions
     before = context.services._replace(by=by)
     if not before.takes_image(loader.image, loader.path, secure_boot=host.secure_boot):
         raise ProgramFailed(f"The {by} refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
@@ -115,7 +125,12 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
     initial = [row for row in known if row[1] != LOADER or row[0] not in run.WRITES]
     variables = Variables(initial) if watch is None else WatchedVariables(initial, watch)
     services = context.services._replace(by="loader", variables=variables)
-    handed = run.run(services, loader, host, esp, front.xbootldr, front.entry, front.given)
+    image = context.image._replace(esp=partitions.of(front.entry))
+
+    def load(path: str) -> ProgramFailed | None:
+        return load_image(context._replace(image=image._replace(path=path), services=services))
+
+    handed = run.run(services, loader, host, partitions, front.entry, given=front.given, load_image=load)
     context.unknown(
         "where images and initrd lie", f"what systemd-boot {loader.version} allocates was never recorded", "memory"
     )
@@ -130,16 +145,8 @@ def started_by_loader(context: Context, front: Front, watch: Counter[str] | None
             why = "the host file has no GUID of the XBOOTLDR partition (xbootldr_partition_uuid)"
             context.unknown("StubDevicePartUUID", why, "variables")
         host = changed(host, esp_partition_uuid=host.xbootldr_partition_uuid or host.esp_partition_uuid)
-    at = esp if front.entry.partition == "esp" or front.xbootldr is None else front.xbootldr
-    image = context.image._replace(path=handed.path, load_options=handed.load_options, esp=at)
+    image = image._replace(path=handed.path, load_options=handed.load_options)
     return context._replace(image=image, host=host, services=services._replace(by="stub"))
-
-
-def start_image(context: Context, front: Front) -> None:
-    """What the loader does between the loading of the image and its start."""
-    from stubsim.loader import run
-
-    run.start_image(context.services._replace(by="loader"), front.loader, context.image.load_options)
 
 
 def note_unseen_loader(context: Context, start: Start) -> None:

@@ -54,10 +54,11 @@ class VariableSet(NamedTuple):
 
 
 class EspWritten(NamedTuple):
-    """A file the stub creates or rewrites on its partition; size in bytes."""
+    """A file that loader or stub creates, rewrites or renames on a partition; size in bytes."""
 
     path: str
     size: int
+    renamed_from: str | None = None
 
 
 class Staged(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.systemd.key_value import key_values
-from stubsim.systemd.strings import lower
+from stubsim.systemd.strings import lower, parse_number
 
 _TRUE = frozenset({b"1", b"yes", b"y", b"true", b"t", b"on"})
 _FALSE = frozenset({b"0", b"no", b"n", b"false", b"f", b"off"})
@@ -14,15 +14,20 @@ _SWITCHES = frozenset({b"auto-entries", b"auto-firmware", b"auto-poweroff", b"au
 # Keys that decide on the menu and on what is drawn, not on what is started.
 _OTHER = frozenset(
     {
-        b"timeout", b"editor", b"beep", b"reboot-for-bitlocker", b"reboot-on-error", b"secure-boot-enroll",
+        b"editor", b"beep", b"reboot-for-bitlocker", b"reboot-on-error", b"secure-boot-enroll",
         b"secure-boot-enroll-action", b"secure-boot-enroll-timeout-sec", b"console-mode", b"log-level",
     }
 )  # fmt: skip
 SAVED = "@saved"
+# Words for `timeout` -> whether there is a menu.
+_MENUS = {"menu-force": True, "menu-hidden": False, "menu-disabled": False}
 
 
 class Config(NamedTuple):
-    """``default`` and ``preferred`` are patterns in lower case; ``ignored`` the lines that have no effect, and why."""
+    """``default`` and ``preferred`` are patterns in lower case; ``ignored`` the lines that have no effect, and why.
+
+    ``menu`` tells whether the timeout leads to one.
+    """
 
     default: str | None = None
     preferred: str | None = None
@@ -30,6 +35,7 @@ class Config(NamedTuple):
     auto_firmware: bool = True
     auto_poweroff: bool = False
     auto_reboot: bool = False
+    menu: bool = False
     ignored: tuple[str, ...] = ()
 
 
@@ -38,6 +44,7 @@ def parse(content: bytes | memoryview, *, takes_preferred: bool = True) -> Confi
     switches: dict[bytes, bool] = {}
     patterns: dict[bytes, str] = {}
     ignored: list[str] = []
+    menu = False
     for key, value in key_values(content, b" \t"):
         name, text = decode_utf8(key), decode_utf8(value)
         if key in _SWITCHES:
@@ -50,6 +57,12 @@ def parse(content: bytes | memoryview, *, takes_preferred: bool = True) -> Confi
                 ignored.append(f"{name} {text}: no such special entry")
             else:
                 patterns[key] = lower(text)
+        elif key == b"timeout":
+            shown = shows_menu(text)
+            if shown is None:
+                ignored.append(f"{name} {text}: neither a number of seconds nor menu-force, -hidden or -disabled")
+            else:
+                menu = shown
         elif key not in _OTHER:
             ignored.append(f"{name}: no such key")
     on, default = switches.get, Config()
@@ -60,5 +73,12 @@ def parse(content: bytes | memoryview, *, takes_preferred: bool = True) -> Confi
         auto_firmware=on(b"auto-firmware", default.auto_firmware),
         auto_poweroff=on(b"auto-poweroff", default.auto_poweroff),
         auto_reboot=on(b"auto-reboot", default.auto_reboot),
+        menu=menu,
         ignored=tuple(ignored),
     )
+
+
+def shows_menu(timeout: str) -> bool | None:
+    """Whether a timeout, of loader.conf or of LoaderConfigTimeout, leads to a menu; None: it is none."""
+    number, _ = parse_number(timeout)
+    return _MENUS.get(timeout, None if number is None else number > 0)

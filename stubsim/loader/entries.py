@@ -64,10 +64,10 @@ def all_entries(
     firmware offers to start its set-up (OsIndicationsSupported). macOS is looked for on the partition given only.
     """
     found: list[Entry | Hidden] = []
-    found += _unified(esp, ESP, model)
+    found += _unified(esp, ESP, model, machine)
     found += _written(esp, ESP, model, machine, own_path)
     if xbootldr is not None:
-        found += _unified(xbootldr, XBOOTLDR, model)
+        found += _unified(xbootldr, XBOOTLDR, model, machine)
         found += _written(xbootldr, XBOOTLDR, model, machine, None)
     if model.reads_smbios_entries:
         found += _from_smbios(esp, model, machine, own_path, oem_strings)
@@ -107,8 +107,13 @@ def default_entry(entries: Sequence[Entry], config: Config, wanted: Wanted) -> E
     if in_config == SAVED:
         in_config = None if by_variable == SAVED else wanted.last
     preferred = wanted.preferred if wanted.preferred is not None else config.preferred
-    for pattern in (wanted.one_shot, preferred, saved, in_config):
+    for pattern in (wanted.one_shot, preferred):
         chosen = None if pattern is None else find(entries, pattern)
+        if chosen is not None:
+            return chosen
+    # The entry booted last is written as its id is, and so it is looked for.
+    for pattern in (saved, in_config):
+        chosen = None if pattern is None else next((row for row in entries if matches(pattern, row.id)), None)
         if chosen is not None:
             return chosen
     return next((entry for entry in entries if entry.may_be_selected), None)
@@ -126,12 +131,14 @@ def loader_version(uki: Uki) -> str | None:
     return stub.version if stub is not None and stub.name == "systemd-boot" else None
 
 
-def _unified(esp: Esp, partition: str, model: LoaderModel) -> list[Entry | Hidden]:
+def _unified(esp: Esp, partition: str, model: LoaderModel, machine: str) -> list[Entry | Hidden]:
     found: list[Entry | Hidden] = []
     for file in sorted(esp.folder(type2.FOLDER) or ()):
         if not type2.valid_name(file):
             continue
         image = _image(esp, f"{type2.FOLDER}\\{file}")
+        if isinstance(image, Uki) and image.machine != machine:
+            image = f"for architecture {image.machine}"
         if isinstance(image, Uki):
             found += type2.entries(image, file, partition, model)
         else:

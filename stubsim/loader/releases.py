@@ -34,6 +34,11 @@ class LoaderModel(NamedTuple):
     # Initrds of an entry begin at multiples of 4.
     pads_initrds: bool = False
     prefers_entry: bool = False
+    # The counter of a file's name is no part of the entry's id.
+    strips_counter: bool = False
+    # LoadImage() comes before the initrd is put together, and its failure is told in other words.
+    loads_image_first: bool = False
+    prints_gnu_efi_status: bool = True
 
 
 class Change(NamedTuple):
@@ -46,6 +51,7 @@ class Change(NamedTuple):
 
 
 CHANGES = (
+    Change(253, "source", "statuses in systemd's own words", {"prints_gnu_efi_status": False}),
     Change(
         255,
         "source",
@@ -59,6 +65,8 @@ CHANGES = (
         "an entry for each profile of a UKI",
         {"lists_profiles": True, "pads_initrds": True, "features": 0x7FFF},
     ),
+    # PR 38897 of September 2025, also in 258.1 and in the last point releases of 257; recorded: initrdaddon262.
+    Change(257, "source", "ids without the counter of boots", {"strips_counter": True}),
     Change(
         258,
         "source",
@@ -68,6 +76,7 @@ CHANGES = (
             "reads_smbios_entries": True,
             "refuses_two_kinds": True,
             "exports_tpm_banks": True,
+            "loads_image_first": True,
             "features": 0x7FFFF,
         },
     ),

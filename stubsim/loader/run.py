@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
 from stubsim.formats import pe
 from stubsim.formats.efi_string import from_utf16, utf16z
+from stubsim.formats.uefi_status import GNU_EFI_TEXTS, TEXTS
 from stubsim.hosts import Host
 from stubsim.loader import config as loader_conf
 from stubsim.loader import handing_on
+from stubsim.loader.config import SAVED
 from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version
 from stubsim.loader.entry import ESP, TYPE2, Entry
 from stubsim.loader.releases import LoaderModel, model_of
 from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
 from stubsim.systemd.random_seed import refresh_random_seed
 from stubsim.systemd.smbios import measure_smbios
+from stubsim.systemd.strings import lower
 from stubsim.systemd.variables import ATTRIBUTES, export_common_variables
 from stubsim.uefi.esp import Esp, same_name
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.services import Services
-from stubsim.uefi.variables import GLOBAL
+from stubsim.uefi.variables import GLOBAL, LOADER, NON_VOLATILE
 from stubsim.uki import Uki
 
 LOADER_CONF = "\\loader\\loader.conf"
+DRIVERS = "\\EFI\\systemd\\drivers"
 LOADER_CONF_EVENT_TAG = 0xF5BC582A
 # What it writes itself at each boot; of a machine that it has booted they are its output.
 WRITES = frozenset(
@@ -58,6 +63,16 @@ class Handed(NamedTuple):
     load_options: bytes | None
     initrd: bytes | None
     devicetree: Bytes | None
+
+
+class Partitions(NamedTuple):
+    """The one that systemd-boot was started from, and the one beside it."""
+
+    esp: Esp
+    xbootldr: Esp | None
+
+    def of(self, entry: Entry) -> Esp:
+        return self.esp if entry.partition == ESP or self.xbootldr is None else self.xbootldr
 
 
 def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
@@ -146,21 +161,76 @@ def _no_entry(wanted: str, entries: Entries) -> StubsimError:
     return StubsimError(f"no entry matches {wanted!r}", expected=", ".join(ids) or "there are none", hint=hint)
 
 
-def run(  # noqa: PLR0917 - one of each
+def run(
     services: Services,
     loader: Loader,
     host: Host,
-    esp: Esp,
-    xbootldr: Esp | None,
+    partitions: Partitions,
     entry: Entry,
+    *,
     given: bytes | None,
+    load_image: Callable[[str], ProgramFailed | None],
 ) -> Handed:
     """All that systemd-boot does before it loads the image; ``given`` are load options in place of the entry's own.
 
-    Raises ProgramFailed.
+    ``load_image`` is LoadImage() of the image's path, and tells how the firmware refuses it. Raises ProgramFailed.
     """
+    model, esp = loader.model, partitions.esp
+    protocols = Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, counts_tagged=True)
+    _export_variables(services, loader, host)
+    if model.measures_smbios and services.tpm.reached(by_cc=protocols.cc):
+        measure_smbios(services, protocols, host)
+    _load_drivers(services, loader, host, esp)
+    conf = esp.read(LOADER_CONF)
+    if conf is not None and model.measures_loader_conf:
+        digests = services.digests.of(conf)
+        log_event(services, protocols, PCR_BOOT_LOADER_CONFIG, "loader.conf", digests, tag=LOADER_CONF_EVENT_TAG)
+    config, wanted = _config(loader, esp), _wanted(host)
+    for name in ("LoaderConfigTimeoutOneShot", "LoaderEntryOneShot"):
+        services.delete_variable(name)
+    entries = entries_of(loader, host, esp, partitions.xbootldr)
+    _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
+    if _has_keys(esp, host):
+        why = "whether it is in setup mode: then systemd-boot lists the keys of loader/keys, or enrols them"
+        services.unknown("LoaderEntries", why, "variables")
+    if _shows_menu(config, host):
+        _set(services, "LoaderTimeMenuUSec", None)
+    path = _count(services, entry, partitions.of(entry))
+    _save(services, entry, config, wanted)
+    refresh_random_seed(
+        services,
+        host,
+        esp,
+        lambda level, message: None,
+        creates=model.creates_random_seed,
+        creates_folder=model.creates_loader_folder,
+    )
+    if model.loads_image_first:
+        _load(load_image, path, model)
+    initrd = _initrd(entry, partitions.of(entry), model)
+    if not model.loads_image_first:
+        _load(load_image, path, model)
+    devicetree = None
+    if entry.devicetree is not None and not host.secure_boot:
+        devicetree = partitions.of(entry).read(entry.devicetree)
+        if devicetree is None:
+            raise _failed(model, f"Error loading {entry.devicetree}", "EFI_NOT_FOUND")
+    options = _load_options(entry, model, host, given)
+    if options:
+        digests = services.digests.of(options)
+        log_event(services, protocols, PCR_KERNEL_CONFIG, from_utf16(options), digests)
+    if entry.extras:
+        services.unknown(
+            "what becomes of the entry's extra files",
+            "systemd-boot 262.1 was once seen to pass none of them on",
+            "cmdline", "initrd", "devicetree", "measurements", "pcrs", "rtmrs",
+        )  # fmt: skip
+    _set(services, "LoaderTimeExecUSec", None)
+    return Handed(entry, path, options, initrd, devicetree)
+
+
+def _export_variables(services: Services, loader: Loader, host: Host) -> None:
     model = loader.model
-    protocols = _protocols(model)
     partition = None if host.esp_partition_uuid is None else str(host.esp_partition_uuid).upper()
     export_common_variables(
         services,
@@ -176,54 +246,61 @@ def run(  # noqa: PLR0917 - one of each
         services.set_variable("LoaderFeatures", model.features.to_bytes(8, "little"), ATTRIBUTES)
     else:
         services.unknown("LoaderFeatures", f"no recording of systemd-boot {loader.version}", "variables")
-    if model.measures_smbios and services.tpm.reached(by_cc=protocols.cc):
-        measure_smbios(services, protocols, host)
-    conf = esp.read(LOADER_CONF)
-    if conf is not None and model.measures_loader_conf:
-        digests = services.digests.of(conf)
-        log_event(services, protocols, PCR_BOOT_LOADER_CONFIG, "loader.conf", digests, tag=LOADER_CONF_EVENT_TAG)
-    services.variables.set("LoaderEntryOneShot", b"", 0)
-    entries = entries_of(loader, host, esp, xbootldr)
-    _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
-    path = _count(services, entry)
+
+
+def _load_drivers(services: Services, loader: Loader, host: Host, esp: Esp) -> None:
+    """Each driver of its folder is loaded, and so measured (drivers.c); what is no driver is unloaded again."""
+    ending = f"{loader.image.machine}.efi"
+    for file in sorted(esp.folder(DRIVERS) or ()):
+        if file[:1] != "." and lower(file).endswith(ending):
+            services.load_image(esp, f"{DRIVERS}\\{file}", loader.image.machine, secure_boot=host.secure_boot)
+
+
+def _has_keys(esp: Esp, host: Host) -> bool:
+    """Whether the firmware may be in setup mode, in which keys of the partition are entries."""
+    if host.secure_boot or not esp.folders("\\loader\\keys"):
+        return False
+    mode = next((row.data for row in host.variables if (row.name, row.guid) == ("SetupMode", GLOBAL)), None)
+    return mode is None or mode[:1] != b"\0"
+
+
+def _shows_menu(config: loader_conf.Config, host: Host) -> bool:
+    texts = {row.name: from_utf16(row.data) for row in host.variables if row.guid == LOADER}
+    if "LoaderConfigTimeoutOneShot" in texts:
+        return True
+    by_variable = loader_conf.shows_menu(texts.get("LoaderConfigTimeout", ""))
+    return config.menu if by_variable is None else by_variable
+
+
+def _load(load_image: Callable[[str], ProgramFailed | None], path: str, model: LoaderModel) -> None:
+    refused = load_image(path)
+    if refused is not None:
+        what = "Error loading EFI binary" if model.loads_image_first else "Error loading"
+        raise _failed(model, f"{what} {path}", refused.status or "EFI_LOAD_ERROR", refused.because)
+
+
+def _initrd(entry: Entry, esp: Esp, model: LoaderModel) -> bytes | None:
+    pieces = handing_on.initrd(entry, esp, model)
+    if isinstance(pieces, str):
+        raise _failed(model, "Error preparing initrd", "EFI_NOT_FOUND", f"there is no {pieces} on the partition")
+    return None if pieces is None else b"".join(bytes(piece) for piece in pieces)
+
+
+def _failed(model: LoaderModel, what: str, status: str, because: str | None = None) -> ProgramFailed:
+    texts = GNU_EFI_TEXTS if model.prints_gnu_efi_status else TEXTS
+    return ProgramFailed(f"{what}: {texts[status]}", status, because)
+
+
+def _save(services: Services, entry: Entry, config: loader_conf.Config, wanted: Wanted) -> None:
+    """LoaderEntrySelected, and for @saved the entry that was booted last (save_selected_entry)."""
     _set(services, "LoaderEntrySelected", entry.id)
-    refresh_random_seed(
-        services,
-        host,
-        esp,
-        lambda level, message: None,
-        creates=model.creates_random_seed,
-        creates_folder=model.creates_loader_folder,
-    )
-    options = _load_options(entry, model, host, given)
-    initrd = handing_on.initrd(entry, esp if entry.partition == ESP or xbootldr is None else xbootldr, model)
-    if isinstance(initrd, str):
-        raise ProgramFailed(f"Error preparing initrd: Not found ({initrd})", "EFI_NOT_FOUND")
-    devicetree = None
-    if entry.devicetree is not None and not host.secure_boot:
-        devicetree = (esp if entry.partition == ESP or xbootldr is None else xbootldr).read(entry.devicetree)
-        if devicetree is None:
-            raise ProgramFailed(f"Error loading {entry.devicetree}: Not found", "EFI_NOT_FOUND")
-    if entry.extras:
-        services.unknown(
-            "what becomes of the entry's extra files",
-            "systemd-boot 262.1 was once seen to pass none of them on",
-            "cmdline", "initrd", "devicetree", "measurements", "pcrs", "rtmrs",
-        )  # fmt: skip
-    joined = None if initrd is None else b"".join(bytes(piece) for piece in initrd)
-    return Handed(entry, path, options, joined, devicetree)
-
-
-def start_image(services: Services, loader: Loader, options: bytes | None) -> None:
-    """What it does when the image is loaded, before it is started (recorded: the image's event comes first)."""
-    if options:
-        digests = services.digests.of(options)
-        log_event(services, _protocols(loader.model), PCR_KERNEL_CONFIG, from_utf16(options), digests)
-    _set(services, "LoaderTimeExecUSec", None)
-
-
-def _protocols(model: LoaderModel) -> Protocols:
-    return Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, counts_tagged=True)
+    if wanted.one_shot is not None and lower(wanted.one_shot) == entry.id:
+        return
+    by_variable = None if wanted.default is None else lower(wanted.default)
+    if SAVED not in (by_variable, config.default if by_variable is None else None):
+        services.delete_variable("LoaderEntryLastBooted")
+    elif wanted.last != entry.id:
+        services.set_variable("LoaderEntryLastBooted", utf16z(entry.id), ATTRIBUTES | NON_VOLATILE)
 
 
 def _set(services: Services, name: str, text: str | None) -> None:
@@ -231,12 +308,13 @@ def _set(services: Services, name: str, text: str | None) -> None:
     services.set_variable(name, None if text is None else utf16z(text), ATTRIBUTES, 2)
 
 
-def _count(services: Services, entry: Entry) -> str:
+def _count(services: Services, entry: Entry, esp: Esp) -> str:
     """The path of the image, after one more try was put down in the name of the entry's file."""
     assert entry.loader is not None
-    if entry.tries is None or entry.tries.current == entry.tries.next:
+    if entry.tries is None:
         return entry.loader
-    after = f"{entry.tries.directory}\\{entry.tries.next}"
+    before, after = (f"{entry.tries.directory}\\{name}" for name in (entry.tries.current, entry.tries.next))
+    services.rename(before, after, len(esp.read(before) or b""))
     _set(services, "LoaderBootCountPath", after)
     return after if entry.kind == TYPE2 else entry.loader
 
@@ -254,8 +332,6 @@ def _config(loader: Loader, esp: Esp) -> loader_conf.Config:
 
 
 def _wanted(host: Host) -> Wanted:
-    from stubsim.uefi.variables import LOADER
-
     texts = {row.name: from_utf16(row.data) for row in host.variables if row.guid == LOADER}
     return Wanted(
         one_shot=texts.get("LoaderEntryOneShot"),

@@ -88,5 +88,7 @@ def parse(
     counted = None if directory is None else parse_tries(directory, file, _SUFFIX)
     if counted is not None:
         name, tries = counted
-        entry = entry._replace(id=lower(name) if model.refuses_two_kinds else name, tries=tries)
+        if model.strips_counter:
+            entry = entry._replace(id=lower(name) if model.refuses_two_kinds else name)
+        entry = entry._replace(tries=tries)
     return entry

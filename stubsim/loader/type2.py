@@ -35,8 +35,10 @@ def entries(uki: Uki, file: str, partition: str, model: LoaderModel) -> Iterator
         if isinstance(entry, Hidden):
             yield entry
             continue
-        # A counter takes the profile out of the id again.
-        yield entry if counted is None else entry._replace(id=counted[0], tries=counted[1])
+        if counted is not None:
+            # The id without the counter is without the profile, too.
+            entry = entry._replace(id=counted[0] if model.strips_counter else entry.id, tries=counted[1])
+        yield entry
 
 
 def _entry(uki: Uki, file: str, partition: str, number: int, sections: dict[str, pe.Section]) -> Entry | Hidden:

@@ -72,5 +72,11 @@ class Services(NamedTuple):
     def write(self, path: str, size: int) -> None:
         self.emit(EspWritten(path, size))
 
+    def rename(self, path: str, new: str, size: int) -> None:
+        self.emit(EspWritten(new, size, path))
+
+    def delete_variable(self, name: str) -> None:
+        self.variables.set(name, b"", 0)
+
     def unknown(self, what: str, why: str, *affects: str) -> None:
         self.emit(Unknown(what, why, affects))

@@ -60,7 +60,7 @@ def boot_json(boot: Boot, launch: Launch | None = None) -> Json:
         },
         "rtmrs": {str(register): value.hex() for register, value in boot.known_rtmrs.items()},
         "variables": _variables(boot),
-        "esp_changes": [event._asdict() for event in boot.events(EspWritten)],
+        "esp_changes": [_esp_change(event) for event in boot.events(EspWritten)],
         "log": [event._asdict() for event in boot.events(Log)],
         "assumed": list(boot.assumed),
         "unknown": [unknown_json(row) for row in boot.events(Unknown)],
@@ -236,6 +236,11 @@ def _devicetree(boot: Boot, tree: Devicetree | None) -> Json | None:
         )
         return {"size": None, "sha256": None, "source": source, "note": note}
     return {"size": len(tree.data), "sha256": boot.digests.sha256(tree.data).hex(), "source": source}
+
+
+def _esp_change(event: EspWritten) -> Json:
+    renamed = {} if event.renamed_from is None else {"renamed_from": event.renamed_from}
+    return {"path": event.path, "size": event.size, **renamed}
 
 
 def _variables(boot: Boot) -> list[Json]:

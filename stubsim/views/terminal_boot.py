@@ -78,7 +78,10 @@ def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
             yield block
     if launch is not None:
         yield _snp(boot, launch)
-    written = [(row.path, f"{row.size} bytes") for row in boot.events(EspWritten)]
+    written = [
+        (row.path, f"{row.size} bytes" if row.renamed_from is None else f"renamed from {row.renamed_from}")
+        for row in boot.events(EspWritten)
+    ]
     if written:
         yield Block("Files written on the partition" + _doubt(boot, "esp_changes"), written)
     messages = [(event.level, event.message) for event in boot.events(Log)]

@@ -8,7 +8,7 @@ from stubsim.loader.config import Config, parse
 
 
 def test_an_empty_file_has_the_defaults():
-    assert parse(b"") == Config(None, None, True, True, False, False, ())
+    assert parse(b"") == Config(None, None, True, True, False, False, False, ())
 
 
 @pytest.mark.parametrize(

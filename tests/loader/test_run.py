@@ -9,15 +9,17 @@ from uuid import UUID
 import pytest
 
 from stubsim.errors import StubsimError
+from stubsim.formats import pe
 from stubsim.formats.efi_string import from_utf16, utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
 from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.start import Start
-from stubsim.trace import EspWritten, Measured, Unknown
-from stubsim.uefi.variables import LOADER
+from stubsim.trace import EspWritten, ImageLoaded, Measured, Unknown
+from stubsim.uefi.variables import GLOBAL, LOADER
 from stubsim.uki import load
+from stubsim.views.json import boot_json
 from tests.stub.harness import make_pe, make_uki
 
 PARTITION = UUID("c0ffee00-1111-4222-8333-444455556666")
@@ -109,6 +111,122 @@ def test_boot_counting(tmp_path: Path):
     seen = texts(result)
     assert seen["LoaderBootCountPath"] == seen["StubImageIdentifier"] == "\\EFI\\Linux\\lab+2-1.efi"
     assert seen["LoaderEntrySelected"] == "lab.efi"
+
+
+def test_the_rename_of_boot_counting_is_a_change_of_the_partition(tmp_path: Path):
+    esp = esp_of(tmp_path, name="lab+0-3.efi")
+    size = (esp / "EFI/Linux/lab+0-3.efi").stat().st_size
+    result = run(esp, name="lab+0-3.efi")
+    assert result.events(EspWritten) == [
+        EspWritten("\\EFI\\Linux\\lab+0-4.efi", size, "\\EFI\\Linux\\lab+0-3.efi"),
+    ]
+    assert boot_json(result)["esp_changes"] == [
+        {"path": "\\EFI\\Linux\\lab+0-4.efi", "size": size, "renamed_from": "\\EFI\\Linux\\lab+0-3.efi"}
+    ]
+
+
+@pytest.mark.parametrize(("version", "id"), [("252.39", "lab+3.efi"), ("257.13", "lab.efi"), ("262.1", "lab.efi")])
+def test_ids_lose_the_counter_since_257(tmp_path: Path, version: str, id: str):
+    """boot_entry_parse_tries; PR 38897 of systemd."""
+    result = run(esp_of(tmp_path, version, name="lab+3.efi"), name="lab+3.efi")
+    assert texts(result)["LoaderEntrySelected"] == id
+
+
+def test_the_log_has_the_image_before_the_load_options(tmp_path: Path):
+    """boot.c, image_start; in all logs of golden-linux that have both."""
+    result = run(esp_of(tmp_path), entry="lab.efi@b")
+    rows = [
+        row for row in result.trace if isinstance(row, ImageLoaded) or (isinstance(row, Measured) and row.pcr == 12)
+    ]
+    seen = [row.path if isinstance(row, ImageLoaded) else row.by for row in rows]
+    assert seen[:4] == ["\\EFI\\BOOT\\BOOTX64.EFI", "\\EFI\\Linux\\lab.efi", "loader", "stub"]
+    assert [row.by for row in rows if isinstance(row, ImageLoaded)][:2] == ["firmware", "loader"]
+
+
+def variables(*rows: tuple[str, str]) -> Host:
+    return HOST._replace(variables=tuple(Variable(name, LOADER, 7, utf16z(text)) for name, text in rows))
+
+
+@pytest.mark.parametrize(
+    ("conf", "rows", "last"),
+    [
+        (b"", [], None),
+        (b"", [("LoaderEntryLastBooted", "old")], None),
+        (b"default @saved\n", [], "lab.efi"),
+        (b"default @saved\n", [("LoaderEntryDefault", "l*")], None),
+        (b"", [("LoaderEntryDefault", "@SAVED")], "lab.efi"),
+        (b"default @saved\n", [("LoaderEntryOneShot", "LAB.efi"), ("LoaderEntryLastBooted", "old")], "old"),
+    ],
+)
+def test_the_entry_booted_last(tmp_path: Path, conf: bytes, rows: list[tuple[str, str]], last: str | None):
+    """save_selected_entry: kept for @saved alone, and not after a boot that was asked for once."""
+    esp = esp_of(tmp_path)
+    (esp / "loader/loader.conf").write_bytes(conf)
+    seen = texts(run(esp, variables(*rows), entry="default" if rows else None))
+    assert seen.get("LoaderEntryLastBooted") == last
+    assert "LoaderEntryOneShot" not in seen
+
+
+@pytest.mark.parametrize(
+    ("conf", "rows", "shown"),
+    [
+        (b"", [], False),
+        (b"timeout 5\n", [], True),
+        (b"timeout 0\n", [], False),
+        (b"timeout menu-force\n", [], True),
+        (b"timeout 5\n", [("LoaderConfigTimeout", "menu-hidden")], False),
+        (b"", [("LoaderConfigTimeout", "3")], True),
+        (b"", [("LoaderConfigTimeoutOneShot", "0")], True),
+    ],
+)
+def test_a_menu_has_its_time(tmp_path: Path, conf: bytes, rows: list[tuple[str, str]], shown: bool):
+    esp = esp_of(tmp_path)
+    (esp / "loader/loader.conf").write_bytes(conf)
+    seen = texts(run(esp, variables(*rows)))
+    assert ("LoaderTimeMenuUSec" in seen) == shown
+    assert "LoaderConfigTimeoutOneShot" not in seen
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("252.39", "Error loading \\EFI\\Linux\\lab.efi: Access Denied"),
+        ("257.13", "Error loading \\EFI\\Linux\\lab.efi: Access denied"),
+        ("262.1", "Error loading EFI binary \\EFI\\Linux\\lab.efi: Access denied"),
+    ],
+)
+def test_an_image_without_signature_in_the_loaders_words(tmp_path: Path, version: str, message: str):
+    esp = esp_of(tmp_path, version)
+    magic = f"#### LoaderInfo: systemd-boot {version} ####\0".encode()
+    (esp / "EFI/BOOT/BOOTX64.EFI").write_bytes(make_pe((".sdmagic", magic), certificates=b"signed!!"))
+    outcome = run(esp, HOST._replace(secure_boot=True)).outcome
+    assert (outcome.status, outcome.message, outcome.efi_status) == ("failed", message, "EFI_ACCESS_DENIED")
+    assert outcome.because is not None
+
+
+def test_drivers_are_loaded_and_measured(tmp_path: Path):
+    """drivers.c: each file that ends on the architecture and .efi."""
+    esp = esp_of(tmp_path)
+    folder = esp / "EFI/systemd/drivers"
+    folder.mkdir(parents=True)
+    for name in ("a_x64.efi", "b_aa64.efi", ".c_x64.efi"):
+        (folder / name).write_bytes(make_pe((".text", b"x"), subsystem=pe.BOOT_SERVICE_DRIVER))
+    paths = [(row.path, row.subsystem) for row in run(esp).events(ImageLoaded)]
+    assert paths[1] == ("\\EFI\\systemd\\drivers\\a_x64.efi", pe.BOOT_SERVICE_DRIVER)
+    assert paths[2][0] == "\\EFI\\Linux\\lab.efi"
+
+
+def test_keys_of_the_partition_are_entries_in_setup_mode(tmp_path: Path):
+    esp = esp_of(tmp_path)
+
+    def doubted(mode: bytes | None) -> bool:
+        rows = () if mode is None else (Variable("SetupMode", GLOBAL, 6, mode),)
+        found = run(esp, HOST._replace(variables=rows)).events(Unknown)
+        return any(row.what == "LoaderEntries" for row in found)
+
+    assert not doubted(None)
+    (esp / "loader/keys/mine").mkdir(parents=True)
+    assert [doubted(None), doubted(b"\1"), doubted(b"\0")] == [True, True, False]
 
 
 def test_a_written_entry(tmp_path: Path):
