@@ -11,7 +11,7 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, changed
 from stubsim.machine.tpm import Tpm
-from stubsim.stub.arguments import split_shell_line
+from stubsim.stub.arguments import end_of_program, split_shell_line
 from stubsim.stub.context import Context
 from stubsim.stub.log_level import log_level
 from stubsim.stub.models import StubModel
@@ -124,11 +124,15 @@ def loaded_image(uki: Uki, host: Host, start: Start) -> Loaded:
 def _with_profile(uki: Uki, start: Start, options: bytes | None) -> tuple[bytes | None, tuple[str, ...] | None]:
     """Load options and the shell's words, with a profile asked for as a boot loader does: in front of all else."""
     prefix = None if start.profile is None else f"@{profile_number(uki, start.profile)}"
-    shell = None if start.shell is None else split_shell_line(start.shell)
+    if start.shell is not None:
+        # The shell keeps the line but for the blanks around it (EDK II, TrimSpaces; 262.1 in QEMU: '  "uki.efi"  ').
+        line = start.shell.strip(" \t")
+        if prefix is not None:
+            program = end_of_program(line)
+            line = f"{line[:program]} {prefix}{line[program:]}"
+        return utf16z(line), split_shell_line(line)
     if prefix is None:
-        return options, shell
-    if shell is not None:
-        return options, (*shell[:1], prefix, *shell[1:])
+        return options, None
     rest = b"" if options is None or len(options) < 2 else " ".encode("utf-16-le") + options
     return prefix.encode("utf-16-le") + (rest or b"\0\0"), None
 

@@ -420,6 +420,18 @@ def test_profile(start: Start, expected: str):
     assert result.load_options == utf16z(expected)
 
 
+@pytest.mark.parametrize(
+    ("start", "line"),
+    [
+        (Start(shell='  "lab.efi" \t'), '"lab.efi"'),
+        (Start(shell='"lab.efi" ', profile=0), '"lab.efi" @0'),
+    ],
+)
+def test_the_shell_hands_over_its_line(start: Start, line: str):
+    """262.1 in QEMU: without a command line the kernel finds the line as it was typed, but for the blanks around it."""
+    assert boot(make_uki(), Host(), start).load_options == utf16z(line)
+
+
 def test_from_memory():
     """launch-mem."""
     result = boot(make_uki(), Host(esp_partition_uuid=OTHER), Start(from_memory=True))

@@ -47,6 +47,8 @@ FLAGS = (
     "-fno-strict-aliasing",
     "-static",
 )
+# What the UEFI shell takes away around a line (EDK II, TrimSpaces).
+BLANKS = " \t"
 # Seconds for one boot, which has a limit of its own on the time of the processor.
 TIME = 120
 
@@ -151,7 +153,7 @@ def configuration(case: Case) -> Iterator[str]:
     if case.shell is not None:
         words = split_shell_line(case.shell)
         yield f"arguments {len(words)} {' '.join(_utf16(word).hex() for word in words)}"
-        yield f"load-options {_utf16(case.shell).hex()}0000"
+        yield f"load-options {_utf16(case.shell.strip(BLANKS)).hex()}0000"
     elif case.load_options is not None:
         yield f"load-options {case.load_options.hex()}"
     yield from _tables(host)

@@ -61,6 +61,8 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-9;=?]*[A-Za-z]|[=()][A-Z0-9]?)")
 # The firmware's own words on the console, and what ends a failed boot.
 _FIRMWARE_TEXT = re.compile(r"BdsDxe: |UEFI Interactive Shell|Press ESC|Shell>|FSOpen|UEFI firmware|LAB ")
 
+_PROMPT = "FS0:\\"
+
 
 class Probed(NamedTuple):
     """A line of the probe: its key and its values."""
@@ -85,7 +87,7 @@ def run(case: efirun.Case, image: uki.Uki) -> Json:
         lines = list(probed((_text(folder / "probe") if machine == "x64" else serial) or ""))
         after = _files(folder)
     # Without that port on the console nobody sees a message.
-    messages = None if serial is None else _messages(serial)
+    messages = None if serial is None else messages_of(serial, shell=case.shell is not None)
     changes = {path: data for path, data in after.items() if before.get(path) != data}
     return _expectation(lines, image, messages, changes, hung)
 
@@ -292,9 +294,13 @@ def probed(text: str) -> Iterator[Probed]:
             yield Probed(words[0], tuple(bytes.fromhex(word) for word in words[1:]))
 
 
-def _messages(serial: str) -> list[str]:
-    """What the stub wrote: neither the firmware's lines nor the probe's."""
+def messages_of(serial: str, *, shell: bool = False) -> list[str]:
+    """What the stub wrote: neither the firmware's lines nor the probe's, nor what the shell says around it."""
     lines = [line.strip() for line in _ESCAPES.sub("", serial).replace("\r", "\n").split("\n")]
+    if shell:
+        # The line of startup.nsh that starts it is echoed behind the prompt, and so is the one after it.
+        typed = [number for number, line in enumerate(lines) if line.startswith(_PROMPT)]
+        lines = lines[typed[0] + 1 :][: typed[1] - typed[0] - 1 if len(typed) > 1 else None] if typed else []
     return [line for line in lines if line and not _FIRMWARE_TEXT.match(line)]
 
 

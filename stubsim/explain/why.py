@@ -191,7 +191,7 @@ def _wanted(case: _Case, part: Part, lookups: tuple[Lookup, ...]) -> str | None:
     """The string that the stub seeks in this part, None where it seeks nothing."""
     if case.firmware_tree is not None:
         try:
-            return next(iter(fdt.root_compatible(case.firmware_tree)), None)
+            return next(iter(fdt.root_compatible(case.firmware_tree, whole=False)), None)
         except StubsimError:
             return None
     winner = next((lookup.winner for lookup in lookups if lookup.profile == part.profile), None)

@@ -19,6 +19,10 @@ _COMPATIBLE_MAX = 64 << 10
 _WINDOW = 4096
 
 
+class CutOffError(StubsimError):
+    """What is asked for lies behind the bytes that there are."""
+
+
 class _Header(NamedTuple):
     magic: int
     total_size: int
@@ -34,7 +38,7 @@ class _Header(NamedTuple):
 
 def _header(data: Bytes | bytearray) -> _Header:
     if len(data) < HEADER_SIZE:
-        raise StubsimError("devicetree is cut off", offset=0, expected=f"a header of {HEADER_SIZE} bytes")
+        raise CutOffError("devicetree is cut off", offset=0, expected=f"a header of {HEADER_SIZE} bytes")
     header = _Header(*_HEADER.unpack(bytes(data[:HEADER_SIZE])))
     if header.magic != MAGIC:
         raise StubsimError(f"not a devicetree: magic {header.magic:#010x}", offset=0, expected=f"{MAGIC:#010x}")
@@ -55,14 +59,15 @@ def set_total_size(data: bytearray, size: int) -> None:
     data[4:8] = size.to_bytes(4, "big")
 
 
-def root_compatible(data: Bytes) -> tuple[str, ...]:
+def root_compatible(data: Bytes, *, whole: bool = True) -> tuple[str, ...]:
     """The strings of the root node's `compatible`, most specific first; bytes that are not UTF-8 as surrogate escapes.
 
     Bytes behind the total size do not count. Raises StubsimError for a blob shorter than its total size, for a root
-    without `compatible`, and for whatever else makes systemd 262 call a tree bad (devicetree.c).
+    without `compatible`, and for whatever else makes systemd 262 call a tree bad (devicetree.c). With ``whole`` False
+    more of the tree may follow than is known, as behind the address of the firmware's: CutOffError if it is needed.
     """
     header = _header(data)
-    if len(data) < header.total_size:
+    if whole and len(data) < header.total_size:
         raise StubsimError(
             f"devicetree of {len(data)} bytes is cut off", offset=4, expected=f"{header.total_size} bytes"
         )
@@ -75,8 +80,12 @@ def root_compatible(data: Bytes) -> tuple[str, ...]:
 
     names = data[header.strings : header.strings + header.strings_size]
     for name_offset, offset, size in _root_properties(data, header):
+        if header.strings + name_offset + 11 > len(data) and name_offset + 11 <= header.strings_size:
+            raise CutOffError("name of a property is cut off", offset=header.strings + name_offset, expected="11 bytes")
         if bytes(names[name_offset : name_offset + 11]) != b"compatible\0":
             continue
+        if offset + size > len(data):
+            raise CutOffError("root `compatible` is cut off", offset=offset, expected=f"{size} bytes")
         if not size or data[offset + size - 1]:
             raise StubsimError("root `compatible` has no end", offset=offset, expected="NUL-terminated strings")
         value = bytes(data[offset : offset + min(size - 1, _COMPATIBLE_MAX)])
@@ -93,6 +102,8 @@ def _root_properties(data: Bytes, header: _Header) -> Iterator[tuple[int, int, i
         nonlocal window, begin
         if offset + 4 > end:
             raise StubsimError("structure block of the devicetree is cut off", offset=end, expected="the root node")
+        if offset + 4 > len(data):
+            raise CutOffError("structure block of the devicetree is cut off", offset=offset, expected="4 bytes")
         if not begin <= offset <= begin + len(window) - 4:
             window, begin = bytes(data[offset : offset + _WINDOW]), offset
         return int.from_bytes(window[offset - begin : offset - begin + 4], "big")

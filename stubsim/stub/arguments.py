@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stubsim.formats.efi_string import from_utf16, utf16z
+from stubsim.formats.efi_string import from_utf16
 from stubsim.stub.context import Context
 from stubsim.systemd.strings import UINT_MAX, mangle, parse_number
 
@@ -33,18 +33,8 @@ def mangled(context: Context, text: str) -> str:
 
 
 def firmware_load_options(context: Context) -> bytes | None:
-    """What the stub was started with, as it is: of the UEFI shell the whole line, None where there is nothing.
-
-    The shell keeps the line as it was typed; here its words are known.
-    """
-    shell = context.image.shell
-    if shell is None:
-        return context.image.load_options or None
-    if any(" " in word for word in shell):
-        context.unknown(
-            "the line that the UEFI shell hands over", "quotes in it are not known", "load_options", "cmdline"
-        )
-    return utf16z(" ".join(shell))
+    """What the stub was started with, as it is: of the UEFI shell the whole line, None where there is nothing."""
+    return context.image.load_options or None
 
 
 def split_shell_line(line: str) -> tuple[str, ...]:
@@ -72,6 +62,12 @@ def split_shell_line(line: str) -> tuple[str, ...]:
     if word is not None:
         arguments.append("".join(word))
     return tuple(arguments)
+
+
+def end_of_program(line: str) -> int:
+    """Where the first word of a line of the shell ends."""
+    ends = (at for at, character in enumerate(line) if character in " \t")
+    return next((at for at in ends if len(split_shell_line(f"{line[:at]} x")) > 1), len(line))
 
 
 def _from_shell(context: Context, shell: tuple[str, ...]) -> tuple[int, str | None]:

@@ -12,8 +12,8 @@ from stubsim.machine.ram import PAGE
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_event
 from stubsim.stub.sections import NamedAddon, Sections
-from stubsim.systemd.measure import PCR_KERNEL_CONFIG
-from stubsim.trace import Staged
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE
+from stubsim.trace import Staged, Unknown
 from stubsim.uefi.devicetree_fixup import FixupProtocol
 from stubsim.uefi.memory import OutOfResources
 
@@ -40,7 +40,7 @@ def match_dtb(context: Context, data: Bytes, wanted: bytes | None, address: int 
     """
     firmware = context.host.devicetree
     if firmware is not None:
-        own = first_compatible(firmware)
+        own = firmware_compatible(context, firmware)
         return "match" if own is not None and own == first_compatible(data, address) else "other"
     if wanted is None:
         return "other"
@@ -156,6 +156,21 @@ def _pages(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
+def firmware_compatible(context: Context, tree: Bytes) -> bytes | None:
+    """That of the firmware's tree, of which a stub has the address only: the host file may have the beginning of it.
+
+    262.1's own code in emulation takes one whose total size is more than there is.
+    """
+    try:
+        return _first(fdt.root_compatible(tree, whole=False))
+    except fdt.CutOffError as error:
+        keys = ("selection", "devicetree", "measurements", "pcrs", "rtmrs", "sections", "memory")
+        context.emit(Unknown("the firmware's devicetree", str(error), keys, (PCR_KERNEL_IMAGE,)))
+        return None
+    except StubsimError:
+        return None
+
+
 def first_compatible(data: Bytes, address: int = 0) -> bytes | None:
     """The first string of the root's `compatible`, None for what no stub takes for a tree.
 
@@ -165,9 +180,12 @@ def first_compatible(data: Bytes, address: int = 0) -> bytes | None:
     if address % 4:
         return None
     try:
-        compatible = fdt.root_compatible(data)
+        return _first(fdt.root_compatible(data))
     except StubsimError:
         return None
+
+
+def _first(compatible: tuple[str, ...]) -> bytes | None:
     return compatible[0].encode("utf-8", "surrogateescape") if compatible else None
 
 

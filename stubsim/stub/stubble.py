@@ -15,7 +15,7 @@ from stubsim.formats.uefi_status import TEXTS
 from stubsim.stub import refused
 from stubsim.stub.chid_match import Match, find_entry
 from stubsim.stub.context import Context
-from stubsim.stub.devicetree import first_compatible, install_devicetrees
+from stubsim.stub.devicetree import firmware_compatible, first_compatible, install_devicetrees
 from stubsim.stub.initrd import Combined, Initrd
 from stubsim.stub.kernel import Started, accepted_machines
 from stubsim.stub.measure import Measured, log_load_options
@@ -132,7 +132,7 @@ def _use_this_dtb(context: Context, section: pe.Section, number: int, match: Mat
     firmware = context.host.devicetree
     data = context.uki.data(section)
     if firmware is not None:
-        wanted = first_compatible(firmware) if options.dtb_override else None
+        wanted = firmware_compatible(context, firmware) if options.dtb_override else None
         if wanted is None or first_compatible(data, section.virtual_address) != wanted:
             return False
         context.log("debug", f"found device-tree based on compatible: {wanted.decode('latin-1')}")

@@ -11,7 +11,7 @@ class LoadedImage(NamedTuple):
     """How a program was started, as the firmware tells it in EFI_LOADED_IMAGE_PROTOCOL.
 
     ``esp`` is the partition that it came from, None without a device handle; ``path`` is None without a device path.
-    ``load_options`` are raw bytes; ``shell`` is the argument vector, program first, when the UEFI shell started it.
+    ``load_options`` are raw bytes; ``shell`` is their words, program first, when the UEFI shell started it.
     """
 
     esp: Esp | None

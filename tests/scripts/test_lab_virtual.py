@@ -9,7 +9,7 @@ from pathlib import Path
 import pefile
 
 from scripts.lab import efirun, guest
-from scripts.lab.virtual import Probed, probed, settings
+from scripts.lab.virtual import Probed, messages_of, probed, settings
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
 
@@ -21,6 +21,14 @@ def test_the_probes_lines_are_found_among_others():
         Probed("pcr", (b"\x01\x0b", b"\x80")),
         Probed("end", (b"",)),
     ]
+
+
+def test_the_shell_and_the_firmware_are_no_messages():
+    said = "BdsDxe: starting Boot0001\r\nEDK II\r\nMapping table\r\n FS0: Alias(s):HD0b:\r\nFS0:\\> uki.efi\r\nsaid\r\n"
+    assert messages_of(said, shell=True) == ["said"]
+    assert messages_of(said + "FS0:\\> reset -s\r\nx\r\n", shell=True) == ["said"]
+    assert messages_of("Shell> fs0:\r\n", shell=True) == []
+    assert messages_of("BdsDxe: starting Boot0001\r\n\x1b[2Jsaid\r\nLAB end\r\n") == ["said"]
 
 
 def test_the_launcher_is_told_type_size_and_data():

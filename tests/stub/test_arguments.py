@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stubsim.stub.arguments import process_arguments, split_shell_line
+from stubsim.stub.arguments import end_of_program, process_arguments, split_shell_line
 from stubsim.systemd.strings import mangle
 from tests.stub.harness import run
 
@@ -121,6 +121,12 @@ def test_shell_arguments(shell: tuple[str, ...], expected: tuple[int, str | None
 )
 def test_shell_line(line: str, arguments: tuple[str, ...]):
     assert split_shell_line(line) == arguments
+    assert split_shell_line(line[: end_of_program(line)]) == arguments[:1]
+
+
+def test_the_program_ends_behind_its_quotes():
+    assert end_of_program('"a b".efi  x') == len('"a b".efi')
+    assert end_of_program("a^ b.efi") == len("a^ b.efi")
 
 
 @pytest.mark.parametrize(

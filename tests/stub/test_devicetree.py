@@ -78,6 +78,21 @@ def test_by_the_firmwares_tree(firmware: bytes, expected: str):
     assert match_dtb(context, memoryview(b"bad"), b"tree") == "other"
 
 
+def test_a_firmwares_tree_that_the_host_file_has_not_whole():
+    """262.1's own code in emulation, total size 0x28000067: a stub has the address, and no size but that."""
+    whole = fdt.build(["tree"])
+    blob = memoryview(devicetree("tree"))
+    longer = bytearray(whole)
+    fdt.set_total_size(longer, 0x28000067)
+    one = run(host=Host(devicetree=bytes(longer)))
+    assert match_dtb(one.context, blob, None) == "match"
+    assert one.unknown() == []
+    for size in (39, len(whole) - 20, len(whole) - 12):
+        one = run(host=Host(devicetree=whole[:size]))
+        assert match_dtb(one.context, blob, None) == "other"
+        assert one.unknown() == ["the firmware's devicetree"]
+
+
 def test_the_firmwares_tree_needs_no_hwids():
     one = run(make_uki((".dtbauto", devicetree("tree"))), Host(devicetree=devicetree("tree")))
     assert one.sections().section(".dtbauto") is not None

@@ -196,12 +196,16 @@ def test_262_asks_for_whole_headers(size: int):
 
 
 @pytest.mark.parametrize(("stub", "unknown"), [("257", True), ("252", True), ("262", False)])
-@pytest.mark.parametrize("size", [64 + 4, 64 + 24, 130])
+@pytest.mark.parametrize("size", [64, 64 + 2, 64 + 4, 64 + 24, 130])
 def test_older_stubs_read_what_lies_behind_a_kernel_cut_short(stub: str, unknown: bool, size: int):
     """257.13's own code in emulation says what the memory there happens to lead to."""
     one = run(stub=stub)
     with pytest.raises(ProgramFailed):
         start(one, KERNEL[:size])
+    assert one.unknown() == ["how the kernel is refused"] * unknown
+    one = run(stub=stub)
+    with pytest.raises(ProgramFailed):
+        start(one, patched(0x3C, "<I", 0x5A5A5A5A))
     assert one.unknown() == ["how the kernel is refused"] * unknown
 
 

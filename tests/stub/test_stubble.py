@@ -174,9 +174,7 @@ def test_the_option_that_keeps_the_firmwares_tree(line: str | None, kept: bool):
 
 def test_the_option_counts_under_secure_boot_though_the_line_is_dropped():
     host = HOST._replace(devicetree=devicetree("lab,a"), secure_boot=True)
-    result = booted(
-        *trees("lab,a"), (".cmdline", b"own"), host=host, line="stubble.dtb_override=false", trusted=lambda _: True
-    )
+    result = booted(*trees("lab,a"), (".cmdline", b"own"), host=host, line="stubble.dtb_override=false")
     assert result.outcome.status == "failed"  # unsigned: the firmware starts nothing
     signed = make_pe(SBAT, (".linux", KERNEL), *trees("lab,a"), (".cmdline", b"own"), certificates=bytes(16))
     start = Start(load_options=utf16z("stubble.dtb_override=false"))
