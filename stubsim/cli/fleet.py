@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     formats.add(parser, "text", "json", "html")
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
+def add_source(parser: argparse.ArgumentParser, *, given: bool = True) -> None:
     """The options that say which machines, the same in every command that asks a fleet."""
     group = parser.add_argument_group("the machines")
     group.add_argument("--hosts", metavar="SOURCE", required=True, help=SOURCES)
@@ -50,13 +50,14 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         type=_pair,
         help="the column that has a key, as in manufacturer=sys_vendor; may be repeated",
     )
-    group.add_argument(
-        "--given",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="what holds for every machine, as in secure_boot=false or edid=null; may be repeated",
-    )
+    if given:
+        group.add_argument(
+            "--given",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="what holds for every machine, as in secure_boot=false or edid=null; may be repeated",
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:

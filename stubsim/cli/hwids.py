@@ -1,11 +1,11 @@
-"""`stubsim hwids build|show|from-host|lint`."""
+"""`stubsim hwids build|show|from-host|lint|audit`."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from stubsim.cli import formats, machine, output, parsers
+from stubsim.cli import fleet, formats, machine, output, parsers, progress
 from stubsim.cli.machines import host_files, named_hosts
 from stubsim.errors import StubsimError
 
@@ -69,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sarif="SARIF 2.1.0, for code scanning",
     )
 
+    audit = action("audit", "which entries are for machines of several models, on an inventory of machines")
+    audit.add_argument("input", metavar="INPUT", help="a folder of descriptions or of UKIs, a UKI or a .hwids section")
+    fleet.add_source(audit, given=False)
+    formats.add(audit, "text", "json")
+
 
 def _add_hosts(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument(
@@ -96,7 +101,9 @@ def _codes(text: str) -> tuple[str, ...]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return {"build": _build, "show": _show, "from-host": _from_host, "lint": _lint}[arguments.action](arguments)
+    return {"build": _build, "show": _show, "from-host": _from_host, "lint": _lint, "audit": _audit}[arguments.action](
+        arguments
+    )
 
 
 def _build(arguments: argparse.Namespace) -> int:
@@ -175,6 +182,26 @@ def _lint(arguments: argparse.Namespace) -> int:
         output.write_report(arguments, report, render_lint)
     failing = SEVERITIES[: SEVERITIES.index(arguments.fail_on) + 1] if arguments.fail_on != "never" else ()
     return int(any(finding.severity in failing for finding in findings))
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from stubsim.fleet.audit import audit
+    from stubsim.fleet.engine import fleet_of
+    from stubsim.lint.subjects import read
+    from stubsim.views.audit import audit_json, render_audit
+
+    subjects = read([arguments.input])
+    with (
+        progress.shown(f"reading {arguments.hosts}"),
+        fleet_of(arguments.hosts, sql=arguments.sql, mapping=dict(arguments.map)) as machines,
+    ):
+        found = audit(subjects, machines, lambda text: progress.say(f"{arguments.hosts}: {text}"))
+        refused, _ = machines.refused()
+    if refused:
+        output.warn(f"{arguments.hosts}: {refused} rows describe no machine and are left out")
+    report = audit_json(arguments.input, arguments.hosts, found)
+    output.write_report(arguments, report, render_audit)
+    return int(bool(report["several_models"]))
 
 
 def _explain(arguments: argparse.Namespace) -> int:

@@ -96,7 +96,25 @@ class Fleet:
 
     def survey(self, plans: Sequence[Plan], tick: Tick = lambda text: None) -> Survey:
         """What each plan makes of the machines. Raises StubsimError for a source that cannot be read to its end."""
-        self._names = [name for name in self.columns if any(plan.needs(name) for plan in plans)]
+        distinct = self.distinct([name for name in self.columns if any(plan.needs(name) for plan in plans)], tick)
+        self._classify(plans, distinct, tick)
+        machine = "".join(f", {name} := {name}" for name in self._names)
+        kinds = ", ".join(f"kind{number}" for number in range(len(plans)))
+        rows = self._rows(
+            f"SELECT {kinds}, sum(machines), max(struct_pack(machines := machines{machine})) "
+            "FROM identities JOIN kinds ON identities.rowid = kinds.id GROUP BY ALL ORDER BY ALL"
+        )
+        groups = [Group(row[:-2], int(row[-2]), row[-1]) for row in rows]
+        good = [group for group in groups if not self._errors_of(plans, group)]
+        bad = [group for group in groups if self._errors_of(plans, group)]
+        refused, listed = self.refused()
+        refused += sum(group.machines for group in bad)
+        listed += tuple(self._bad_rows(plans, bad))
+        return Survey(sum(group.machines for group in good), distinct, refused, listed[:LISTED], tuple(good))
+
+    def distinct(self, names: Sequence[str], tick: Tick = lambda text: None) -> int:
+        """Find the machines that differ in these columns, and tell how many; StubsimError for a source that breaks."""
+        self._names = [*names]
         tick("reading")
         try:
             self._distinct()
@@ -108,20 +126,18 @@ class Fleet:
             self._source = self._source.again()._replace(mapped=mapped)
             self._distinct()
         [(distinct,)] = self._rows("SELECT count(*) FROM identities")
-        self._classify(plans, distinct, tick)
-        machine = "".join(f", {name} := {name}" for name in self._names)
-        kinds = ", ".join(f"kind{number}" for number in range(len(plans)))
-        rows = self._rows(
-            f"SELECT {kinds}, sum(machines), max(struct_pack(machines := machines{machine})) "
-            "FROM identities JOIN kinds ON identities.rowid = kinds.id GROUP BY ALL ORDER BY ALL"
-        )
-        groups = [Group(row[:-2], int(row[-2]), row[-1]) for row in rows]
-        good = [group for group in groups if not self._errors_of(plans, group)]
-        bad = [group for group in groups if self._errors_of(plans, group)]
-        refused, listed = self._refused()
-        refused += sum(group.machines for group in bad)
-        listed += tuple(self._bad_rows(plans, bad))
-        return Survey(sum(group.machines for group in good), distinct, refused, listed[:LISTED], tuple(good))
+        return int(distinct)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The distinct machines that were found last, in order, with how many there are of each ("machines")."""
+        import pyarrow as pa
+
+        columns = ", ".join((*self._names, "machines"))
+        query = self._connection.sql(f"SELECT {columns} FROM identities ORDER BY rowid")
+        with pa.RecordBatchReader.from_stream(query) as reader:
+            for batch in reader:
+                for start in range(0, batch.num_rows, _ROWS_A_BATCH):
+                    yield batch.slice(start, _ROWS_A_BATCH)
 
     def write(self, path: str, plan: Plan) -> None:
         """The source's columns and the answer to the plan of the last survey as Parquet, a row for each that was read.
@@ -155,15 +171,10 @@ class Fleet:
         import pyarrow as pa
 
         kinds = [array("i") for _ in plans]
-        columns = ", ".join(self._names) or "machines"
-        with pa.RecordBatchReader.from_stream(
-            self._connection.sql(f"SELECT {columns} FROM identities ORDER BY rowid")
-        ) as reader:
-            for batch in reader:
-                for start in range(0, batch.num_rows, _ROWS_A_BATCH):
-                    for plan, numbers in zip(plans, kinds, strict=True):
-                        numbers.extend(classify(batch.slice(start, _ROWS_A_BATCH), plan))
-                    tick(f"{len(kinds[0])} of {distinct} distinct machines")
+        for batch in self.batches():
+            for plan, numbers in zip(plans, kinds, strict=True):
+                numbers.extend(classify(batch, plan))
+            tick(f"{len(kinds[0])} of {distinct} distinct machines")
         ids = array("q", range(distinct))
         table = {"id": _column(ids, pa.int64())}
         table |= {f"kind{number}": _column(numbers, pa.int32()) for number, numbers in enumerate(kinds)}
@@ -190,7 +201,7 @@ class Fleet:
         self._connection.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM arrow")
         self._connection.unregister("arrow")
 
-    def _refused(self) -> tuple[int, tuple[Refused, ...]]:
+    def refused(self) -> tuple[int, tuple[Refused, ...]]:
         """Rows that the source does not have because they could not be read."""
         table = self._source.rejects
         if table is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from stubsim.explain.selection import KINDS
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from stubsim.errors import StubsimError
+    from stubsim.fleet.columns import Columns, Machine
     from stubsim.fleet.plan import Plan
 
 PREFIX = "stubsim_"
@@ -58,10 +60,13 @@ def result_schema() -> pa.Schema:
 def classify(batch: pa.RecordBatch, plan: Plan) -> list[int]:
     """The number of each row's answer in ``plan.answers``."""
     columns = plan.columns([name for name in batch.schema.names if name in NAMES])
-    texts = {name: _texts(batch.column(name)) for name in columns.names}
-    if not texts:
-        texts = {"": [None] * batch.num_rows}
-    return [plan.number(machine) for machine in columns.machines(texts)]
+    return [plan.number(machine) for machine in machines_of(batch, columns)]
+
+
+def machines_of(batch: pa.RecordBatch, columns: Columns) -> Iterator[Machine | StubsimError]:
+    """The machine of each row, or what is wrong with the row."""
+    values = {name: _texts(batch.column(name)) for name in columns.names}
+    yield from columns.machines(values or {"": [None] * batch.num_rows})
 
 
 def answer_table(plan: Plan) -> pa.Table:
@@ -74,8 +79,8 @@ def answer_table(plan: Plan) -> pa.Table:
 def _texts(column: pa.Array) -> list[str | None]:
     import pyarrow as pa
 
-    texts: list[str | None] = column.cast(pa.string()).to_pylist()
-    return texts
+    values: list[str | None] = column.cast(pa.string()).to_pylist()
+    return values
 
 
 def _row(answer: Answer | StubsimError) -> dict[str, Any]:

@@ -6,7 +6,7 @@ So two machines that the tables cannot tell apart boot alike, and one of them st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -41,35 +41,21 @@ class Reader(NamedTuple):
     texts: Callable[[Sequence[Any]], tuple[Any, ...]] | None
 
 
-class Lookup:
-    """The tables of an image and of the addons that are started with it."""
+class Chids:
+    """Which of a set of GUIDs are CHIDs of a machine; most machines have none, and that is found out fast."""
 
-    def __init__(self, uki: Uki, start: Start) -> None:
-        # Which stub it is and which addons it finds does not depend on the machine.
-        self.plain = plain = boot(uki, Host(), start)
-        images = (uki, *loaded_addons(plain))
-        self._types = _types(plain)
-        self._entries: dict[UUID, list[tuple[int, int, int]]] = {}
-        for number, data in enumerate(_tables(images)):
-            for (kind, guid), entry in hwids.first_by_chid(data).items():
-                self._entries.setdefault(guid, []).append((number, kind, entry.index))
-        for number, guid in enumerate(_targets(images) if plain.model.applies_capsules else ()):
-            # A capsule asks whether the machine has its CHID at all: a table of its own without any kind of entry.
-            self._entries.setdefault(guid, []).append((-1 - number, 0, 0))
-        self._numbers = any({*Fields._fields[-3:]} & {*chid.PARTS[kind]} for kind in self._types)
-        self._beginnings = frozenset(guid.bytes[:_KEPT] for guid in self._entries)
-
-    def looks_at(self, column: str) -> bool:
-        """Whether a column of an inventory can make a difference; those that are no SMBIOS field do."""
-        fields = {BIOS_RELEASE: Fields._fields[-3:-1]}.get(column, (column,))
-        return not {*fields} <= {*Fields._fields} or any({*fields} & {*chid.PARTS[kind]} for kind in self._types)
+    def __init__(self, types: Sequence[int], guids: Collection[UUID]) -> None:
+        self.types = tuple(types)
+        self._numbers = any({*Fields._fields[-3:]} & {*chid.PARTS[kind]} for kind in types)
+        self._guids = frozenset(guids)
+        self._beginnings = frozenset(guid.bytes[:_KEPT] for guid in guids)
 
     def readers(self, rest: Host) -> tuple[Reader, ...]:
-        """The types that are known of machines with this rest, in the stub's order."""
+        """The types that are known of machines with this rest, in order."""
         panel = None if rest.edid is None else edid.panel_id(rest.edid)
         names = (*Fields._fields, "edid_panel")
         readers = []
-        for kind in self._types:
+        for kind in self.types:
             parts = chid.PARTS[kind]
             if unknown_fields(rest, kind):
                 continue
@@ -80,25 +66,55 @@ class Lookup:
             readers.append(Reader(kind, None if absent else picked))
         return tuple(readers)
 
-    def hits(self, fields: Fields, panel: bytes | None, readers: Sequence[Reader]) -> Hits:
-        """What a machine is found by; the panel in UTF-16LE."""
+    def found(self, fields: Fields, panel: bytes | None, readers: Sequence[Reader]) -> list[tuple[int, UUID]]:
+        """Those of the machine by type, in the order of the readers; the panel is in UTF-16LE."""
         texts = self._texts(fields, panel)
-        found: dict[tuple[int, int], tuple[int, int, int, int]] = {}
+        found = []
         for kind, pick in readers:
             parts = (None,) if pick is None else pick(texts)
             digest = _ABSENT if None in parts else chid.hash_utf16(parts)
             if digest[:_KEPT] not in self._beginnings:
                 continue
             guid = _NULL if digest is _ABSENT else UUID(bytes=digest, version=5)
-            for table, entry_kind, index in self._entries.get(guid, ()):
-                found.setdefault((table, entry_kind), (table, entry_kind, kind, index))
-        return tuple(sorted(found.values()))
+            if guid in self._guids:
+                found.append((kind, guid))
+        return found
 
     def _texts(self, fields: Fields, panel: bytes | None) -> tuple[bytes | None, ...]:
         """In the order of Fields, and the panel behind them; numbers only where a type that is looked at has them."""
         texts: list[bytes | None] = [*map(chid.stub_text, fields[:-3])]
         numbers = map(chid.stub_number, Fields._fields[-3:], fields[-3:]) if self._numbers else (None, None, None)
         return (*texts, *numbers, panel)
+
+
+class Lookup:
+    """The tables of an image and of the addons that are started with it."""
+
+    def __init__(self, uki: Uki, start: Start) -> None:
+        # Which stub it is and which addons it finds does not depend on the machine.
+        self.plain = plain = boot(uki, Host(), start)
+        images = (uki, *loaded_addons(plain))
+        self._entries: dict[UUID, list[tuple[int, int, int]]] = {}
+        for number, data in enumerate(_tables(images)):
+            for (kind, guid), entry in hwids.first_by_chid(data).items():
+                self._entries.setdefault(guid, []).append((number, kind, entry.index))
+        for number, guid in enumerate(_targets(images) if plain.model.applies_capsules else ()):
+            # A capsule asks whether the machine has its CHID at all: a table of its own without any kind of entry.
+            self._entries.setdefault(guid, []).append((-1 - number, 0, 0))
+        self.chids = Chids(_types(plain), self._entries)
+
+    def looks_at(self, column: str) -> bool:
+        """Whether a column of an inventory can make a difference; those that are no SMBIOS field do."""
+        fields = {BIOS_RELEASE: Fields._fields[-3:-1]}.get(column, (column,))
+        return not {*fields} <= {*Fields._fields} or any({*fields} & {*chid.PARTS[kind]} for kind in self.chids.types)
+
+    def hits(self, fields: Fields, panel: bytes | None, readers: Sequence[Reader]) -> Hits:
+        """What a machine is found by."""
+        found: dict[tuple[int, int], tuple[int, int, int, int]] = {}
+        for kind, guid in self.chids.found(fields, panel, readers):
+            for table, entry_kind, index in self._entries[guid]:
+                found.setdefault((table, entry_kind), (table, entry_kind, kind, index))
+        return tuple(sorted(found.values()))
 
 
 def _types(plain: Boot) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ class Plan:
         if rest not in self._rests:
             panel = None if rest.edid is None else edid.panel_id(rest.edid)
             encoded = None if panel is None else utf16(panel)
-            self._rests[rest] = _Rest(rest, len(self._rests), encoded, self._lookup.readers(rest))
+            self._rests[rest] = _Rest(rest, len(self._rests), encoded, self._lookup.chids.readers(rest))
         own = self._rests[rest]
         if own.host is rest:
             self._by_id[id(rest)] = own

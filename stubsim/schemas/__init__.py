@@ -18,6 +18,7 @@ NAMES = (
     "host",
     "host-show",
     "hwids",
+    "hwids-audit",
     "hwids-lint",
     "inspect",
     "inspect-folder",
