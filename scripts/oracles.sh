@@ -66,7 +66,7 @@ make_trixie() {
     echo "oracles: putting ukify of Debian 13 into $trixie"
     rm -rf "$trixie.new"
     mkdir -p "$folder"
-    debootstrap --variant=minbase --include=systemd-ukify,systemd,libtss2-rc0t64 trixie "$trixie.new" \
+    debootstrap --variant=minbase --include=systemd-ukify,systemd,libtss2-rc0t64,libtss2-esys-3.0.2-0t64,libtss2-mu-4.0.1-0t64 trixie "$trixie.new" \
         >"$trixie.log" 2>&1 </dev/null || true
     chroot "$trixie.new" ukify --version >/dev/null 2>&1 ||
         give_up "debootstrap failed: $(tail -n 1 "$trixie.log")" "systemd-ukify of Debian 13"

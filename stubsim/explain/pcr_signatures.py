@@ -287,7 +287,7 @@ def _refused(bank: str, entry: pcrsig.Entry, keys: Sequence[Key]) -> tuple[str, 
     if key.holds(bank, signature, entry.signed):
         return (
             "never",
-            f"it is signed with {bank}, as systemd-measure 255 does, and the TPM checks {_SIGNED_WITH}",
+            f"it is signed with {bank}, as systemd-measure 255 and 257 do, and the TPM checks {_SIGNED_WITH}",
         )
     return "never", f"the signature is not one of this policy by its key ({key.kind})"
 

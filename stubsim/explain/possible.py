@@ -20,7 +20,7 @@ from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.chid_match import Match
 from stubsim.stub.context import Context
-from stubsim.stub.locate import choose_devicetree, choose_firmware, locate_sections
+from stubsim.stub.locate import choose_devicetree, choose_firmware, locate_by_prefix, locate_sections
 from stubsim.stub.measure import Measured, measure_sections
 from stubsim.stub.sections import Sections
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
@@ -64,7 +64,10 @@ class _Part:
     def __init__(self, context: Context, table: Sequence[pe.Section]) -> None:
         self.context = context
         self.table = table
-        located = locate_sections(context, context.uki, table)
+        if context.model.takes_last_section_by_prefix:
+            located = locate_by_prefix(context, context.uki)
+        else:
+            located = locate_sections(context, context.uki, table)
         self.plain = {name: s for name, s in located.found.items() if name not in (".dtbauto", ".efifw")}
         data = located.data(".hwids")
         refused = data is None or located.hwids_error is not None

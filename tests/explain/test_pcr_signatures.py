@@ -160,7 +160,7 @@ def test_a_section_that_nobody_hands_on():
 
 
 def test_signed_with_the_hash_of_the_bank():
-    """As systemd-measure 255 does; recorded in a .pcrsig of a UKI with stub 257.13."""
+    """As systemd-measure 255 and 257 do; recorded in a .pcrsig of a UKI with stub 257.13."""
     (policy,) = policies(key_section(), bank="sha1")
     result = verified(key_section(), section(signed(policy, hashed=hashes.SHA1()), bank="sha1"))
     assert statuses(result) == ["never"]
@@ -295,6 +295,8 @@ def pem(key: PrivateKey) -> bytes:
 
 
 STUB_SBAT = b"sbat,1,SBAT Version,sbat,1,https://example.org\nstub,1,x,stub,1,https://example.org\n"
+BANKS = ("sha1", "sha256", "sha384")
+OF_THE_BANK = "it is signed with {}, as systemd-measure 255 and 257 do, and the TPM checks sha256"
 # Debian and the stub that goes with its ukify.
 UKIFIES = {"trixie": "257.13-1", "testing": "262.1-1"}
 
@@ -337,19 +339,46 @@ def test_what_ukify_signs(newer_oracle: Callable[..., str], suite: str):
         ingredients(UKIFIES[suite]),
         [SIGN, [*TWO_PROFILES, ENTER], [*SIGN, "--hwids=hwids", "--devicetree-auto=tree", ENTER]],
     )
+    # 257 still signs by the hash of the bank, as 255 does, which no TPM is asked for.
+    banks = ["sha1", "sha256", "sha384"] if suite == "testing" else ["sha256"]
     result = of(plain)
-    assert (statuses(result), result.missing) == (["holds"] * 4 * 3, ())
+    assert (statuses(result), result.missing) == (
+        ["holds" if b in banks else "never" for b in BANKS for _ in PHASES],
+        (),
+    )
+    others = {one.because for one in result.verdicts if one.bank not in banks}
+    assert others == {OF_THE_BANK.format(bank) for bank in BANKS if bank not in banks}
     result = of(profile, [PHASE])
-    assert (statuses(result), result.missing) == (["holds"] * 6, ())
-    assert {one.held[0].handed.profile for one in result.verdicts} == {0, 1}
-    # It signs for a machine whose devicetree is chosen, and for no other.
+    assert (statuses(result), result.missing) == (["holds" if b in banks else "never" for b in BANKS] * 2, ())
+    assert {one.held[0].handed.profile for one in result.verdicts if one.held} == {0, 1}
     result = of(machines, [PHASE])
-    assert set(statuses(result)) == {"only"}
     held = {text for one in result.verdicts for row in one.held for text in row.value.conditions}
     missing = {text for one in result.missing for text in one.conditions}
-    assert any(f"the machine has CHID {samples.CHID}" in text for text in held)
     assert any("no devicetree entry matches" in text for text in missing)
     assert not held & missing
+    if suite == "trixie":
+        # Its systemd-measure has the names of .dtbauto and .hwids in each other's place, so it signs what no stub has.
+        assert statuses(result) == ["never"] * 3
+        assert mixed_up(newer_oracle, suite)
+        return
+    # It signs for a machine whose devicetree is chosen, and for no other.
+    assert statuses(result) == ["only"] * 3
+    assert any(f"the machine has CHID {samples.CHID}" in text for text in held)
+    assert not mixed_up(newer_oracle, suite)
+
+
+def mixed_up(newer_oracle: Callable[..., str], suite: str) -> bool:
+    """Whether systemd-measure measures an .hwids by the name of .dtbauto; a stub's recorded events have it right."""
+    values = []
+    for option in ("hwids", "dtbauto"):
+        command = ["/usr/lib/systemd/systemd-measure", "calculate", "--linux={}", f"--{option}={{}}"]
+        told = newer_oracle("env", b"x", *command, "--bank=sha256", "--phase=:", "--json=short", suite=suite)
+        values.append(json.loads(told)["sha256"][0]["hash"])
+    value = bytes(32)
+    for content in (b".linux\0", b"x", b".hwids\0", b"x"):
+        value = sha256(value + sha256(content).digest()).digest()
+    assert value.hex() in values
+    return value.hex() != values[0]
 
 
 @pytest.mark.oracle

@@ -66,6 +66,15 @@ def test_nothing_depends_on_the_machine():
     assert (row.conditions, row.dtbauto, row.efifw) == ((), None, None)
 
 
+@pytest.mark.parametrize("stub", ["254.26", "256.7", "257.13"])
+def test_a_section_that_an_old_stub_takes_by_the_beginning_of_its_name(stub: str):
+    """Up to 256 the last one counts, a .dtbauto for a .dtb too (recorded: launch-fwdtb-plain@254.26)."""
+    sections = (SectionSpec(".dtb", b"one"), SectionSpec(".dtbauto", b"two"), SectionSpec(".osrel", b"ID=again"))
+    image = made(*sections, stub=stub)
+    row = boot(image, Host(), Start()).pcrs["sha256"][11]
+    assert row in ways(image)
+
+
 def test_firmware():
     image = made(table((FW, POOL[1], "a"), (FW, POOL[2], "b"), (FW, POOL[3], "gone")), firmware("a"), firmware("b"))
     assert selected(image) == {(None, None), (None, 3), (None, 4)}
