@@ -12,7 +12,7 @@ from stubsim.start import Start, profile_number
 from stubsim.stub.context import Context
 from stubsim.trace import Unknown
 from stubsim.uefi.esp import Esp, same_name
-from stubsim.uefi.image_path import QEMU_KERNEL
+from stubsim.uefi.image_path import QEMU_KERNEL, usual_boot_file
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.variables import LOADER, Variables, WatchedVariables
 
@@ -84,7 +84,7 @@ def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[
         if asked:
             expected = "systemd-boot, as what the firmware starts (--boot-file)"
             raise StubsimError("no systemd-boot there", path=esp.root, expected=expected)
-        return None, ()
+        return None, () if start.loader == "none" else tuple(_another_program(context, start, esp))
     xbootldr = None if start.xbootldr is None else Esp(start.xbootldr)
     entries = run.entries_of(loader, context.host, esp, xbootldr)
     profile = 0 if start.profile is None else profile_number(context.uki, start.profile)
@@ -199,6 +199,16 @@ def _same_image(context: Context, entry: Entry, esp: Esp) -> None:
             path=context.uki.path,
             expected="the file that the entry names",
         )
+
+
+def _another_program(context: Context, start: Start, esp: Esp) -> Iterator[str]:
+    """What the firmware starts from the partition, where that is neither systemd-boot nor the UKI."""
+    path, image = start.boot_file or usual_boot_file(context.machine), context.image
+    data = esp.read(path)
+    if data is None or (image.path is not None and same_name(image.path, path)):
+        return
+    if len(data) != context.uki.size or data != context.uki.image.data:
+        yield f"the firmware is taken to start the UKI itself, not {path} in --esp, which is no systemd-boot"
 
 
 def _said(loader: Loader, entry: Entry, host: Host) -> Iterator[str]:

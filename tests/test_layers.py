@@ -20,7 +20,7 @@ LAYERS = (
     ("uefi",),
     ("systemd",),
     ("shim", "loader", "stub", "linux", "handover"),
-    ("start", "front", "result", "chain", "after_update", "doubt", "supposed", "simulation"),
+    ("start", "front", "entry_image", "result", "chain", "after_update", "doubt", "supposed", "simulation"),
     ("explain", "lint", "fleet", "testing"),
     ("views",),
     ("cli", "__main__"),

@@ -7,7 +7,6 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stubsim import uki
 from stubsim.cli import formats, machine, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    start.add_uki(parser)
     parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
     start.add_arguments(parser)
     formats.add(
@@ -50,8 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         request = snp.parse(arguments.snp)
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
+    image = start.image(arguments, host)
     with progress.shown(f"booting {arguments.uki}"):
-        result = boot(uki.load(arguments.uki), host, start.start(arguments, host))
+        result = boot(image, host, start.start(arguments, host))
     launch = None if request is None else snp.measure(result, request)
     good, seen = _is_good(result), output.seen_together(arguments)
     _tell(result, good, result.uki.path, seen=seen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim import uki
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.explain.whole_log import WholeLog, whole_log
@@ -14,7 +13,7 @@ from stubsim.views.log import event_log, log_json, render_log
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    start.add_uki(parser)
     parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
     firmware.add_arguments(parser)
     start.add_arguments(parser)
@@ -27,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    image, host = uki.load(arguments.uki), machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
+    host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
+    image = start.image(arguments, host)
     platform, host, how = firmware.machine(arguments, host, start.start(arguments))
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(image, host, how)

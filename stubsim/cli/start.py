@@ -13,7 +13,8 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.start import Start
-from stubsim.uki import Uki
+from stubsim.uefi.esp import Esp
+from stubsim.uki import Uki, load
 
 # Load options, a certificate or an event log; what has no size, as in /sys, is read up to its end.
 _FILE_MAX = 64 << 20
@@ -93,6 +94,28 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
         action="append",
         help="certificate that signatures must lead to under Secure Boot; may be repeated (needs cryptography)",
     )
+
+
+def add_uki(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("uki", metavar="UKI", nargs="?", help="the unified kernel image (default: that of --entry)")
+
+
+def image(arguments: argparse.Namespace, host: Host) -> Uki:
+    """The UKI; where it was left out that of the entry, whose path then stands in the arguments."""
+    if arguments.uki is None:
+        arguments.uki = _image_of_entry(arguments, host)
+    return load(arguments.uki)
+
+
+def _image_of_entry(arguments: argparse.Namespace, host: Host) -> str:
+    if arguments.entry is None:
+        raise StubsimError("no UKI is given", expected="UKI, or --esp and --entry for that of a boot loader's entry")
+    if arguments.esp is None:
+        raise StubsimError("an entry is on a partition", expected="its tree (--esp)")
+    from stubsim.entry_image import image_of
+
+    xbootldr = None if arguments.xbootldr is None else Esp(arguments.xbootldr)
+    return image_of(arguments.entry, host, Esp(arguments.esp), xbootldr, arguments.boot_file)
 
 
 def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:

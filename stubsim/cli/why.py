@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim import uki
 from stubsim.cli import formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.explain.why import why
@@ -15,7 +14,7 @@ from stubsim.views.why import render_why, why_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    start.add_uki(parser)
     parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
     start.add_arguments(parser)
     formats.add(parser, "text", "json", "html")
@@ -23,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
-    started = start.start(arguments, host)
+    image, started = start.image(arguments, host), start.start(arguments, host)
     with progress.shown(f"booting {arguments.uki}"):
-        result = boot(uki.load(arguments.uki), host, started)
+        result = boot(image, host, started)
     output.write_report(arguments, why_json(why(result, started)), render_why, _page)
     return 0 if all_simulated(result) else 1
 

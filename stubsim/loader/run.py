@@ -23,6 +23,7 @@ from stubsim.systemd.smbios import measure_smbios
 from stubsim.systemd.strings import lower
 from stubsim.systemd.variables import ATTRIBUTES, export_common_variables
 from stubsim.uefi.esp import Esp, same_name
+from stubsim.uefi.image_path import usual_boot_file
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import GLOBAL, LOADER, NON_VOLATILE
@@ -77,7 +78,7 @@ class Partitions(NamedTuple):
 
 def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
     """What the firmware starts from a partition, where that is systemd-boot. Raises StubsimError for no such file."""
-    usual = (f"\\EFI\\BOOT\\BOOT{machine.upper()}.EFI", f"\\EFI\\systemd\\systemd-boot{machine}.efi")
+    usual = (usual_boot_file(machine), f"\\EFI\\systemd\\systemd-boot{machine}.efi")
     for path in usual if boot_file is None else (boot_file,):
         data = esp.read(path)
         if data is None:

@@ -10,6 +10,7 @@ from stubsim.errors import StubsimError
 from stubsim.extent import Extent
 from stubsim.formats import pe, signature_list
 from stubsim.uefi.esp import Esp
+from stubsim.uefi.image_path import usual_boot_file
 from stubsim.uefi.variables import SHIM_LOCK
 from stubsim.uki import Uki
 
@@ -43,7 +44,7 @@ def find_shim(esp: Esp, machine: str, boot_file: str | None) -> Shim | None:
 
     Raises StubsimError for a shim whose parts cannot be read.
     """
-    usual = f"\\EFI\\BOOT\\BOOT{machine.upper()}.EFI"
+    usual = usual_boot_file(machine)
     for path in dict.fromkeys((boot_file or usual, usual)):
         found = _shim(esp, path, machine)
         if found is not None and boot_file in (None, path, found.second_stage):

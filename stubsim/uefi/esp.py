@@ -82,6 +82,11 @@ class Esp:
         found = (os.path.join(folder, name) for folder, _, names in sorted(walk(self.root)) for name in sorted(names))
         return [path for path in found if os.path.isfile(path)]
 
+    def host_path(self, path: str) -> str | None:
+        """Where a file of the partition lies on this host; None where there is no such file."""
+        found = self._find(path)
+        return None if found is None or os.path.isdir(found) else found
+
     def name_of(self, host_path: str) -> str:
         """A host path below the tree as the firmware would write it."""
         return "\\" + os.path.relpath(host_path, self.root).replace(os.sep, "\\")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from stubsim.uefi.esp import Esp
+from stubsim.uefi.esp import Esp, same_name
 from stubsim.uki import Uki
 
 # The name of an image that QEMU was given by -kernel (OvmfPkg, GenericQemuLoadImageLib; recorded): of no partition.
@@ -53,7 +53,14 @@ def found(uki: Uki, esp: Esp) -> Found:
     if not paths:
         usual = _usual(uki)
         return Found(usual, (f"the UKI is not in --esp: it is taken to lie at {usual} (--path)",))
-    return Found(paths[0], (f"the UKI is in --esp {len(paths)} times, {_listed(paths)}: the first is taken (--path)",))
+    started = next((path for path in paths if same_name(path, usual_boot_file(uki.machine))), None)
+    which = "the first is taken" if started is None else f"{started}, which the firmware starts, is taken"
+    return Found(started or paths[0], (f"the UKI is in --esp {len(paths)} times, {_listed(paths)}: {which} (--path)",))
+
+
+def usual_boot_file(machine: str) -> str:
+    """What the firmware starts from a partition that no boot option names (UEFI 2.10, 3.5.1.1)."""
+    return f"\\EFI\\BOOT\\BOOT{machine.upper()}.EFI"
 
 
 def _usual(uki: Uki) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stubsim.errors import StubsimError
+from stubsim.entry_image import loader_of
 from stubsim.hosts import Host
 from stubsim.loader import handing_on, run
 from stubsim.loader.entry import Entry
@@ -20,11 +20,7 @@ Json = dict[str, Any]
 def entries_json(esp: str, xbootldr: str | None, boot_file: str | None, host: Host) -> Json:
     """The contract of `stubsim entries --format json`; raises StubsimError where there is no systemd-boot."""
     partition = Esp(esp)
-    machines = ("x64", "aa64") if host.architecture is None else (host.architecture,)
-    found = (run.find_loader(partition, machine, boot_file) for machine in machines)
-    loader = next((row for row in found if row is not None), None)
-    if loader is None:
-        raise StubsimError("no systemd-boot there", path=esp, expected="systemd-boot (--boot-file)")
+    loader = loader_of(partition, host, boot_file)
     entries = run.entries_of(loader, host, partition, None if xbootldr is None else Esp(xbootldr))
     default = run.default_of(loader, host, entries, partition)
     return {

@@ -130,7 +130,8 @@ def test_what_is_assumed_of_the_path(tmp_path: Path, image: Path, host: Path):
     assert told(image) == []
     two = written(esp / "EFI" / "BOOT", "BOOTX64.EFI", FULL_UKI)
     assert told(image) == [
-        r"the UKI is in --esp 2 times, \EFI\BOOT\BOOTX64.EFI, \EFI\Linux\one.efi: the first is taken (--path)"
+        r"the UKI is in --esp 2 times, \EFI\BOOT\BOOTX64.EFI, \EFI\Linux\one.efi: \EFI\BOOT\BOOTX64.EFI, which the "
+        "firmware starts, is taken (--path)"
     ]
     assert told(one) == told(two) == []
     assert told(image, "--path", r"\EFI\Linux\one.efi") == []

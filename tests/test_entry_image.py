@@ -1,0 +1,87 @@
+"""The UKI left out: that of a boot loader's entry is booted; and which copy the firmware starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stubsim.hosts import Host
+from stubsim.simulation import boot
+from stubsim.start import Start
+from stubsim.uki import load
+from tests.loader.test_run import esp_of
+from tests.samples import invoke
+from tests.stub.harness import make_pe
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    path = tmp_path / "host.json"
+    path.write_text('{"smbios": {}}')
+    return path
+
+
+@pytest.mark.parametrize("entry", ["lab.efi@b", "default", "lab.EFI"])
+def test_the_image_is_the_entrys(tmp_path: Path, host: Path, entry: str):
+    esp = esp_of(tmp_path)
+    result = invoke("boot", "--smbios", host, "--esp", esp, "--entry", entry, "--format", "json")
+    assert result.status == 0
+    report = json.loads(result.out)
+    assert report["uki"]["path"] == str(esp / "EFI/Linux/lab.efi")
+    assert report["profile"]["index"] == (1 if "@" in entry else 0)
+    assert invoke("why", "--smbios", host, "--esp", esp, "--entry", entry).status == 0
+
+
+def test_an_image_on_the_partition_beside(tmp_path: Path, host: Path):
+    esp, other = esp_of(tmp_path), tmp_path / "boot"
+    (other / "EFI/Linux").mkdir(parents=True)
+    (esp / "EFI/Linux/lab.efi").rename(other / "EFI/Linux/far.efi")
+    result = invoke("boot", "--smbios", host, "--esp", esp, "--xbootldr", other, "--entry", "far", "--format", "json")
+    assert json.loads(result.out)["uki"]["path"] == str(other / "EFI/Linux/far.efi")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "no UKI is given"),
+        (("--entry", "default"), "an entry is on a partition"),
+        (("--esp", "ESP", "--entry", "lba.efi"), "did you mean lab.efi?"),
+        (("--esp", "ESP", "--entry", "auto-reboot-to-firmware-setup"), "no entry matches"),
+    ],
+)
+def test_what_names_no_image(tmp_path: Path, host: Path, more: tuple[str, ...], message: str):
+    esp = esp_of(tmp_path)
+    result = invoke("boot", "--smbios", host, *(str(esp) if text == "ESP" else text for text in more))
+    assert (result.status, message in result.err) == (2, True)
+    assert result.out == ""
+
+
+def test_another_file_than_the_entrys(tmp_path: Path, host: Path):
+    esp = esp_of(tmp_path)
+    (esp / "EFI/Linux/other.efi").write_bytes((esp / "EFI/Linux/lab.efi").read_bytes() + b"more")
+    result = invoke("boot", esp / "EFI/Linux/lab.efi", "--smbios", host, "--esp", esp, "--entry", "other.efi")
+    assert result.status == 2
+    assert "which is another file" in result.err
+
+
+def test_the_copy_that_the_firmware_starts(tmp_path: Path):
+    esp, outside = esp_of(tmp_path), tmp_path / "uki.efi"
+    content = (esp / "EFI/Linux/lab.efi").read_bytes()
+    outside.write_bytes(content)
+    (esp / "EFI/BOOT/BOOTX64.EFI").write_bytes(content)
+    result = boot(load(str(outside)), Host(), Start(esp=str(esp)))
+    assert result.image is not None
+    assert result.image.path == "\\EFI\\BOOT\\BOOTX64.EFI"
+    assert any("which the firmware starts, is taken" in line for line in result.assumed)
+
+
+def test_another_program_in_the_firmwares_place(tmp_path: Path):
+    esp = esp_of(tmp_path)
+    (esp / "EFI/BOOT/BOOTX64.EFI").write_bytes(make_pe((".text", b"some loader")))
+    result = boot(load(str(esp / "EFI/Linux/lab.efi")), Host(), Start(esp=str(esp)))
+    said = [line for line in result.assumed if "not \\EFI\\BOOT\\BOOTX64.EFI" in line]
+    assert len(said) == 1
+    result = boot(load(str(esp / "EFI/Linux/lab.efi")), Host(), Start(esp=str(esp), loader="none"))
+    assert not [line for line in result.assumed if "BOOTX64" in line]
