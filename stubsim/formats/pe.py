@@ -118,6 +118,11 @@ class Headers(NamedTuple):
     sections: tuple[Section, ...]
 
     @property
+    def section_count(self) -> int:
+        """As the file header tells it, be the table cut short or not."""
+        return (self.table_end - self.table_start) // SECTION_SIZE
+
+    @property
     def end(self) -> int:
         """Where an optional header of PE32+, the larger one of the two, ends with all its directories."""
         optional = self.table_start - self.optional_size

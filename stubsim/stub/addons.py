@@ -9,7 +9,7 @@ from typing import NamedTuple
 from stubsim.formats import pe
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.stub.context import Context
-from stubsim.stub.locate import locate_by_prefix, locate_sections
+from stubsim.stub.locate import exceeds_limit, locate_by_prefix, locate_sections
 from stubsim.stub.pool import allocate
 from stubsim.stub.sections import NamedAddon, Sections
 from stubsim.systemd.strings import mangle, parse_number
@@ -148,10 +148,12 @@ def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | No
     if isinstance(addon, str):
         context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {context.in_words(addon)}")
         return None
-    if pe.MACHINES.get(addon.image.machine) != context.machine:
+    wrong_machine = pe.MACHINES.get(addon.image.machine) != context.machine
+    if wrong_machine or exceeds_limit(context, len(addon.image.sections)):
         status = context.in_words("EFI_LOAD_ERROR")
         names = _in_words(_payloads(context), known_firmware=context.model.matches_firmware_entries)
         context.log("error", f"Unable to locate embedded {names} in {name}, ignoring: {status}")
+        context.memory.free(pages)
         return None
     if context.model.takes_last_section_by_prefix:
         return locate_by_prefix(context, addon), pages

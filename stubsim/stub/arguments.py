@@ -29,7 +29,8 @@ def mangled(context: Context, text: str) -> str:
     """Control characters and DEL become blanks, and those at both ends go; up to 254 DEL and leading blanks stay."""
     if context.model.trims_leading_blanks:
         return mangle(text)
-    return "".join(" " if unit <= "\x1f" else unit for unit in text).rstrip(" ")
+    text = "".join(" " if unit <= "\x1f" else unit for unit in text)
+    return text.rstrip(" ") if context.model.trims_trailing_blanks else text
 
 
 def firmware_load_options(context: Context) -> bytes | None:

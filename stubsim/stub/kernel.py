@@ -13,6 +13,7 @@ from stubsim.stub import refused
 from stubsim.stub.arguments import firmware_load_options
 from stubsim.stub.context import Context
 from stubsim.stub.initrd import Combined
+from stubsim.stub.locate import exceeds_limit
 from stubsim.stub.pool import ALIGNED_PAGES, PAGES, TOTAL_PAGES, halted
 from stubsim.trace import ImageLoaded, Staged
 from stubsim.uefi.load_image import AddressTaken, Placed, place_image
@@ -71,6 +72,8 @@ def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
             "outcome",
             "log",
         )
+    if headers is not None and exceeds_limit(context, headers.section_count):
+        raise _bad_image(context, f".linux has more than {context.model.section_limit} sections")
     if headers is None or (context.model.checks_kernel_headers and not _has_whole_headers(kernel, headers)):
         raise _bad_image(context, refused.kernel_headers(context, kernel))
     if context.model.aligns_kernel and not _is_power_of_2(headers.section_alignment):
@@ -375,7 +378,7 @@ def _load_image(kernel: Extent, headers: pe.Headers) -> str | None:
     EDK II, BasePeCoffLib (PeCoffLoaderGetPeHeader, PeCoffLoaderLoadImage) and CoreLoadPeImage.
     """
     room = headers.optional_size - pe.DIRECTORIES[headers.optional_magic]
-    count = (headers.table_end - headers.table_start) // pe.SECTION_SIZE
+    count = headers.section_count
     end_of_headers = headers.size_of_headers
     if (
         room != headers.directories * pe.DIRECTORY_SIZE

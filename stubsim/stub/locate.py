@@ -12,12 +12,15 @@ from stubsim.stub.chid_match import Match, chid_match
 from stubsim.stub.context import Context
 from stubsim.stub.sections import Sections
 from stubsim.systemd.strings import UINT_MAX
+from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uki import Uki
 
 
 def find_sections(context: Context, profile: int) -> Sections:
     """Base sections, overridden name by name by the profile's; ProgramFailed for a missing profile or `.linux`."""
     uki = context.uki
+    if exceeds_limit(context, len(uki.image.sections)):
+        raise _too_many(context)
     if context.model.takes_last_section_by_prefix:
         sections = locate_by_prefix(context, uki)
     else:
@@ -45,6 +48,19 @@ def find_sections(context: Context, profile: int) -> Sections:
         message = missing if older else "Image lacks .linux section."
         raise context.fail(message, "EFI_NOT_FOUND", because)
     return sections
+
+
+def exceeds_limit(context: Context, count: int) -> bool:
+    """Whether an image has more sections than this stub takes for one (pe.c, verify_pe)."""
+    limit = context.model.section_limit
+    return limit is not None and count > limit
+
+
+def _too_many(context: Context) -> ProgramFailed:
+    older = context.model.takes_last_section_by_prefix
+    what = "embedded .linux section" if older else "PE section table"
+    because = f"this stub takes no image with more than {context.model.section_limit} sections"
+    return context.fail(f"Unable to locate {what}: {context.in_words('EFI_LOAD_ERROR')}", "EFI_LOAD_ERROR", because)
 
 
 def locate_by_prefix(context: Context, uki: Uki) -> Sections:

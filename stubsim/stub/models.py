@@ -30,6 +30,8 @@ class StubModel(NamedTuple):
     sections: tuple[str, ...]
     stub_features: int | None
     chid_priority: tuple[int, ...]
+    # of a UKI, an addon and the kernel; with more none of them is looked for
+    section_limit: int | None
     # up to 256: the last section whose name begins with the wanted one, be it empty
     takes_last_section_by_prefix: bool
     # .hwids
@@ -47,6 +49,7 @@ class StubModel(NamedTuple):
     # load options of blanks only count as a command line
     takes_blank_options: bool
     trims_leading_blanks: bool
+    trims_trailing_blanks: bool
     mangles_shell_line: bool
     takes_smbios_extra: bool
     mangles_smbios_extra: bool
@@ -72,6 +75,11 @@ class StubModel(NamedTuple):
     searches_el_torito: bool
     makes_boot_secret: bool
     takes_previous_initrd: bool
+    # several joined: where their pages may lie
+    joins_initrds_below_4g: bool
+    joins_initrds_anywhere_on_x86: bool
+    # where there is none at all
+    reads_initrd_from_zero: bool
     measures_smbios: bool
     measures_smbios_by_cc: bool
     # of a type 1, before its wake-up byte is cleared

@@ -98,6 +98,12 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
             initrds[name[1:]] = (data,)
     unknown = frozenset({"boot-secret"} if secret == b"" else ())
     initrd = combine_initrds(context, initrds, addons, parameters, unknown)
+    if context.model.reads_initrd_from_zero and (initrd is None or not initrd.by_stub):
+        context.unknown(
+            "what this stub takes for an initrd where it has none",
+            "it reads address and size from address 0; nothing but zeros was seen there on QEMU's x86 machines",
+            *("outcome", "initrd"),
+        )
 
     export_pcr_variables(context, image, parameters, sysext, confext)
     pages = _stage(context, initrd, pool)
@@ -139,9 +145,11 @@ def _stage(context: Context, initrd: Combined | None, pool: int) -> Staged | Non
 
 def _combined(context: Context, initrd: Combined) -> Staged:
     """The old boot protocol of x86 is not safe above 4 GiB (systemd-stub 257.13: util.h, xmalloc_initrd_pages)."""
-    if context.machine in ("x64", "ia32"):
+    on_x86 = context.machine in ("x64", "ia32")
+    if on_x86 or context.model.joins_initrds_below_4g:
         try:
             return context.memory.stage("initrd", initrd.parts, "EfiLoaderData", below=_GIB4)
         except OutOfResources:
-            pass
+            if not context.model.joins_initrds_anywhere_on_x86:
+                raise
     return context.memory.stage("initrd", initrd.parts, "EfiLoaderData")

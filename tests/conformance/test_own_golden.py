@@ -35,6 +35,7 @@ class Shown(NamedTuple):
 
 
 SHOWN = [
+    Shown("trailing-blanks", "cmdline-whitespace@252.39", "command_line"),
     Shown("features-253", "cmdline-whitespace@252.39", "variables"),
     Shown("status-texts", "aa64-dtfixup-addon-mode2@257.13", "messages"),
     Shown("no-fixup", "aa64-launch-nosmbios-empty@262.1", "messages"),
@@ -130,6 +131,11 @@ NOT_SHOWN = {
     "seed-after-sections": "seen where a boot ends without a kernel, or in the order of messages",
     "image-pcr-last": "seen where a boot ends before the kernel only",
     "uki-as-addon": "no case here of 257 or later has a UKI among its addons",
+    "many-sections": "no case here has so many",
+    "arm-initrd": "where something lies is compared elsewhere",
+    "initrd-from-zero": "zeros at address 0 are no initrd either",
+    "high-initrd": "no case here needs so much memory",
+    "no-initrd": "zeros at address 0 are no initrd either",
     "memory-attributes": "the firmware of every case here is older than UEFI 2.10",
     "el-torito": "every case here of 261 or later is started from a partition",
     "missing-seed": "no case here of 261.1 or later has a system token and no seed",

@@ -80,6 +80,16 @@ def test_how_older_stubs_refuse_addons(tmp_path: Path, stub: str, texts: list[st
     assert one.log() == texts
 
 
+@pytest.mark.parametrize(("stub", "taken"), [("257.2", False), ("257.3", True)])
+def test_an_addon_of_more_than_96_sections(tmp_path: Path, stub: str, taken: bool):
+    put(tmp_path, f"{OWN}/a.addon.efi", (".cmdline", b"x"), *((f".s{number}", b"y") for number in range(96)))
+    one = run(esp=tmp_path, stub=stub)
+    assert load(one).cmdlines == (("x",) if taken else ("",))
+    kinds = ".cmdline/.dtb/.dtbauto/.initrd/.ucode"
+    text = f"Unable to locate embedded {kinds} sections in a.addon.efi, ignoring: Load error"
+    assert one.log() == ([] if taken else [text])
+
+
 def test_which_files_count(tmp_path: Path):
     """sidecars-names, sidecars-sort: by UTF-16 code unit; suffixes without case; no hidden, foreign or long ones."""
     names = ["10", "9", "A0", "C", "Z", "_x", "a-", "a", "a1", "b", "~t"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stubsim.stub.arguments import end_of_program, process_arguments, split_shell_line
+from stubsim.stub.arguments import end_of_program, mangled, process_arguments, split_shell_line
 from stubsim.systemd.strings import mangle
 from tests.stub.harness import run
 
@@ -136,3 +136,9 @@ def test_the_program_ends_behind_its_quotes():
 def test_mangle(text: str, expected: str):
     """0x01 to 0x20 and 0x7f are blanks, trimmed at the ends alone; blanks of other scripts stay; cmdline-control."""
     assert mangle(text) == expected
+
+
+@pytest.mark.parametrize(("stub", "expected"), [("252.5", "  a  "), ("252.6", "  a"), ("253.0", "  a"), ("255.0", "a")])
+def test_blanks_at_the_ends(stub: str, expected: str):
+    """systemd 252.6 and 255: util.c, mangle_stub_cmdline."""
+    assert mangled(run(stub=stub).context, "  a\n ") == expected

@@ -398,3 +398,18 @@ def test_load_options_pass_through_where_there_is_no_command_line(stub: str, han
     started = linux_exec(one.context, make_pe((".text", CODE)), None, None)
     assert started.load_options == (None if handed is None else utf16z(handed))
     assert one.measured(12) == []
+
+
+MANY = make_pe(*((f".s{number}", CODE) for number in range(97)))
+
+
+@pytest.mark.parametrize(
+    ("stub", "is_refused"), [("257.2", True), ("257.3", False), ("256.11", True), ("252.39", False)]
+)
+def test_more_than_96_sections(stub: str, is_refused: bool):
+    """systemd issue 35943: there was a cap (pe.c, verify_pe)."""
+    if is_refused:
+        text = "Bad kernel image: Load error"
+        assert refused(MANY, stub=stub) == (text, "EFI_LOAD_ERROR")
+    else:
+        start(run(stub=stub), MANY)

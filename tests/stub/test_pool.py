@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stubsim.formats import cpio
 from stubsim.hosts import Host
+from stubsim.machine.ram import PAGE
 from stubsim.stub.addons import load_all_addons
 from stubsim.stub.extras import generate_embedded_initrds
 from stubsim.stub.measure import Measured
@@ -18,6 +19,7 @@ from stubsim.stub.pool import Packed, allocate, free, pack_cpio
 from stubsim.stub.run import prepare
 from stubsim.stub.sidecars import generate_sidecar_initrds
 from stubsim.uefi.loaded_image import ProgramFailed
+from stubsim.uefi.memory import Memory, OutOfResources
 from stubsim.uefi.memory_layout import FREE
 from tests.stub.harness import Run, make_pe, make_uki, run
 
@@ -131,3 +133,51 @@ def test_what_is_left_is_the_archive(rows: list[tuple[int, int, bool]]):
     pages = pack_cpio(one.context, ".extra", files, size)
     assert (pages is None) == (allocate(plain.context, size, "x") is None)
     assert free_pages(one) == free_pages(plain)
+
+
+def fill_below_4g(one: Run) -> None:
+    size = 4 << 30
+    while size >= PAGE:
+        try:
+            one.context.memory.allocate(size, "EfiLoaderData", below=4 << 30)
+        except OutOfResources:
+            size //= 2
+
+
+@pytest.mark.parametrize(
+    ("stub", "machine", "below", "high"),
+    [
+        ("257.4", "x64", True, False),
+        ("257.5", "x64", True, True),
+        ("254.19", "aa64", True, False),
+        ("254.20", "aa64", False, True),
+    ],
+)
+def test_where_joined_initrds_go(stub: str, machine: str, below: bool, high: bool):
+    """systemd pull requests 35149, 36715 (util.h, xmalloc_initrd_pages): below 4 GiB, or halted (log.c)."""
+    for full in (False, True):
+        one = run(make_uki((".initrd", b"i" * 5000), (".pcrsig", b"{}")), stub=stub)
+        memory = Memory(Host(memory=8 << 30).memory, machine)
+        one = one._replace(
+            context=one.context._replace(machine=machine, services=one.context.services._replace(memory=memory))
+        )
+        if full:
+            fill_below_4g(one)
+        if full and not high:
+            with pytest.raises(ProgramFailed, match="AllocatePages"):
+                prepare(one.context, [])
+            continue
+        pages = prepare(one.context, []).initrd_pages
+        assert pages is not None
+        assert (pages.gpa < 4 << 30) == (below and not full)
+
+
+@pytest.mark.parametrize(("stub", "unknown"), [("257.10", True), ("257.11", False), ("258.0", True), ("256", False)])
+def test_without_any_initrd(stub: str, unknown: bool):
+    """systemd 258.4: stub.c, run; address 0 was read."""
+    one = run(stub=stub)
+    assert prepare(one.context, []).initrd is None
+    assert ("what this stub takes for an initrd where it has none" in one.unknown()) == unknown
+    filled = run(make_uki((".initrd", b"i")), stub=stub)
+    prepare(filled.context, [])
+    assert filled.unknown() == []

@@ -94,6 +94,27 @@ def test_no_kernel():
         one.sections()
 
 
+@pytest.mark.parametrize(
+    ("stub", "message"),
+    [
+        ("252.31", "Unable to locate embedded .linux section: Load Error"),
+        ("254.23", "Unable to locate embedded .linux section: Load error"),
+        ("257.2", "Unable to locate PE section table: Load error"),
+        ("257.3", None),
+    ],
+)
+def test_more_than_96_sections(stub: str, message: str | None):
+    """systemd issue 35943: verify_pe() had a cap; the UKI itself is one of those it looks at (pe.c, stub.c)."""
+    one = run(make_uki(*((f".s{number}", b"x") for number in range(95))), stub=stub)
+    if message is None:
+        assert one.sections().section(".linux") is not None
+        return
+    with pytest.raises(ProgramFailed) as failure:
+        one.sections()
+    assert (failure.value.message, failure.value.status) == (message, "EFI_LOAD_ERROR")
+    assert run(make_uki(*((f".s{number}", b"x") for number in range(94))), stub=stub).sections().section(".linux")
+
+
 def test_a_profile_may_bring_the_kernel():
     assert text(run(make_uki((".profile", b"x"), (".linux", b"k"), linux=None)).sections(), ".linux") == b"k"
 

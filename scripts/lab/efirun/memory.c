@@ -17,6 +17,11 @@ void memory_init(void) {
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (at != (void *) START)
         finish("no-memory", 0);
+#ifdef __x86_64__
+    /* A PC has RAM at 0, of zeros under OVMF; stubs of 257 to 259.0 read there what initrd there is where they have
+     * none. */
+    (void) mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+#endif
     /* What a stub reads behind an image is memory as well, and it is zero. */
     arena_top = (uint8_t *) START + SIZE - BEHIND;
 }
