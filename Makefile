@@ -96,7 +96,8 @@ lab-linux: lab-setup .venv/.ready-test
 
 # From the boots that lab-linux kept.
 lab-peers: .venv/.ready-test
-	@$(BIN)/python -m scripts.lab_linux.peers build/lab-linux/*/
+	@$(BIN)/python -m scripts.lab_linux.peers build/lab-linux/*/ > build/peers.md
+	@mv build/peers.md docs/peers.md
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

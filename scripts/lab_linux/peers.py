@@ -1,6 +1,6 @@
 """Who predicts the registers of a booted machine: stubsim, systemd-pcrlock and systemd-measure on the same boots.
 
-    python -m scripts.lab_linux.peers build/lab-linux/*/ > docs/peers.md     # make lab-peers
+    python -m scripts.lab_linux.peers build/lab-linux/*/     # make lab-peers writes docs/peers.md
 
 The folders are those of `make lab-linux`. The peers are the newest of Debian, each is given what it asks for: pcrlock
 the images, the UKI's command line and its initrd; systemd-measure (it is what `ukify --measure` and ukify's signatures
@@ -35,6 +35,21 @@ _OPTIONS = (
     "linux", "osrel", "cmdline", "initrd", "ucode", "splash", "dtb", "dtbauto", "uname", "sbat", "pcrpkey", "profile",
     "hwids", "efifw",
 )  # fmt: skip
+
+
+_INTRODUCTION = """# Who predicts a booted machine
+
+Made by `make lab-peers`, not written by hand. Each boot is one of a real Linux by [the lab](lab.md); what it shows is
+in `scripts/lab_linux/scenarios`. The truth is what the TPM had in each register (sha256). The peers are systemd's
+{version}, given what they ask for: pcrlock the boot loader (`lock-pe`), the UKI (`lock-uki`), the UKI's command line
+and initrd (`lock-kernel-cmdline`, `lock-kernel-initrd`), and in PCR 4 the firmware's two events; measure the sections
+of the profile that was booted (`ukify --measure` and the signatures in `.pcrsig` are by it).
+
+`-`: it says nothing of the register, or that it is not known; `refuses`: it does not read this UKI (pcrlock: one with
+profiles). pcrlock has nothing for PCR 12 and 13. Its PCR 4 lacks addons, and the kernel inside that 257's stub starts
+by the firmware. Its PCR 9 takes the UKI's command line and initrd for those that the kernel gets: the stub adds
+`console=` (from 262 on), /.extra, addons and credentials.
+"""
 
 
 class Boot(NamedTuple):
@@ -154,20 +169,24 @@ def verdicts(boot: Boot) -> dict[str, dict[str, str]]:
 
 
 def table(boots: Iterable[Boot]) -> Iterator[str]:
-    """The document, line by line."""
+    """A row for each boot."""
     columns = [("4", "stubsim"), ("4", "pcrlock"), ("9", "stubsim"), ("9", "pcrlock"), ("11", "stubsim")]
     columns += [("11", "pcrlock"), ("11", "measure"), ("12", "stubsim"), ("13", "stubsim")]
-    yield "| boot | " + " | ".join(f"PCR {pcr} {name}" for pcr, name in columns) + " |"
+    yield "| boot | " + " | ".join(f"{pcr} {name}" for pcr, name in columns) + " |"
     yield "| --- |" + " --- |" * len(columns)
     for boot in boots:
         rows = verdicts(boot)
         yield f"| `{boot.folder.name}` | " + " | ".join(rows[name][pcr] for pcr, name in columns) + " |"
 
 
+def document(boots: Iterable[Boot]) -> str:
+    version = tool("pcrlock", "--version").partition("(")[2].partition(")")[0]
+    return _INTRODUCTION.format(version=version) + "\n" + "\n".join(table(boots)) + "\n"
+
+
 def main() -> int:
     boots = [read(Path(name)) for name in sys.argv[1:]]
-    for line in table(boot for boot in boots if BANK in boot.expected["pcrs"]):
-        print(line, flush=True)
+    print(document(boot for boot in boots if BANK in boot.expected["pcrs"]), end="")
     return 0
 
 
