@@ -20,8 +20,8 @@ from scripts.lab_linux.scenarios import ESP, XBOOTLDR, Scenario
 from stubsim.errors import StubsimError
 from stubsim.formats import eventlog
 
-# Seconds for one boot; one takes about 40 where nothing else runs.
-TIME = 400
+# Seconds for one boot; one takes about 30 where nothing else runs.
+TIME = 900
 _SEEN = re.compile(rb"BEGIN SEEN\s+([A-Za-z0-9+/=\s]+?)END SEEN")
 _PANIC = b"end Kernel panic"
 _EVENT_LOG = b"Spec ID Event03\0"
