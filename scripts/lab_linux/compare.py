@@ -1,4 +1,4 @@
-"""What `stubsim boot` says of a recorded boot beside what happened."""
+"""What `stubsim boot` and `stubsim log` say of a recorded boot beside what happened."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Any, NamedTuple
 
 from scripts.lab.compare import Differences, narrowed
 from stubsim import uki
-from stubsim.cli import parsers
+from stubsim.cli import firmware, parsers
 from stubsim.cli.start import start as start_of
 from stubsim.errors import StubsimError
-from stubsim.explain.measure import measure_hosts
+from stubsim.explain.whole_log import whole_log
 from stubsim.hosts import recognise
 from stubsim.simulation import boot
 from stubsim.uefi.variables import LOADER, RUNTIME
 from stubsim.views.json import boot_json
+from stubsim.views.log import log_json
 
 Json = dict[str, Any]
 
-_REGISTERS = ("4", "9", "11", "12", "13")
-_APPLICATION = "EV_EFI_BOOT_SERVICES_APPLICATION"
+# What the firmware's part of a log hangs on: option -> file of a record.
+_FILES = {"--firmware": "code.fd", "--vars": "vars-before.fd", "--gpt": "disk.gpt", "--fw-cfg": "fw_cfg"}
+_HEADER = "EV_NO_ACTION"
 
 
 class Compared(NamedTuple):
@@ -35,41 +37,48 @@ class Compared(NamedTuple):
 def compared(folder: Path) -> Compared:
     expected = json.loads((folder / "expect.json").read_text())
     try:
-        report = simulated(folder)
+        report, log = simulated(folder)
     except StubsimError as error:
         return Compared({"refused": (str(error), "it booted")}, ())
     affected = {key for row in report["unknown"] for key in row["affects"]}
-    pairs = [*_pairs(report, expected)]
+    affected |= {"log"} if any(row["how"] == "unknown" for row in log["events"]) else set()
+    pairs = [*_pairs(report, expected), ("log", *_whole(log, expected)), *_registers(log, expected)]
     unknown = tuple(key for key, _, _ in pairs if key in affected)
-    differ = {key: narrowed(ours, theirs) for key, ours, theirs in pairs if ours != theirs and key not in unknown}
+    # Of the log each event is known or not by itself.
+    differ = {
+        key: narrowed(ours, theirs)
+        for key, ours, theirs in pairs
+        if ours != theirs and (key == "log" or key not in affected)
+    }
     return Compared(differ, unknown)
 
 
-def simulated(folder: Path) -> Json:
-    """The JSON of `stubsim boot`, run inside the folder, with PCR 4 as `stubsim measure` has it."""
+def simulated(folder: Path) -> tuple[Json, Json]:
+    """The JSON of `stubsim boot` and of `stubsim log`, both with the firmware's files, run inside the folder."""
     recorded, before = json.loads((folder / "boot.json").read_text()), Path.cwd()
     os.chdir(folder)
     try:
-        arguments = [recorded["uki"], "--smbios", "host.json", *recorded["args"]]
-        start = start_of(parsers.one("boot").parse_args(arguments))
-        image, host = uki.load(recorded["uki"]), recognise.load("host.json")
-        report = boot_json(boot(image, host, start))
-        measured = measure_hosts(image, [("it", host)], start).cases[0].pcrs
+        files = [part for option, name in _FILES.items() if Path(name).exists() for part in (option, name)]
+        arguments = parsers.one("log").parse_args(
+            [recorded["uki"], "--smbios", "host.json", *_without_db(recorded["args"]), *files]
+        )
+        image = uki.load(recorded["uki"])
+        platform, host, start = firmware.machine(arguments, recognise.load("host.json"), start_of(arguments))
+        result = boot(image, host, start)
+        return boot_json(result), log_json(whole_log(result, platform, start))
     finally:
         os.chdir(before)
-    for bank, values in measured.items():
-        report["pcrs"][bank] = {str(pcr): value.hex() for pcr, value in values.items()}
-    return report
+
+
+def _without_db(options: list[str]) -> list[str]:
+    """The variable store tells it."""
+    return [option for at, option in enumerate(options) if "--db" not in options[max(at - 1, 0) : at + 1]]
 
 
 def _pairs(report: Json, expected: Json) -> Iterator[tuple[str, Any, Any]]:
     yield "outcome", report["outcome"]["status"], "kernel-started"
-    for bank, values in expected["pcrs"].items():
-        ours = report["pcrs"].get(bank, {})
-        yield f"pcrs.{bank}", {pcr: ours.get(pcr) for pcr in _REGISTERS}, {pcr: values[pcr] for pcr in _REGISTERS}
-    yield "measurements", list(_measured(report["measurements"])), list(_measured(_after_firmware(expected)))
-    changes = {row["path"].strip("\\").replace("\\", "/").casefold(): row["size"] for row in report["esp_changes"]}
-    yield "esp_changes", changes, {path.casefold(): size for path, size in expected["esp_changes"].items()}
+    yield "measurements", _measured(report["measurements"]), _measured(expected["events"])
+    yield "esp_changes", *_changes(report["esp_changes"], expected)
     if expected["cmdline"] is not None:
         yield "cmdline", (report["cmdline"] or "").strip(), expected["cmdline"].strip()
         yield "initrd", _sized(report["initrd"]), expected["initrd"]
@@ -82,17 +91,42 @@ def _pairs(report: Json, expected: Json) -> Iterator[tuple[str, Any, Any]]:
         yield "variables", _timeless(ours), _timeless(expected["variables"])
 
 
-def _after_firmware(expected: Json) -> Iterator[Json]:
-    """The events of loader, stub and kernel; images in PCR 4 are compared by its value."""
-    for event in expected["events"]:
-        if event["pcr"] in (9, 11, 12, 13) or (event["pcr"] in (1, 5) and event["type"] == "EV_EVENT_TAG"):
-            yield event
+def _changes(rows: list[Json], expected: Json) -> tuple[Json, Json]:
+    """What is new or rewritten, by size, and what has another name, by its path before."""
+    ours = {_path(row["path"]): _path(row["renamed_from"]) if "renamed_from" in row else row["size"] for row in rows}
+    theirs = {_path(path): size for path, size in expected["esp_changes"].items()}
+    return ours, theirs | {_path(path): _path(before) for before, path in expected["renamed"].items()}
 
 
-def _measured(rows: Iterator[Json] | list[Json]) -> Iterator[Json]:
-    for row in rows:
-        if row["type"] != _APPLICATION and row["pcr"] != 4:
-            yield {key: row[key] for key in ("pcr", "type", "tag", "description", "digests")}
+def _path(text: str) -> str:
+    return text.strip("\\").replace("\\", "/").casefold()
+
+
+def _whole(log: Json, expected: Json) -> tuple[list[Json], list[Json]]:
+    """The whole log, the firmware's part too; of an event that is not known only where it stands."""
+    ours = [row for row in log["events"] if row["type"] != _HEADER]
+    theirs = [row for row in expected["events"] if row["type"] != _HEADER]
+    hidden = [row["how"] == "unknown" for row in ours]
+    hidden += [False] * (len(theirs) - len(ours))
+    shown = [
+        {"pcr": row["pcr"], "type": row["type"]} | ({} if hide else {"digests": row["digests"]})
+        for rows in (ours, theirs)
+        for row, hide in zip(rows, hidden, strict=False)
+    ]
+    return shown[: len(ours)], shown[len(ours) :]
+
+
+def _registers(log: Json, expected: Json) -> Iterator[tuple[str, Any, Any]]:
+    """Those that the simulator gives a value for."""
+    for bank, values in expected["pcrs"].items():
+        ours = {pcr: value for pcr, value in log["pcrs"].get(bank, {}).items() if value is not None}
+        yield f"pcrs.{bank}", ours, {pcr: values[pcr] for pcr in ours}
+
+
+def _measured(events: list[Json]) -> list[Json]:
+    """Those of loader, stub and kernel with what their data says; all others are compared in the whole log."""
+    own = [row for row in events if row["pcr"] in (9, 11, 12, 13) or (row["pcr"] in (1, 5) and row["tag"] is not None)]
+    return [{key: row[key] for key in ("pcr", "type", "tag", "description", "digests")} for row in own]
 
 
 def _timeless(variables: Json) -> Json:

@@ -87,8 +87,8 @@ def _sections(path: Path, number: int) -> dict[str, bytes]:
 
 
 def stubsim(boot: Boot) -> Values:
-    values: Values = compare.simulated(boot.folder)["pcrs"][BANK]
-    return {pcr: value for pcr, value in values.items() if pcr in _REGISTERS}
+    _, log = compare.simulated(boot.folder)
+    return {pcr: value for pcr, value in log["pcrs"][BANK].items() if pcr in _REGISTERS and value is not None}
 
 
 def pcrlock(boot: Boot) -> Values:

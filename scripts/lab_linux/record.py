@@ -108,9 +108,8 @@ def _arguments(scenario: Scenario, folder: Path) -> list[str]:
         return ["--loader", "qemu-kernel"]
     loader = ["--loader", "none"] if content.get("loader") == "none" else ["--entry", "default"]
     xbootldr = ["--xbootldr", XBOOTLDR] if (folder / XBOOTLDR).is_dir() else []
-    boot_file = ["--boot-file", content["boot_file"]] if "boot_file" in content else []
     trusted = [part for name in _trusted(scenario) for part in ("--db", f"{name}.crt")]
-    return ["--esp", ESP, *boot_file, *xbootldr, *loader, *trusted]
+    return ["--esp", ESP, *xbootldr, *loader, *trusted]
 
 
 def _trusted(scenario: Scenario) -> list[str]:

@@ -28,7 +28,7 @@ ESP, XBOOTLDR = "esp", "xbootldr"
 
 _KEYS = {
     "shows", "systemd", "kernel", "firmware", "qemu", "secure_boot", "store", "variable", "machine", "host", "direct",
-    "after", "without", "section", "file", "loader", "boot_file", "uki", "ends",
+    "after", "without", "section", "file", "loader", "uki", "ends",
 }  # fmt: skip
 _SECTIONS: list[Json] = [
     {"name": ".osrel", "text": 'ID=lab\nVERSION_ID="1"\nPRETTY_NAME="Lab 1"\n'},
