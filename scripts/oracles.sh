@@ -60,6 +60,15 @@ make_newer() {
     mv "$newer.new" "$newer"
 }
 
+# One program of a package whose set-up needs a running system; `make test-heavy` compares with it.
+add_pcrlock() {
+    [ -d "$newer" ] && [ "$(id -u)" = 0 ] && [ ! -x "$newer/usr/lib/systemd/systemd-pcrlock" ] || return 0
+    # shellcheck disable=SC2016 # expanded in there
+    chroot "$newer" sh -c 'cd /tmp && apt-get -qq download systemd-tpm &&
+        dpkg-deb --fsys-tarfile systemd-tpm_*.deb | tar -x -C / ./usr/lib/systemd/systemd-pcrlock
+        rm -f systemd-tpm_*.deb' >/dev/null 2>&1 </dev/null || echo "oracles: no systemd-pcrlock of Debian testing" >&2
+}
+
 make_trixie() {
     [ ! -x "$trixie/usr/bin/ukify" ] || return 0
     [ "$(id -u)" = 0 ] || give_up "chroot into Debian 13 needs root" "systemd-ukify of Debian 13"
@@ -82,6 +91,7 @@ give_up() {
 packages=$(missing | xargs)
 if [ -z "$packages" ]; then
     make_newer
+    add_pcrlock
     make_trixie
     exit 0
 fi

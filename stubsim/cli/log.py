@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
+from typing import Any
 
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
+from stubsim.errors import StubsimError
 from stubsim.explain.whole_log import WholeLog, whole_log
+from stubsim.hosts import Host
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
 from stubsim.views.log import event_log, log_json, render_log
+
+Json = dict[str, Any]
+_PCR_MAX = 23
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_uki(parser)
     parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
+    parser.add_argument(
+        "--pcr",
+        metavar="N",
+        action="append",
+        type=_pcr,
+        help="a register of the values for those who verify; may be repeated (default: all that are extended)",
+    )
+    parser.add_argument(
+        "--allow-unknown",
+        action="store_true",
+        help="leave out registers that are not known of such values (default: an error)",
+    )
     firmware.add_arguments(parser)
     start.add_arguments(parser)
     formats.add(
@@ -22,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "text",
         "json",
         eventlog="the log itself, binary, where every event of it is known",
+        pcrlock="components for systemd-pcrlock, into the folder of -o",
+        rvps="a message of reference values for trustee's RVPS",
+        keylime="a TPM policy for keylime",
+        pcr_policy="what tpm2_createpolicy and systemd-cryptenroll take",
     )
 
 
@@ -34,14 +58,51 @@ def run(arguments: argparse.Namespace) -> int:
         if not all_simulated(result):
             return 1
         log = whole_log(result, platform, how)
-    if result.outcome.status != "kernel-started":
+    started = result.outcome.status == "kernel-started"
+    if not started:
         output.warn(f"{arguments.uki}: the kernel is not started: {result.outcome.message or result.outcome.status}")
-    _write(arguments, log)
+    if arguments.format in ("text", "json"):
+        output.write_report(arguments, log_json(log), render_log)
+    elif arguments.format == "eventlog":
+        output.write(arguments.output, event_log(log))
+    elif started:
+        _write_values(arguments, log, host)
     return 0 if result.outcome.status in ("kernel-started", "firmware-update") else 1
 
 
-def _write(arguments: argparse.Namespace, log: WholeLog) -> None:
-    if arguments.format == "eventlog":
-        output.write(arguments.output, event_log(log))
+def _write_values(arguments: argparse.Namespace, log: WholeLog, host: Host) -> None:
+    from stubsim.views import reference_values
+    from stubsim.views.json import dumps
+
+    wanted = reference_values.values(log, arguments.pcr, allow_unknown=arguments.allow_unknown)
+    if arguments.format == "pcrlock":
+        _write_components(arguments.output, reference_values.pcrlock(log, wanted, host.name))
+    elif arguments.format == "rvps":
+        output.write(arguments.output, dumps(reference_values.rvps(log, wanted, host)))
+    elif arguments.format == "pcr-policy":
+        output.write(arguments.output, dumps(reference_values.pcr_policy(log, wanted)))
     else:
-        output.write_report(arguments, log_json(log), render_log)
+        # It has no room for them.
+        for text in reference_values.conditions(log, wanted):
+            output.tell("note", text)
+        output.write(arguments.output, dumps(reference_values.keylime(wanted)))
+
+
+def _write_components(folder: str, files: Mapping[str, Json]) -> None:
+    from stubsim.views.json import dumps
+
+    if folder == "-":
+        raise StubsimError("components are files in a folder", expected="-o and a folder such as /var/lib/pcrlock.d")
+    paths = {os.path.join(folder, path): [dumps(content).encode()] for path, content in files.items()}
+    for path in paths:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        except OSError as error:
+            raise StubsimError(error.strerror or str(error), path=os.path.dirname(path)) from error
+    output.write_files(paths)
+
+
+def _pcr(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 2 or int(text) > _PCR_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a register from 0 to {_PCR_MAX}")
+    return int(text)

@@ -70,8 +70,9 @@ def _command(argv: Sequence[str]) -> int:
 def _look_at_targets(name: str, arguments: argparse.Namespace) -> None:
     """Before anything is done in vain: files to write are no folders, and none of those that are read."""
     for path in (arguments.output, getattr(arguments, "junit", None)):
-        # The vectors are written into a folder.
-        if path not in (None, "-") and name != "vectors":
+        # The vectors and pcrlock's components are written into a folder.
+        into_folder = name == "vectors" or getattr(arguments, "format", None) == "pcrlock"
+        if path not in (None, "-") and not into_folder:
             output.refuse_folder(path)
             output.refuse_inputs(path, arguments)
 

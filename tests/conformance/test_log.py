@@ -30,8 +30,12 @@ ALWAYS_EXTENDED = {str(pcr) for pcr in (*range(8), 9, 11)}
 
 @pytest.fixture(scope="module")
 def restored(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return restore(shared, tmp_path_factory.mktemp("log"))
+
+
+def restore(shared: Path, out: Path) -> Path:
     """The recordings with their big files put together."""
-    folder, out = shared / "golden-log", tmp_path_factory.mktemp("log")
+    folder = shared / "golden-log"
     command = [sys.executable, str(folder / "restore.py"), str(folder), str(out), str(shared / "golden-linux/blobs")]
     subprocess.run(command, check=True, capture_output=True)
     return out

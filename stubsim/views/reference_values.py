@@ -1,0 +1,172 @@
+"""A predicted log in the forms of those who verify: each value with the condition under which it is right.
+
+- pcrlock: components for systemd-pcrlock (systemd.pcrlock(5)), a file each;
+- rvps: a message of trustee's Reference Value Provider Service of type "sample" (rvps/src/extractors/sample), with the
+  names that its attestation policy asks for;
+- keylime: a TPM policy, as `keylime_tenant --tpm_policy` takes (keylime/tpm/tpm_util.py, readPolicy);
+- pcr-policy: what tpm2_createpolicy and systemd-cryptenroll take, and the policy's digest.
+
+A register of which an event is not known has no value, and is left out only where that was asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from stubsim.errors import StubsimError
+from stubsim.explain.whole_log import LogEvent, WholeLog
+from stubsim.formats.eventlog import ALGORITHMS
+from stubsim.hosts import Host
+
+Json = dict[str, Any]
+Values = dict[str, dict[int, bytes]]
+
+# IMA's, keylime's own, and what can be changed at will.
+_NOT_FOR_KEYLIME = (10, 16)
+_NAME_MAX = 64
+# TPM 2.0 Library, Part 2: TPM_CC_PolicyPCR; and the bytes of a selection of 24 registers.
+_POLICY_PCR, _SELECTION = 0x17F, 3
+_APPLICATION = "EV_EFI_BOOT_SERVICES_APPLICATION"
+# By systemd's own names where it has one for the part, so that variants stand beside its own (systemd-pcrlock(8),
+# /usr/lib/pcrlock.d); within each register they ascend with the log.
+_COMPONENTS = (
+    "240-secureboot-policy", "250-firmware-code-early", "250-firmware-config-early", "350-action-efi-application",
+    "400-secureboot-separator", "500-separator", "550-firmware-config-late", "600-gpt", "620-secureboot-authority",
+    "625-shim", "630-boot-loader-code", "640-boot-loader", "650-uki", "700-action-efi-exit-boot-services",
+    "710-kernel-cmdline", "720-kernel-initrd",
+)  # fmt: skip
+_UKI, _VARIANT = "650-uki", "generated"
+
+
+def values(log: WholeLog, pcrs: Sequence[int] | None, *, allow_unknown: bool) -> Values:
+    """The values of these registers, by default of all that the boot extends.
+
+    Raises StubsimError for one that is not known, unless that is allowed.
+    """
+    lost = log.unknown_pcrs
+    wanted = sorted({event.pcr for event in log.events} if pcrs is None else set(pcrs))
+    missing = [pcr for pcr in wanted if pcr in lost]
+    if missing and not allow_unknown:
+        raise StubsimError(
+            f"PCR {missing[0]} is not known: {lost[missing[0]]}",
+            hint="--pcr names others, --allow-unknown leaves out what is not known",
+        )
+    return {
+        bank: {pcr: found.get(pcr, bytes(len(next(iter(found.values()))))) for pcr in wanted if pcr not in lost}
+        for bank, found in log.pcrs.items()
+    }
+
+
+def conditions(log: WholeLog, wanted: Values) -> list[str]:
+    """When the values hold, and which were left out."""
+    known = {pcr for found in wanted.values() for pcr in found}
+    left_out = [f"PCR {pcr} is left out: {why}" for pcr, why in sorted(log.unknown_pcrs.items()) if pcr not in known]
+    return [*log.assumed, *left_out]
+
+
+def rvps(log: WholeLog, wanted: Values, host: Host) -> Json:
+    """The message; the payload is JSON in base64, name -> values."""
+    import base64
+    import json
+
+    kind = {"sev-snp": "snp", "tdx": "tdx"}.get(host.confidential or "", "tpm")
+    bank = "sha256" if "sha256" in wanted else next(iter(wanted), "")
+    names = {f"{kind}_pcr{pcr:02}": [value.hex()] for pcr, value in wanted.get(bank, {}).items()}
+    payload = base64.b64encode(json.dumps(names, sort_keys=True).encode()).decode()
+    return {"version": "0.1.0", "type": "sample", "payload": payload, "conditions": conditions(log, wanted)}
+
+
+def keylime(wanted: Values) -> Json:
+    """Register -> values that are accepted, in whatever bank."""
+    found: dict[str, list[str]] = {}
+    for rows in wanted.values():
+        for pcr, value in rows.items():
+            if pcr not in _NOT_FOR_KEYLIME:
+                found.setdefault(str(pcr), []).append(value.hex())
+    return found
+
+
+def pcr_policy(log: WholeLog, wanted: Values) -> Json:
+    """By bank: the words for either program, the bytes of tpm2_createpolicy's file, the policy's SHA-256 digest."""
+    banks = {
+        bank: {
+            "pcrs": [*rows],
+            "systemd-cryptenroll": "--tpm2-pcrs=" + "+".join(f"{pcr}:{bank}={rows[pcr].hex()}" for pcr in rows),
+            "tpm2_createpolicy": f"--policy-pcr --pcr-list={bank}:{','.join(map(str, rows))}",
+            "pcr_file": b"".join(rows.values()).hex(),
+            "policy": policy_digest(bank, rows).hex(),
+        }
+        for bank, rows in wanted.items()
+        if rows
+    }
+    return {"banks": banks, "conditions": conditions(log, wanted)}
+
+
+def policy_digest(bank: str, rows: dict[int, bytes]) -> bytes:
+    """TPM2_PolicyPCR over an empty policy (TPM 2.0 Library, Part 3, 23.7)."""
+    selected = sum(1 << pcr for pcr in rows).to_bytes(_SELECTION, "little")
+    selection = struct.pack(">IHB", 1, ALGORITHMS[bank][0], _SELECTION) + selected
+    over = hashlib.sha256(b"".join(rows.values())).digest()
+    return hashlib.sha256(bytes(32) + struct.pack(">I", _POLICY_PCR) + selection + over).digest()
+
+
+def pcrlock(log: WholeLog, wanted: Values, name: str | None) -> dict[str, Json]:
+    """Path below the folder of components -> the file; a variant by the machine's name where it has one."""
+    variant = re.sub(r"[^A-Za-z0-9._-]+", "-", name or "").strip("-.")[:_NAME_MAX]
+    pcrs = {pcr for rows in wanted.values() for pcr in rows}
+    components: dict[str, list[LogEvent]] = {}
+    uki = _start_of_uki(log.events)
+    separated = False
+    for index, event in enumerate(log.events):
+        component = _component(event, behind_separators=separated)
+        separated |= (event.pcr, event.type) == (1, "EV_SEPARATOR")
+        if event.type == _APPLICATION and index >= uki:
+            component = _UKI
+        if event.pcr in pcrs and event.digests is not None:
+            components.setdefault(component, []).append(event)
+    files: dict[str, Json] = {}
+    for component in _COMPONENTS:
+        if component in components:
+            records = [_record(event) for event in components[component]]
+            path = f"{component}.pcrlock.d/{variant or _VARIANT}.pcrlock"
+            files[path] = {"records": records, "conditions": conditions(log, wanted)}
+    return files
+
+
+def _start_of_uki(events: Sequence[LogEvent]) -> int:
+    """Where the image is loaded whose stub then measures; the images behind it are the stub's."""
+    stub = next((index for index, event in enumerate(events) if event.by in ("stub", "kernel")), len(events))
+    return max((index for index, event in enumerate(events[:stub]) if event.type == _APPLICATION), default=stub)
+
+
+def _record(event: LogEvent) -> Json:
+    digests = event.digests or {}
+    return {
+        "pcr": event.pcr,
+        "digests": [{"hashAlg": bank, "digest": digest.hex()} for bank, digest in digests.items()],
+    }
+
+
+def _component(event: LogEvent, *, behind_separators: bool) -> str:
+    """The part of the boot that an event belongs to; within each register their numbers ascend with the log."""
+    kind = event.type or ""
+    if event.by == "kernel":
+        return "720-kernel-initrd" if "initrd" in event.description else "710-kernel-cmdline"
+    if event.by != "firmware":
+        return {"shim": "625-shim", "loader": "640-boot-loader"}.get(event.by, _UKI)
+    if kind == "EV_SEPARATOR":
+        return "400-secureboot-separator" if event.pcr == 7 else "500-separator"
+    if kind == "EV_EFI_ACTION":
+        return "350-action-efi-application" if event.pcr == 4 else "700-action-efi-exit-boot-services"
+    if kind == "EV_EFI_HANDOFF_TABLES" and behind_separators:
+        return "550-firmware-config-late"
+    return {
+        "EV_EFI_VARIABLE_DRIVER_CONFIG": "240-secureboot-policy",
+        "EV_EFI_VARIABLE_AUTHORITY": "620-secureboot-authority",
+        "EV_EFI_GPT_EVENT": "600-gpt",
+        _APPLICATION: "630-boot-loader-code",
+    }.get(kind, f"250-firmware-{'code' if event.pcr in (0, 2) else 'config'}-early")
