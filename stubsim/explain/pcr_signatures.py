@@ -8,6 +8,7 @@ where the machine has it, and else in that of SHA-1 (tpm2_get_best_pcr_bank()).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,11 +16,11 @@ from stubsim.errors import StubsimError
 from stubsim.explain import signing_keys
 from stubsim.explain.boot_manager import CONDITION
 from stubsim.explain.every_value import EVERY_PHASE, measurements
-from stubsim.explain.measure import Case, Measurement, Value, values_at
+from stubsim.explain.measure import Case, Measurement, Value, at_phase, values_at
 from stubsim.explain.signing_keys import Key, NoCryptographyError
 from stubsim.formats import pcrsig, pe
 from stubsim.hosts import Host
-from stubsim.machine.tpm import BANKS
+from stubsim.machine.tpm import BANKS, Tpm
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.sections import Sections
@@ -30,6 +31,8 @@ from stubsim.uki import Uki
 # What the TPM is told to check a signature with.
 _SIGNED_WITH = "sha256"
 _ENROLLED = ("sha256", "sha1")
+_BY_EACH_OTHERS_NAME = "systemd-measure 257 measures .dtbauto and .hwids by each other's name"
+_EXCHANGED = {".dtbauto": ".hwids", ".hwids": ".dtbauto"}
 
 
 class Table(NamedTuple):
@@ -257,7 +260,7 @@ def _judged(bank: str, entry: pcrsig.Entry, mine: Sequence[Handed], policies: Po
     everywhere = policies.get((bank, entry.pol), [])
     held = tuple(row for row in everywhere if row.handed.profile in profiles)
     if not held:
-        return "never", _no_value(bank, mine, everywhere), ()
+        return "never", _exchanged(bank, entry.pol, mine) or _no_value(bank, mine, everywhere), ()
     refused = next(filter(None, (_refused(bank, entry, one.keys) for one in mine)), None)
     if refused is not None:
         return (*refused, ())
@@ -273,6 +276,39 @@ def _no_value(bank: str, mine: Sequence[Handed], others: Sequence[Held]) -> str:
         profiles = " and ".join(str(profile) for profile in sorted({row.handed.profile for row in others}))
         return f"it is for profile {profiles}, whose boot does not hand this section on"
     return "no PCR 11 has this policy"
+
+
+def _exchanged(bank: str, policy: bytes, mine: Sequence[Handed]) -> str | None:
+    """systemd-measure 257 takes the file of --dtbauto for `.hwids`, and the other way round (observed: 257.13)."""
+    for one in mine:
+        for case in one.measurement.cases:
+            value = _with_names_exchanged(bank, case, one.measurement.boot.model.sections)
+            phases = () if value is None else (at_phase(bank, value, phase) for phase in EVERY_PHASE)
+            if any(pcrsig.policy_pcr(bank, {PCR_KERNEL_IMAGE: each}) == policy for each in phases):
+                return (
+                    "no PCR 11 has this policy: systemd-measure 257 measures .dtbauto and .hwids by each other's name"
+                )
+    return None
+
+
+def _with_names_exchanged(bank: str, case: Case, names: Sequence[str]) -> bytes | None:
+    """PCR 11 of a case with these sections' contents exchanged; None where it measures neither."""
+    contents: dict[str, bytes] = {}
+    for event in case.measurements:
+        if event.pcr == PCR_KERNEL_IMAGE and bank in event.digests:
+            # The second event of a section is that of its content.
+            contents[event.description] = event.digests[bank]
+    if not _EXCHANGED.keys() & contents.keys():
+        return None
+    tpm = Tpm((bank,))
+    for name in names:
+        content = contents.get(_EXCHANGED.get(name, name))
+        if content is not None:
+            tpm.extend(
+                PCR_KERNEL_IMAGE, {bank: hashlib.new(bank, name.encode() + b"\0", usedforsecurity=False).digest()}
+            )
+            tpm.extend(PCR_KERNEL_IMAGE, {bank: content})
+    return tpm.pcrs()[bank][PCR_KERNEL_IMAGE]
 
 
 def _refused(bank: str, entry: pcrsig.Entry, keys: Sequence[Key]) -> tuple[str, str] | None:

@@ -294,6 +294,28 @@ def pem(key: PrivateKey) -> bytes:
     )
 
 
+def test_what_systemd_measure_257_signs_of_an_hwids():
+    """Its content by the name of .dtbauto; that this is what it does: test_what_ukify_signs."""
+    table = samples.table((hwids.DEVICETREE, samples.COMPATIBLE))
+    own = image(table, key_section(), stub="systemd-stub 257.13")
+    by_other_name = [
+        row._replace(description=".dtbauto", digests={"sha256": sha256(b".dtbauto\0").digest()})
+        if row.description == ".hwids" and row.digests["sha256"] == sha256(b".hwids\0").digest()
+        else row
+        for row in boot(own, Host(), Start()).events(Measured)
+        if row.pcr == 11
+    ]
+    value = bytes(32)
+    for row in [*by_other_name, None]:
+        digest = sha256(PHASE.encode()).digest() if row is None else row.digests["sha256"]
+        value = sha256(value + digest).digest()
+    entry = signed(pcrsig.policy_pcr("sha256", {11: value}))
+    made = image(table, section(entry), key_section(), stub="systemd-stub 257.13")
+    (verdict,) = verify(made, [], Start(), phases=(PHASE,)).verdicts
+    assert verdict.status == "never"
+    assert "measures .dtbauto and .hwids by each other's name" in (verdict.because or "")
+
+
 STUB_SBAT = b"sbat,1,SBAT Version,sbat,1,https://example.org\nstub,1,x,stub,1,https://example.org\n"
 BANKS = ("sha1", "sha256", "sha384")
 OF_THE_BANK = "it is signed with {}, as systemd-measure 255 and 257 do, and the TPM checks sha256"
@@ -359,6 +381,7 @@ def test_what_ukify_signs(newer_oracle: Callable[..., str], suite: str):
     if suite == "trixie":
         # Its systemd-measure has the names of .dtbauto and .hwids in each other's place, so it signs what no stub has.
         assert statuses(result) == ["never"] * 3
+        assert all("by each other's name" in (one.because or "") for one in result.verdicts)
         assert mixed_up(newer_oracle, suite)
         return
     # It signs for a machine whose devicetree is chosen, and for no other.
