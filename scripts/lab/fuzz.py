@@ -76,15 +76,19 @@ class Laboratory:
 
 
 def for_qemu(recipe: Recipe, machine: str) -> Recipe:
-    """With the probe in place of a kernel that is never run, and out of the launcher's way."""
+    """With the probe in place of a kernel that is never run, out of the launcher's way, and ports that OVMF drives."""
     dummy = good_kernel(machine)
     sections = (
         spec._replace(data=guest.program("probe", machine)) if spec.data == dummy else spec for spec in recipe.sections
     )
+    host = recipe.host
+    if "serial" in host.get("console", {}):
+        ports = [port for port in host["console"]["serial"] if port in virtual.PORTS]
+        host = host | {"console": host["console"] | {"serial": ports}}
     path = recipe.path
     if path == virtual.usual_path(machine):
         path = "\\EFI\\Linux\\usual.efi"
-    return recipe._replace(sections=tuple(sections), path=path)
+    return recipe._replace(sections=tuple(sections), path=path, host=host)
 
 
 def smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:

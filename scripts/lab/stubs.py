@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -73,10 +72,15 @@ def unpack(suite: str, architecture: str, packages: Iterable[str], unpacked: Pat
     _run([*apt, "update"])
     with tempfile.TemporaryDirectory(dir=LAB) as folder:
         _run([*apt, "download", *(f"{package}:{architecture}" for package in packages)], folder)
-        shutil.rmtree(unpacked, ignore_errors=True)
-        unpacked.mkdir(parents=True)
+        new = Path(folder) / "new"
+        new.mkdir()
         for package in Path(folder).glob("*.deb"):
-            _run(["dpkg-deb", "-x", str(package), str(unpacked)])
+            _run(["dpkg-deb", "-x", str(package), str(new)])
+        # Whoever boots what is there goes on with it.
+        unpacked.parent.mkdir(parents=True, exist_ok=True)
+        if unpacked.exists():
+            unpacked.replace(Path(folder) / "old")
+        new.replace(unpacked)
 
 
 def depends(suite: str, architecture: str, package: str) -> set[str]:

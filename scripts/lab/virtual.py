@@ -51,9 +51,9 @@ _MACHINE = {
     "x64": ("qemu-system-x86_64", "-machine", "q35,accel=tcg,smm=off", "-cpu", "max"),
     "aa64": ("qemu-system-aarch64", "-machine", "virt,accel=tcg", "-cpu", "cortex-a57"),
 }
-# Where each serial port of a PC is; the firmware has a console on the first one.
+# Where the serial ports of a PC are; OVMF drives no others (SioBusDxe), and has a console on the first one.
 CONSOLE = "0x3f8"
-_PORTS = {"0x3f8": 0, "0x2f8": 1, "0x3e8": 2, "0x2e8": 3}
+PORTS = {CONSOLE: 0, "0x2f8": 1}
 _ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 # In sectors: the partition of the recordings.
 _START, _SIZE = 0x800, 0xC000
@@ -101,6 +101,9 @@ def _check(case: efirun.Case) -> None:
     for key in ("secure_boot", "confidential", "devicetree_fixup"):
         if host.get(key):
             raise StubsimError(f"the virtual machine has no {key}", expected="efirun for this case")
+    for port in host.get("console", {}).get("serial", ()):
+        if port not in PORTS:
+            raise StubsimError(f"the virtual machine's firmware drives no port {port}", expected="efirun for this case")
     if launched(case) and (case.path or "").casefold() in _usual():
         raise StubsimError("the launcher lies where the UKI is", expected="another path in this case")
 
@@ -202,7 +205,7 @@ def _options(host: Json, machine: str, folder: Path) -> list[str]:
         ]
         for number, port in enumerate(console.get("serial", ())):
             command += ["-chardev", f"file,id=serial{number},path={folder}/serial-{port}"]
-            command += ["-device", f"isa-serial,index={_PORTS[port]},chardev=serial{number}"]
+            command += ["-device", f"isa-serial,index={PORTS[port]},chardev=serial{number}"]
         graphics = ["-device", "VGA"]
     else:
         command += ["-serial", f"file:{folder}/serial-{CONSOLE}"]
