@@ -1,6 +1,7 @@
 """Start-up, speed and memory of the installed ``stubsim``, as ratios to commands timed in the same run.
 
-With --growth: how the time of each parser and pipeline grows with its input (scripts/growth.py).
+With --growth: how the time of each parser and pipeline grows with its input (scripts/growth.py). With --fleet: a fleet
+of a million machines beside DuckDB alone (scripts/fleet_bench.py).
 
 Machines differ and drift, so nothing is compared with a number of seconds: the commands take turns, each counts with
 its best round, and what is bounded is the ratio. Exit status: 0 within the bounds, 1 over one, 2 not measurable.
@@ -245,7 +246,13 @@ def main() -> int:
         metavar="NAME",
         help="measure instead how the time of each parser and pipeline grows (of those with NAME in their name)",
     )
+    parser.add_argument("--fleet", action="store_true", help="measure instead a fleet of a million and of ten")
     options = parser.parse_args()
+    if options.fleet:
+        sys.path.insert(0, str(ROOT))
+        from scripts.fleet_bench import report as fleet_report
+
+        return fleet_report(max(options.rounds // 5, 1))
     if options.growth is not None:
         # Run as a file, this one has no package beside it.
         sys.path.insert(0, str(ROOT))

@@ -19,8 +19,8 @@ from stubsim.formats import efifw
 from tests.documents import ROOT, Example, compare, examples, links, run, workplace
 
 DOCS = ROOT / "docs"
-COMMANDS, FINDINGS, HUAWEI = DOCS / "commands.md", DOCS / "findings.md", DOCS / "huawei.md"
-SHOWN = [example for page in (COMMANDS, FINDINGS, HUAWEI) for example in examples(page)]
+COMMANDS, FINDINGS, HUAWEI, FLEET = (DOCS / f"{name}.md" for name in ("commands", "findings", "huawei", "fleet"))
+SHOWN = [example for page in (COMMANDS, FINDINGS, HUAWEI, FLEET) for example in examples(page)]
 CASES, BEFORE = Path("fixtures", "cases", "huawei.boot.toml"), "huawei-before.boot.toml"
 
 

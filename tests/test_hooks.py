@@ -16,7 +16,7 @@ import yaml
 from tests.samples import ROOT
 
 HOOKS = ROOT / ".pre-commit-hooks.yaml"
-ACTION = ROOT / "action.yml"
+ACTION, FLEET_ACTION = ROOT / "action.yml", ROOT / "fleet" / "action.yml"
 SETS = ROOT / "fixtures" / "hwids"
 BIN = Path(sys.executable).parent
 
@@ -84,18 +84,20 @@ def test_pre_commit_runs_the_hook(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_action_is_valid():
-    done = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions", ACTION)
+@pytest.mark.parametrize("action", [ACTION, FLEET_ACTION], ids=["lint", "fleet"])
+def test_the_action_is_valid(action: Path):
+    done = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions", action)
     assert done.returncode == 0, done.stdout
 
 
-def action_step(name: str) -> Any:
-    action = yaml.safe_load(ACTION.read_text())
+def action_step(name: str, path: Path = ACTION) -> Any:
+    action = yaml.safe_load(path.read_text())
     return next(step for step in action["runs"]["steps"] if step.get("name") == name)
 
 
-def test_every_input_is_used_and_none_gets_into_a_script():
-    action = yaml.safe_load(ACTION.read_text())
+@pytest.mark.parametrize("path", [ACTION, FLEET_ACTION], ids=["lint", "fleet"])
+def test_every_input_is_used_and_none_gets_into_a_script(path: Path):
+    action = yaml.safe_load(path.read_text())
     env = " ".join(str(step.get("env", "")) for step in action["runs"]["steps"])
     for name in action["inputs"]:
         assert f"inputs.{name} " in env
@@ -124,3 +126,32 @@ def test_the_actions_script(tmp_path: Path, paths: str, more: dict[str, str], st
     assert (tmp_path / "out.sarif").exists() == (status != 2)
     done = run("bash", "-eo", "pipefail", "-c", script, cwd=tmp_path, **{**environment, "SARIF": ""})
     assert done.returncode == status
+
+
+@pytest.mark.parametrize(
+    ("after", "more", "status"), [("after", {}, 0), ("after", {"FAIL_ON_CHANGE": "true"}, 1), ("none", {}, 2)]
+)
+def test_the_fleet_actions_script_comments(tmp_path: Path, after: str, more: dict[str, str], status: int):
+    pytest.importorskip("duckdb")
+    shutil.copytree(SETS / "huawei-c233", tmp_path / "before")
+    shutil.copytree(SETS / "huawei-c233-fixed", tmp_path / "after")
+    # In place of GitHub's own program.
+    program = tmp_path / "gh"
+    program.write_text('#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done; cp "$1" comment\n')
+    program.chmod(0o755)
+    environment = {
+        "BEFORE": "before", "AFTER": after, "HOSTS": str(ROOT / "fixtures" / "fleet" / "machines.csv"),
+        "GIVEN": "edid=null\nsecure_boot=false\n", "MAP": "", "FAIL_ON_CHANGE": "false", "COMMENT": "true",
+        "PULL_REQUEST": "https://example.invalid/1", "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+        "PATH": os.pathsep.join((str(tmp_path), str(BIN), os.environ["PATH"])), **more,
+    }  # fmt: skip
+    script = action_step("Compare", FLEET_ACTION)["run"]
+    done = run("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script, cwd=tmp_path, **environment)
+    assert done.returncode == status, done.stderr
+    comment = tmp_path / "comment"
+    if status < 2:
+        assert "**5 of 36 machines change**" in comment.read_text()
+        assert comment.read_text() == (tmp_path / "summary").read_text()
+    else:
+        assert not comment.exists()

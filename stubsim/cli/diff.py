@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     images = [uki.load(path) for path in arguments.uki]
     machines = [hosts.load(path, allow_outside=arguments.allow_outside) for path in arguments.smbios]
     secure = next((machine for machine in machines if machine.secure_boot), machines[0])
-    starts = [start.start(side, secure) for side in _starts(arguments)]
+    ways = [start.start(side, secure) for side in starts(arguments)]
     with progress.shown("booting twice"):
-        a, b = (boot(images[place], machines[place], starts[place]) for place in (0, -1))
-    report = diff_json(diff((a, b), (starts[0], starts[-1])), varies)
+        a, b = (boot(images[place], machines[place], ways[place]) for place in (0, -1))
+    report = diff_json(diff((a, b), (ways[0], ways[-1])), varies)
     output.write_report(arguments, report, render_diff, _page)
     return 0 if all_simulated(a, b) and report["equal"] else 1
 
@@ -69,7 +69,7 @@ def _varies(arguments: argparse.Namespace) -> list[str]:
     return varies
 
 
-def _starts(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+def starts(arguments: argparse.Namespace) -> list[argparse.Namespace]:
     """The arguments of each way of starting: one, unless an option of it was given twice."""
     given = {name: getattr(arguments, name) or [None] for name in _STARTED}
     count = max(map(len, given.values()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from stubsim.cli import fleet, formats, machine, output, parsers, progress
+from stubsim.cli import formats, inventory, machine, output, parsers, progress
 from stubsim.cli.machines import host_files, named_hosts
 from stubsim.errors import StubsimError
 
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     audit = action("audit", "which entries are for machines of several models, on an inventory of machines")
     audit.add_argument("input", metavar="INPUT", help="a folder of descriptions or of UKIs, a UKI or a .hwids section")
-    fleet.add_source(audit, given=False)
+    inventory.add_arguments(audit, given=False)
     formats.add(audit, "text", "json")
 
 

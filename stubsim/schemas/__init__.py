@@ -15,6 +15,7 @@ NAMES = (
     "entries",
     "error",
     "fleet",
+    "fleet-diff",
     "host",
     "host-show",
     "hwids",
