@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from threading import Thread
 
     States = dict[tuple[object, str], "_State"]
+    Joined = dict[object, tuple[tuple[Bytes, ...], bytes]]
 
 # Below this size (bytes) a thread costs more than it saves.
 _LARGE = 4 << 20
 # Shorter bytes are known by what they are.
 _PAGE = 4096
+# Zeros that no file has and that are hashed for a reader only: a file can claim gigabytes of them.
+_ZEROS_MAX = 64 << 20
 
 
 class Shared:
@@ -29,6 +32,7 @@ class Shared:
     def __init__(self, file: Extent) -> None:
         self.origin = file.origin
         self.states: States = {}
+        self.joined: Joined = {}
 
     def wait(self) -> None:
         """Until nothing is being hashed in the background any more."""
@@ -64,7 +68,7 @@ class Digests:
     def __init__(self, banks: Sequence[str] = ("sha256",), shared: Shared | None = None) -> None:
         self._banks = tuple(banks)
         self._states: States = {}
-        self._joined: dict[object, tuple[tuple[Bytes, ...], bytes]] = {}
+        self._joined: Joined = {} if shared is None else shared.joined
         self._shared = shared
 
     def standing_in(self, banks: Sequence[str]) -> Digests:
@@ -93,6 +97,22 @@ class Digests:
 
     def sha256_of_parts(self, parts: Sequence[Bytes]) -> bytes:
         return self._of_parts(parts, "sha256")
+
+    def sha256_for_reader(self, parts: Sequence[Bytes]) -> bytes | None:
+        """The digest of the concatenation where it is known already, or takes no hashing of zeros without end.
+
+        What the stub measures is hashed whatever it takes; what is only shown is not worth a minute.
+        """
+        known = (*map(_key, parts), "sha256") in self._joined or self._is_begun(parts, "sha256")
+        zeros = sum(part.zeros for part in parts if isinstance(part, Extent))
+        return None if zeros > _ZEROS_MAX and not known else self._of_parts(parts, "sha256")
+
+    def _is_begun(self, parts: Sequence[Bytes], bank: str) -> bool:
+        """Whether all the zeros are in the first part, and that is hashed anyhow."""
+        if any(isinstance(part, Extent) and part.zeros for part in parts[1:]):
+            return False
+        shared = {} if self._shared is None else self._shared.states
+        return any((_key(parts[0]), bank) in states for states in (self._states, shared)) if parts else True
 
     def _of_parts(self, parts: Sequence[Bytes], bank: str) -> bytes:
         """The digest of the concatenation, for large ones known once it was asked for."""

@@ -10,6 +10,7 @@ import os
 import stat
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from stubsim.errors import StubsimError
@@ -24,6 +25,8 @@ _ZEROS = memoryview(bytes(BLOCK))
 _HELD = 4 << 20
 # Of a larger one this much is kept in pieces of this size, for parsers that look at a few bytes at a time.
 _PIECE, _PIECES = 64 << 10, 64
+# A section has its bytes and a tail of zeros; one that others lie over has more places, and is known by its own.
+_KEY_PLACES = 4
 
 
 class File:
@@ -206,9 +209,18 @@ class Extent:
         return bytes(kept)
 
     @property
-    def key(self) -> tuple[int, int, int]:
-        """Equal for ranges of the same bytes in the same place, as long as one of them is there."""
-        return id(self._map), self._start, self._size
+    def zeros(self) -> int:
+        """How many of the bytes are zeros that are nowhere but in memory."""
+        end = self._start + self._size
+        return sum(size for source, _, size in self._map.between(self._start, end) if source is None)
+
+    @property
+    def key(self) -> object:
+        """Equal for ranges of the same bytes of a file, wherever they are loaded, as long as one of them is there."""
+        found = tuple(islice(self._map.between(self._start, self._start + self._size), _KEY_PLACES + 1))
+        if len(found) > _KEY_PLACES:
+            return id(self._map), self._start, self._size
+        return tuple((id(source), offset, size) for source, offset, size in found)
 
     @property
     def origin(self) -> object:

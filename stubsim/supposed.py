@@ -7,6 +7,7 @@ no string: the machine is taken to have the CHID itself (`Host.chids`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -70,8 +71,8 @@ def offers(uki: Uki, addons: Sequence[Uki], model: StubModel, profile: int | Non
     parts += [_Part(addon, addon.image.sections) for addon in addons]
     compatibles = tuple(dict.fromkeys(_strings(parts, ".dtbauto")))
     named = {hwids.DEVICETREE: set(compatibles), hwids.UEFI_FW: set(_strings(parts, ".efifw"))}
-    entries = [entry for part in parts for entry in _entries(part, model)]
-    guids = [guid for kind, strings in named.items() for guid in _leading(entries, kind, strings)]
+    tables = [_entries(part, model) for part in parts]
+    guids = [guid for kind, strings in named.items() for guid in _leading(chain(*tables), kind, strings)]
     if model.applies_capsules:
         guids += _targets(parts)
     return Offers(
@@ -81,7 +82,7 @@ def offers(uki: Uki, addons: Sequence[Uki], model: StubModel, profile: int | Non
         capsules=model.applies_capsules,
         compatibles=compatibles[:_CHOICES],
         guids=tuple(dict.fromkeys(guids)),
-        wildcard=any(entry.chid == _NULL for entry in entries),
+        wildcard=any(entry.chid == _NULL for entry in chain(*tables)),
         payload=payload,
     )
 
@@ -139,14 +140,14 @@ class _Part(NamedTuple):
     sections: Sequence[pe.Section]
 
 
-def _entries(part: _Part, model: StubModel) -> tuple[hwids.Entry, ...]:
+def _entries(part: _Part, model: StubModel) -> Sequence[hwids.Entry]:
     section = next((row for row in part.sections if row.name == hwids.SECTION), None)
     if section is None or not section.virtual_size or hwids.SECTION not in model.sections:
         return ()
     return hwids.walk(part.uki.data(section))
 
 
-def _leading(entries: Sequence[hwids.Entry], kind: int, named: Collection[str]) -> Iterator[UUID]:
+def _leading(entries: Iterable[hwids.Entry], kind: int, named: Collection[str]) -> Iterator[UUID]:
     """A CHID for each of the first strings that name a section, one that names none, and one outside of `.hwids`."""
     strings: dict[str | None, UUID] = {}
     for entry in entries:

@@ -7,6 +7,7 @@ tracemalloc) and what is hashed, so nothing depends on the machine's speed.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import struct
 import tracemalloc
@@ -203,3 +204,80 @@ def test_the_commands(command: str, memory: str, tmp_path: Path, cost: Cost, cap
     assert "internal error" not in capsys.readouterr().err
     limit = 3 * GB // 16 if memory == "64G" and command != "inspect" else 0
     assert sum(cost.hashed) <= limit + MB
+
+
+MANY = [
+    SectionSpec(".sdmagic", b"#### LoaderInfo: systemd-stub 262.1-1 ####\0"),
+    SectionSpec(".linux", KERNEL),
+    *(SectionSpec(".osrel", b"ID=x\n", virtual_size=CLAIMED * 3, virtual_address=0x100000) for _ in range(5)),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("boot", []), ("boot", ["--format", "json"]), ("boot", ["--format", "html"]), ("why", []),
+        ("measure", ["--format", "json"]), ("diff", ["--stub", "257", "--stub", "262"]),
+        ("diff", ["--stub", "257", "--stub", "262", "--format", "json"]),
+    ],
+)  # fmt: skip
+def test_what_is_measured_is_hashed_once(command: str, options: list[str], tmp_path: Path, cost: Cost):
+    """By no stub twice, and nothing of that size for whoever reads the report only: it goes into the initrd as well."""
+    path, host = written(tmp_path, "uki.efi", pe.build(MANY)), written(tmp_path, "host.json", MACHINE)
+    words = [command, str(path), "--smbios", str(host), "--memory", "64G", *options, "-o", os.devnull]
+    assert main(words) == int(command == "diff")
+    assert CLAIMED * 3 <= sum(cost.hashed) < CLAIMED * 3 + 2 * MB
+
+
+def test_what_is_only_shown_is_not_hashed_but_compared(tmp_path: Path, cost: Cost, capsys: pytest.CaptureFixture[str]):
+    host = written(tmp_path, "host.json", MACHINE)
+    paths = []
+    for number in range(2):
+        sections = [*MANY[:2], *(row._replace(data=b"ID=%d\n" % number) for row in MANY[2:3])]
+        paths.append(str(written(tmp_path, f"{number}.efi", pe.build(sections))))
+    assert main(["diff", *paths, "--smbios", str(host), "--memory", "64G", "--format", "json"]) == 1
+    (whole, *_) = json.loads(capsys.readouterr().out)["initrd"]
+    assert whole["a"]["sha256"] is whole["b"]["sha256"] is None
+    assert whole["a"]["stored_sha256"] != whole["b"]["stored_sha256"]
+    assert sum(cost.hashed) < 2 * CLAIMED * 3 + 2 * MB
+
+
+def test_a_section_at_several_places_of_memory_is_hashed_once():
+    """As long as its bytes are the same ones of the file."""
+    data = bytearray(pe.build([SectionSpec(name, bytes(range(256)) * 64) for name in (".initrd", ".ucode")]))
+    image = pe.open_bytes(bytes(data), "uki.efi")
+    first, second = image.sections
+    struct.pack_into("<I", data, second.header_offset + 20, first.raw_offset)
+    both = Uki(pe.open_bytes(bytes(data), "uki.efi"))
+    one, other = map(both.data, both.image.sections)
+    assert one == other
+    assert one.key == other.key
+    assert one.key != one[1:].key
+
+
+def test_a_table_of_many_entries(cost: Cost):
+    """All of them are looked at, none is kept."""
+    count, last = 60_000, hwids.build([(hwids.UEFI_FW, CHID, "n", "last")])
+    row = struct.pack("<I16sII", hwids.UEFI_FW << 28 | hwids.ENTRY_SIZE, b"\1" * 16, 0, 0)
+    at = struct.unpack_from("<II", last, 20)
+    own = struct.pack(
+        "<I16sII", hwids.UEFI_FW << 28 | hwids.ENTRY_SIZE, CHID.bytes_le, *(len(row) * count + n for n in at)
+    )
+    table = row * count + own + last[len(own) :]
+    result = booted(uki(SectionSpec(".hwids", table)), fixture.from_json({"smbios": MACHINE}))
+    assert result.sections is not None
+    match = result.sections.matches[hwids.UEFI_FW]
+    assert match is not None
+    assert (match.entry.index, match.string) == (count, b"last")
+
+
+@pytest.mark.parametrize("text", ["a=b " * 100_000, "\u20ac " * 200_000])
+def test_the_boots_that_are_compared_share_a_long_command_line(text: str):
+    lines = []
+    for stub in ("257", "262"):
+        result = booted(uki(SectionSpec(".cmdline", text.encode())), stub=stub)
+        assert result.prepared is not None
+        lines.append((result.prepared.cmdline, result.load_options))
+    (one, one_in_bytes), (other, other_in_bytes) = lines
+    assert one is other
+    assert one_in_bytes is other_in_bytes

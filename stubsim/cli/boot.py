@@ -85,7 +85,7 @@ def _tell(result: Boot, good: bool, where: str, *, seen: bool) -> None:
         output.tell("error", f"{where}: {last}{because}")
 
 
-def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace) -> str | bytes:
+def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace) -> output.Content:
     if arguments.format == "eventlog":
         from stubsim.views.eventlog import event_log
 
@@ -95,9 +95,9 @@ def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace
 
         return script(result)
     if arguments.format == "json":
-        from stubsim.views.json import boot_json, dumps
+        from stubsim.views.json import boot_json, document
 
-        return dumps(boot_json(result, launch))
+        return document(boot_json(result, launch))
     if arguments.format == "html":
         from stubsim.views.html_boot import boot_page
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from stubsim.cli import progress
 from stubsim.errors import StubsimError
-from stubsim.extent import Bytes, blocks
+from stubsim.extent import BLOCK, Bytes, blocks
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from stubsim.views.json import Json
     from stubsim.views.terminal import Screen
 
-Parts = Sequence[Bytes]
+Parts = Iterable[Bytes]
+# A text, one in pieces, or binary data.
+Content = str | bytes | Iterable[str]
 # Names have at most 255 bytes.
 _NAME_KEPT = 40
 # The arguments that name what is read -> what of a folder is, by the ends of the names.
@@ -39,9 +41,9 @@ def write_report(
 ) -> None:
     """Write a report in the --format asked for: as JSON, or as the text or the HTML page made from the JSON."""
     if arguments.format == "json":
-        from stubsim.views.json import dumps
+        from stubsim.views.json import document
 
-        write(arguments.output, dumps(report))
+        write(arguments.output, document(report))
     elif arguments.format == "html" and page is not None:
         write(arguments.output, page(report, call(arguments)))
     else:
@@ -74,24 +76,33 @@ def screen(arguments: argparse.Namespace) -> Screen:
     return terminal.screen(to_file=arguments.output != "-", color=arguments.color)
 
 
-def write(path: str, content: str | bytes) -> None:
+def write(path: str, content: Content) -> None:
     """Write text or bytes to a file, or to standard output for ``-``; binary data is kept from a terminal."""
-    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     progress.finish()
     if path != "-":
-        write_file(path, [data])
+        write_file(path, _encoded(content))
         return
     if isinstance(content, bytes) and sys.stdout.isatty():
         raise StubsimError("binary output would garble the terminal", hint="use -o FILE or a pipe")
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.writelines(_encoded(content))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
         discard(sys.stdout)
         raise StubsimError(f"cannot be written: {error.strerror or error}", path="standard output") from error
+
+
+def _encoded(content: Content) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    for text in [content] if isinstance(content, str) else content:
+        # A copy of a long one is not held.
+        for at in range(0, len(text), BLOCK):
+            yield text[at : at + BLOCK].encode("utf-8", "backslashreplace")
 
 
 def warn(text: str) -> None:

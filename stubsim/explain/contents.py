@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from stubsim.errors import StubsimError
@@ -18,6 +18,8 @@ from stubsim.uki import Uki
 _ZEROS_MAX = 64 << 20
 # A UKI has a handful of firmwares; a hostile one has thousands that each take long to decode.
 _MOST_DECODED = 256
+# Entries of a table that are explained one by one; all ids that Windows' drivers know would fit.
+_MOST_ENTRIES = 32768
 # Of the prototype shown at KVM Forum 2024 (agraf/systemd, branch fuki).
 _IMAGE = ".fmwimg"
 _NEVER_USED = "no stub accepts it: the UKI boots, and this firmware is silently never used"
@@ -27,7 +29,7 @@ class Table(NamedTuple):
     """A `.hwids`; ``error`` is what the newest stub would say, ``refused`` what those say that refuse it, by id."""
 
     section: pe.Section
-    entries: tuple[hwids.Entry, ...]
+    entries: Sequence[hwids.Entry]
     error: StubsimError | None
     refused: dict[str, StubsimError]
 
@@ -135,6 +137,9 @@ def _part(profile: int | None, sections: tuple[pe.Section, ...], budget: Budget)
 def _table(section: pe.Section, budget: Budget) -> Table:
     try:
         data = budget.data(section)
+        count = len(hwids.walk(data))
+        if count > _MOST_ENTRIES:
+            raise StubsimError(f"not looked at: {count} entries, more than {_MOST_ENTRIES}")
     except StubsimError as error:
         return Table(section, (), placed(error, section), {})
     return read_table(section, data, (*released(), *PROPOSALS.values(), STUBBLE_14))
@@ -163,7 +168,7 @@ def read_table(section: pe.Section, data: Extent, models: Iterable[StubModel]) -
 
 def _refused(model: StubModel, table: Table, data: Extent) -> StubsimError | None:
     """Why a stub refuses a `.hwids` as a whole, with the place; None: it does not."""
-    found = refusal(model, data, table.entries)
+    found = refusal(model, data)
     if found is None:
         return None
     entry, status = found

@@ -6,7 +6,7 @@ and CHID by which something was chosen, as long as it is the same that was chose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from stubsim.explain.diff_selection import Selection, selections
 from stubsim.explain.diff_stubs import Names, StubChange, stub_changes
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Why, why
+from stubsim.extent import Bytes, Extent
 from stubsim.result import Boot
 from stubsim.start import Start
 from stubsim.stub.profile import PROFILE_EVENT_TAG
@@ -169,12 +170,21 @@ def _initrd(boot: Boot) -> Iterator[tuple[str, Facts]]:
     initrd = None if boot.prepared is None else boot.prepared.initrd
     if initrd is None:
         return
-    whole = boot.digests.sha256_of_parts(initrd.parts).hex() if initrd.known else None
-    yield "whole", {"size": initrd.size, "sha256": whole}
+    yield "whole", {"size": initrd.size, **_content(boot, initrd.parts, known=initrd.known)}
     for part in initrd.initrds:
-        digest = boot.digests.sha256_of_parts(part.parts).hex() if part.known else None
         name = part.kind if part.kind == part.name else f"{part.kind} {part.name}"
-        yield name, {"size": part.size, "sha256": digest}
+        yield name, {"size": part.size, **_content(boot, part.parts, known=part.known)}
+
+
+def _content(boot: Boot, parts: Sequence[Bytes], *, known: bool) -> Facts:
+    """The digest; of gigabytes of zeros that a file only claims, that of all else."""
+    if not known:
+        return {"sha256": None}
+    digest = boot.digests.sha256_for_reader(parts)
+    if digest is not None:
+        return {"sha256": digest.hex()}
+    stored = [part[: part.stored] if isinstance(part, Extent) else part for part in parts]
+    return {"sha256": None, "stored_sha256": boot.digests.sha256_of_parts(stored).hex()}
 
 
 def _devicetree(boot: Boot) -> Iterator[tuple[str, Facts]]:

@@ -187,7 +187,7 @@ def _asides(kind: int, entries: Sequence[hwids.Entry], data: Bytes, order: Seque
         if entry.type != kind and entry.chid in own:
             other = KINDS[entry.type].word if entry.type in KINDS else f"of device type {entry.type}"
             yield f"entry {entry.index} has this machine's CHID of type {own[entry.chid]}, but is {other}, not {word}"
-    yield from (text for found, text in _behind_the_end(len(entries), data, own) if found == kind)
+    yield from (text for found, text in _behind_the_end(len(hwids.walk(data)), data, own) if found == kind)
 
 
 def _behind_the_end(count: int, data: Bytes, own: dict[UUID | None, int]) -> Iterator[tuple[int, str]]:

@@ -31,6 +31,7 @@ COMBINATIONS_MAX = 4096
 
 # Comparisons of a string with a blob; each takes some microseconds.
 _LOOKS_MAX = 1 << 18
+_ENTRIES_MAX = 1 << 16
 # GUIDs and names that a condition lists; real machines have a dozen.
 _LISTED_MAX = 64
 _NULL = UUID(int=0)
@@ -76,6 +77,7 @@ class _Part:
     def matches(self, kind: int) -> dict[UUID, Found]:
         """What each GUID of an entry of this kind leads to; the first entry of a GUID counts."""
         first: dict[UUID, hwids.Entry] = {}
+        _limit(len(self.entries), _ENTRIES_MAX, "entries in .hwids")
         for entry in self.entries:
             if entry.type == kind:
                 first.setdefault(entry.chid, entry)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import codecs
+from functools import lru_cache
 
 from stubsim.extent import Bytes
+
+# The boots that are compared with each other have most often the same command line: a text from so many bytes or
+# characters on is decoded and encoded once for all of them.
+_LONG = 256 << 10
 
 
 def decode_utf8(data: bytes | memoryview) -> str:
@@ -15,6 +20,15 @@ def decode_utf8(data: bytes | memoryview) -> str:
     would start ends the text; one inside a broken group vanishes with it (systemd 262, xstrn8_to_16).
     """
     raw = bytes(data)
+    return _long_decoded(raw) if len(raw) > _LONG else _decoded(raw)
+
+
+@lru_cache(maxsize=2)
+def _long_decoded(raw: bytes) -> str:
+    return _decoded(raw)
+
+
+def _decoded(raw: bytes) -> str:
     try:
         text = raw.partition(b"\0")[0].decode()
     except UnicodeDecodeError:
@@ -51,6 +65,11 @@ def utf16(text: str) -> bytes:
 
 def utf16z(text: str) -> bytes:
     """UTF-16LE with its terminating NUL."""
+    return _long_utf16z(text) if len(text) > _LONG else utf16(text) + b"\0\0"
+
+
+@lru_cache(maxsize=2)
+def _long_utf16z(text: str) -> bytes:
     return utf16(text) + b"\0\0"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, overload
 from uuid import UUID
 
 from stubsim.errors import StubsimError
@@ -21,6 +21,10 @@ KINDS = {"devicetree": (DEVICETREE, "compatible"), "uefi-fw": (UEFI_FW, "fwid")}
 
 _ENTRY = struct.Struct("<I16sII")
 _SIZE_MASK = 0x0FFFFFFF
+# Entries of a table that are kept once they were read.
+_LONG = 4096
+# Bytes of a string that is no longer than the entries that name it.
+_SHORT = 64
 _DIGITS = re.compile("[0-9a-fA-F]{32}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -45,11 +49,11 @@ class Entry(NamedTuple):
 
 
 class _Strings:
-    """NUL-terminated strings by offset, each decoded once."""
+    """NUL-terminated strings by offset; a long one is decoded once."""
 
     def __init__(self, data: bytes, size: int) -> None:
         self._data = data
-        self._last_nul = _last_nul(data, size)
+        self._last_nul = last_nul(data, size)
         self._known: dict[int, str | None] = {0: None}
         # Overlapping strings could add up to the square of the section's size.
         self._left = max(1 << 20, 8 * len(data))
@@ -59,59 +63,121 @@ class _Strings:
         return offset == 0 or offset <= self._last_nul
 
     def __getitem__(self, offset: int) -> str | None:
-        if offset not in self._known:
-            self._known[offset] = self._decode(offset)
-        return self._known[offset]
-
-    def _decode(self, offset: int) -> str | None:
+        if offset in self._known:
+            return self._known[offset]
         if not self.readable(offset):
             return None
         end = self._data.find(b"\0", offset)
         if end < 0:
             return ""
+        if end - offset <= _SHORT:
+            return self._data[offset:end].decode(errors="surrogateescape")
         self._left -= end - offset
-        return self._data[offset:end].decode(errors="surrogateescape") if self._left >= 0 else None
+        text = self._data[offset:end].decode(errors="surrogateescape") if self._left >= 0 else None
+        self._known[offset] = text
+        return text
 
 
-def _held(data: Bytes) -> tuple[bytes, int]:
+def held(data: Bytes) -> tuple[bytes, int]:
     """The section without the zeros that it ends with in memory only, but for those an entry needs; and its size."""
-    return bytes(data.held(ENTRY_SIZE) if isinstance(data, Extent) else data), len(data)
+    return _one(bytes(data.held(ENTRY_SIZE) if isinstance(data, Extent) else data)), len(data)
 
 
-def _last_nul(raw: bytes, size: int) -> int:
+@lru_cache(maxsize=2)
+def _one(raw: bytes) -> bytes:
+    """One object for equal bytes: what is known of a table is known by them."""
+    return raw
+
+
+def last_nul(raw: bytes, size: int) -> int:
+    """The offset of the last NUL, -1 without one: no string ends behind it; of bytes and size as `held`."""
     return raw.rfind(b"\0") if len(raw) == size else size - 1
-
-
-def last_nul(data: Bytes) -> int:
-    """The offset of the last NUL, -1 without one: no string ends behind it."""
-    return _last_nul(*_held(data))
 
 
 def string_at(data: Bytes, offset: int) -> bytes | None:
     """The NUL-terminated string at an offset, None when it does not end inside the section."""
-    raw, size = _held(data)
-    if offset > _last_nul(raw, size):
+    raw, size = held(data)
+    if offset > last_nul(raw, size):
         return None
     return raw[offset:].partition(b"\0")[0]
 
 
-def _rows(data: bytes, size: int) -> Iterator[tuple[int, int, UUID, int, int]]:
+class Entries(Sequence[Entry]):
+    """The entries of a long table, each made anew when it is asked for: a file can hold hundreds of thousands."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._data = data
+        self._strings = _Strings(data, size)
+        self._count = _count(data, size)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, key: int) -> Entry: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Entry, ...]: ...
+    def __getitem__(self, key: int | slice) -> Entry | tuple[Entry, ...]:
+        if isinstance(key, slice):
+            return tuple(self._entry(index) for index in range(*key.indices(self._count)))
+        if not -self._count <= key < self._count:
+            raise IndexError(key)
+        return self._entry(key % self._count)
+
+    def _entry(self, index: int) -> Entry:
+        descriptor, chid, name_offset, string_offset = _ENTRY.unpack_from(self._data, index * ENTRY_SIZE)
+        return Entry(
+            index,
+            index * ENTRY_SIZE,
+            descriptor >> 28,
+            descriptor & _SIZE_MASK,
+            UUID(bytes_le=chid),
+            name_offset,
+            string_offset,
+            self._strings[name_offset],
+            self._strings[string_offset],
+        )
+
+
+def _count(data: bytes, size: int) -> int:
     """Entries up to descriptor 0, or as many as leave at least one byte behind them (the stub's count)."""
-    for index in range(max(size - 1, 0) // ENTRY_SIZE):
-        descriptor, chid, name_offset, string_offset = _ENTRY.unpack_from(data, index * ENTRY_SIZE)
-        if descriptor == 0:
-            return
-        yield index, descriptor, UUID(bytes_le=chid), name_offset, string_offset
+    most = max(size - 1, 0) // ENTRY_SIZE
+    whole = memoryview(data)[: min(most, len(data) // ENTRY_SIZE) * ENTRY_SIZE]
+    return next((index for index, row in enumerate(_ENTRY.iter_unpack(whole)) if row[0] == 0), most)
 
 
-def walk(data: Bytes) -> tuple[Entry, ...]:
+def walk(data: Bytes) -> Sequence[Entry]:
     """Every entry that counts, whatever its type and offsets are; never raises."""
-    return _walk(*_held(data))
+    return _walk(*held(data))
+
+
+def descriptors(raw: bytes, size: int) -> Iterator[tuple[int, int, int]]:
+    """Descriptor, name offset and string offset of every entry of `walk`; of bytes and size as `held`."""
+    for descriptor, _, name_offset, string_offset in _ENTRY.iter_unpack(memoryview(raw)[: _whole(raw, size)]):
+        yield descriptor, name_offset, string_offset
+
+
+def first(data: Bytes, type_: int, chid: UUID) -> Entry | None:
+    """The first entry of `walk` with this device type and CHID."""
+    raw, size = held(data)
+    index = _first(raw, size, type_, chid)
+    return None if index is None else _walk(raw, size)[index]
+
+
+@lru_cache(maxsize=128)
+def _first(raw: bytes, size: int, type_: int, chid: UUID) -> int | None:
+    end, wanted, at = _whole(raw, size), chid.bytes_le, 4
+    while (at := raw.find(wanted, at, end)) >= 0:
+        index, offset = divmod(at - 4, ENTRY_SIZE)
+        if offset == 0 and raw[index * ENTRY_SIZE + 3] >> 4 == type_:
+            return index
+        at += 1
+    return None
 
 
 def first_by_chid(data: Bytes) -> dict[tuple[int, UUID], Entry]:
     """Of the entries of `walk`, the first with each device type and CHID."""
-    return _first_by_chid(*_held(data))
+    return _first_by_chid(*held(data))
 
 
 @lru_cache(maxsize=4)
@@ -121,30 +187,23 @@ def _first_by_chid(raw: bytes, size: int) -> dict[tuple[int, UUID], Entry]:
 
 # A stub looks into the same table once for each kind of entry, and whoever compares stubs or machines once for each.
 @lru_cache(maxsize=4)
-def _walk(raw: bytes, size: int) -> tuple[Entry, ...]:
-    strings = _Strings(raw, size)
-    return tuple(
-        Entry(
-            index,
-            index * ENTRY_SIZE,
-            descriptor >> 28,
-            descriptor & _SIZE_MASK,
-            chid,
-            name_offset,
-            string_offset,
-            strings[name_offset],
-            strings[string_offset],
-        )
-        for index, descriptor, chid, name_offset, string_offset in _rows(raw, size)
-    )
+def _walk(raw: bytes, size: int) -> Sequence[Entry]:
+    entries = Entries(raw, size)
+    return tuple(entries) if len(entries) <= _LONG else entries
 
 
-def parse(data: Bytes) -> tuple[Entry, ...]:
+@lru_cache(maxsize=4)
+def _whole(raw: bytes, size: int) -> int:
+    """Where the last entry ends."""
+    return _count(raw, size) * ENTRY_SIZE
+
+
+def parse(data: Bytes) -> Sequence[Entry]:
     """Every entry of a table that systemd 262 accepts.
 
     Raises StubsimError for a device type other than 1 and 2, an offset outside the section, and a string without NUL.
     """
-    raw, size = _held(data)
+    raw, size = held(data)
     strings = _Strings(raw, size)
     entries = _walk(raw, size)
     for entry in entries:

@@ -45,7 +45,7 @@ def no_ids(subject: Subject) -> Iterator[Hit]:
 
 def refused_table(subject: Subject) -> Iterator[Hit]:
     """By the newest stub; what only older ones refuse is another rule's."""
-    if subject.data is None or refusal(NEWEST, memoryview(subject.data), _entries(subject)) is None:
+    if subject.data is None or refusal(NEWEST, memoryview(subject.data)) is None:
         return
     try:
         hwids.parse(subject.data)
@@ -131,14 +131,14 @@ def refused_by(subject: Subject) -> list[str]:
     """The released stubs that refuse the whole table, by id."""
     if subject.data is None:
         return []
-    data, entries = memoryview(subject.data), _entries(subject)
+    data = memoryview(subject.data)
     # Many releases read a table alike.
     refused: dict[tuple[bool, bool], bool] = {}
     ids = []
     for model in _reading():
         reading = model.refuses_inexact_descriptors, model.checks_hwids_offsets
         if reading not in refused:
-            refused[reading] = refusal(model, data, entries) is not None
+            refused[reading] = refusal(model, data) is not None
         if refused[reading]:
             ids.append(model.id)
     return ids

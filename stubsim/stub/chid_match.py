@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,7 +22,7 @@ WHOLE_RUN = (
 )  # fmt: skip
 # The registers that the stub and the kernel extend.
 WHOLE_RUN_PCRS = (4, 9, 11, 12, 13)
-_EXACT_DESCRIPTOR_SIZE = hwids.ENTRY_SIZE
+_EXACT_DESCRIPTOR = hwids.DEVICETREE << 28 | hwids.ENTRY_SIZE
 
 
 class Match(NamedTuple):
@@ -75,34 +76,39 @@ def find_entry(context: Context, data: Bytes, wanted: int) -> Match | str:
 
     Its string is not read yet.
     """
-    entries = hwids.walk(data)
-    refused = refusal(context.model, data, entries)
+    refused = refusal(context.model, data)
     if refused is not None:
         return refused[1]
-    chids, first = machine_chids(context.host), hwids.first_by_chid(data)
+    chids = machine_chids(context.host)
     for kind in context.model.chid_priority:
         if kind not in chids:
             continue
         # An absent CHID is all zeros, and so equals an all-zero entry (recorded: chid-nullguid on 262.1).
-        own = chids[kind] or _NULL
-        entry = first.get((wanted, own))
+        entry = hwids.first(data, wanted, chids[kind] or _NULL)
         if entry is not None:
             return Match(entry, kind, None)
     return "EFI_NOT_FOUND"
 
 
-def refusal(model: StubModel, data: Bytes, entries: tuple[hwids.Entry, ...]) -> tuple[hwids.Entry, str] | None:
+def refusal(model: StubModel, data: Bytes) -> tuple[hwids.Entry, str] | None:
     """The first entry for which the stub refuses the whole table, be it for another machine, and the UEFI status."""
-    last_nul = hwids.last_nul(data)
-    for entry in entries:
-        if model.refuses_inexact_descriptors:
-            if (entry.type, entry.size) != (hwids.DEVICETREE, _EXACT_DESCRIPTOR_SIZE):
-                return entry, "EFI_UNSUPPORTED"
-        elif entry.type not in (hwids.DEVICETREE, hwids.UEFI_FW):
-            return entry, "EFI_UNSUPPORTED"
+    found = _refused(*hwids.held(data), model.refuses_inexact_descriptors, model.checks_hwids_offsets)
+    return None if found is None else (hwids.walk(data)[found[0]], found[1])
+
+
+# A table can have hundreds of thousands of entries, and who compares stubs or machines asks for each of them.
+@lru_cache(maxsize=8)
+def _refused(table: bytes, size: int, inexact: bool, offsets: bool) -> tuple[int, str] | None:
+    last_nul = max(hwids.last_nul(table, size), 0)
+    for index, (descriptor, *targets) in enumerate(hwids.descriptors(table, size)):
+        if inexact:
+            if descriptor != _EXACT_DESCRIPTOR:
+                return index, "EFI_UNSUPPORTED"
+        elif descriptor >> 28 not in (hwids.DEVICETREE, hwids.UEFI_FW):
+            return index, "EFI_UNSUPPORTED"
         # A string that starts behind the last NUL has no end inside the section, or starts outside.
-        if model.checks_hwids_offsets and max(entry.name_offset, entry.string_offset) > max(last_nul, 0):
-            return entry, "EFI_INVALID_PARAMETER"
+        if offsets and max(targets) > last_nul:
+            return index, "EFI_INVALID_PARAMETER"
     return None
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 UINT_MAX = 0xFFFFFFFF
 _UINT64_MAX = 0xFFFFFFFFFFFFFFFF
 _DIGITS = "0123456789"
+# Characters of a text that is held once, however many boots have it.
+_LONG = 256 << 10
 _BLANKS = dict.fromkeys((*range(0x21), 0x7F), " ")
 
 
@@ -17,6 +20,12 @@ def lower(text: str) -> str:
 
 def mangle(text: str) -> str:
     """Control characters and DEL become blanks, blanks at both ends go, inner runs stay (mangle_stub_cmdline)."""
+    return _long_mangled(text) if len(text) > _LONG else text.translate(_BLANKS).strip(" ")
+
+
+# The boots that are compared with each other share it.
+@lru_cache(maxsize=2)
+def _long_mangled(text: str) -> str:
     return text.translate(_BLANKS).strip(" ")
 
 

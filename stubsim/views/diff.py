@@ -136,6 +136,7 @@ _VARIES = {"uki": "UKI", "host": "machine", "stub": "stub"}
 WORD_MARKS = {"equal": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
 # Facts that need no name.
 _PLAIN = ("data", "level", "source", "type", "why")
+_WORDS = {"stored_sha256": "sha256 without the zeros that no file has"}
 _SHORT = 16
 
 
@@ -261,13 +262,15 @@ def _row(row: Json) -> tuple[str, ...]:
 
 
 def _fact(key: str, value: object) -> str:
-    return _value(key, value) if key in _PLAIN else f"{key} {_value(key, value)}"
+    if key in _PLAIN:
+        return _value(key, value)
+    return f"{_WORDS.get(key, key)} {_value(key, value)}"
 
 
 def _value(key: str, value: object) -> str:
     if value is None:
         return "not known"
-    if key in ("sha256", "sha384"):
+    if key in ("sha256", "sha384", "stored_sha256"):
         return f"{str(value)[:_SHORT]}..."
     if key == "data":
         return _text(bytes.fromhex(str(value)))

@@ -198,6 +198,12 @@ def _digest(text: str) -> Element:
     return element("code", text, class_="digest" if len(text) <= 64 else "long digest")
 
 
+def _content(digest: str | None, *, known: bool) -> Cell:
+    if digest is not None:
+        return _digest(digest)
+    return "not hashed: zeros that no file has" if known else (unsure(), " content unknown")
+
+
 def _command_line(report: Json, *, doubt: bool) -> Element:
     text, options = report["cmdline"], report["load_options"]
     shown = element("p", "(none)" if text is None else "(empty)") if not text else listing([text])
@@ -207,22 +213,23 @@ def _command_line(report: Json, *, doubt: bool) -> Element:
 
 
 def _initrd(boot: Boot, report: Json, given: Block) -> Element:
-    initrd = report["initrd"]
+    initrd, combined = report["initrd"], boot.prepared and boot.prepared.initrd
+    assert combined is not None  # or there would be no such block
     rows: list[tuple[Cell, ...]] = [
         (
             part["kind"] if part["kind"] == part["name"] else f"{part['kind']} {part['name']}",
             str(part["offset"]),
             str(part["size"]),
-            _digest(part["sha256"]) if part["sha256"] else (unsure(), " content unknown"),
+            _content(part["sha256"], known=own.known),
         )
-        for part in initrd["parts"]
+        for part, own in zip(initrd["parts"], combined.initrds, strict=True)
     ]
-    whole = (f"{initrd['size']} bytes, SHA-256 ", _digest(initrd["sha256"]) if initrd["sha256"] else "unknown")
+    whole, nothing = f"{initrd['size']} bytes, SHA-256 ", "not hashed" if combined.known else "unknown"
     columns = ("part", "offset", "bytes", "SHA-256")
     heading, *doubt = marked(given.title or "")
     return section(
         str(heading),
-        element("p", *whole),
+        element("p", whole, _digest(initrd["sha256"]) if initrd["sha256"] else nothing),
         table(columns, rows, "Parts in order, each padded to 4 bytes where there are several", right=(1, 2)),
         short="Initrd",
         doubt=bool(doubt),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -27,7 +28,14 @@ Json = dict[str, Any]
 
 def dumps(value: Json, indent: int = 1) -> str:
     """One document, keys in the order of the contract, ASCII only so that any text survives."""
-    return without_commands(json.dumps(value, indent=indent), number_sign=r"\u0023") + "\n"
+    return "".join(document(value, indent))
+
+
+def document(value: Json, indent: int = 1) -> Iterator[str]:
+    """The same piece by piece: the text of a long command line is held once only. No command is in two pieces."""
+    for piece in json.JSONEncoder(indent=indent).iterencode(value):
+        yield without_commands(piece, number_sign=r"\u0023")
+    yield "\n"
 
 
 def boot_json(boot: Boot, launch: Launch | None = None) -> Json:
@@ -212,18 +220,22 @@ def _initrd(boot: Boot, initrd: Combined | None) -> Json | None:
     digests = boot.digests
     return {
         "size": initrd.size,
-        "sha256": digests.sha256_of_parts(initrd.parts).hex() if initrd.known else None,
+        "sha256": _hex(digests.sha256_for_reader(initrd.parts)) if initrd.known else None,
         "parts": [
             {
                 "kind": part.kind,
                 "name": part.name,
                 "offset": part.offset,
                 "size": part.size,
-                "sha256": digests.sha256_of_parts(part.parts).hex() if part.known else None,
+                "sha256": _hex(digests.sha256_for_reader(part.parts)) if part.known else None,
             }
             for part in initrd.initrds
         ],
     }
+
+
+def _hex(digest: bytes | None) -> str | None:
+    return None if digest is None else digest.hex()
 
 
 def _devicetree(boot: Boot, tree: Devicetree | None) -> Json | None:
