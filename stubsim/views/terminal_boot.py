@@ -11,6 +11,7 @@ from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
 from stubsim.extent import Bytes
 from stubsim.formats import edid, efifw, fdt, hwids, payload, vmfwupdate
+from stubsim.linux.releases import model_of
 from stubsim.machine.tpm import rtmr
 from stubsim.result import Boot
 from stubsim.stub.devicetree import Devicetree
@@ -123,8 +124,23 @@ def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
         return
     cmdline = "(none)" if prepared.cmdline is None else prepared.cmdline or "(empty)"
     yield "command line", cmdline + _doubt(boot, "cmdline")
+    if boot.outcome.status == "kernel-started" and boot.prepared is not None and not boot.follows_update:
+        yield "kernel", _kernel(boot)
     if prepared.devicetree is not None:
         yield "devicetree", _installed(prepared.devicetree) + _doubt(boot, "devicetree")
+
+
+def _kernel(boot: Boot) -> str:
+    """Which Linux it is, and what such a one measures into PCR 9."""
+    linux = boot.linux
+    if linux is None:
+        return "no Linux; what it measures is not known"
+    if linux.version is None:
+        return f"a Linux ({linux.format}) that does not tell its release; what it measures is not known"
+    model = model_of(linux.version)
+    parts = {"load options": model.measures_load_options, "initrd": model.measures_initrd}
+    measured = " and ".join(name for name, does in parts.items() if does) or "nothing"
+    return f"Linux {linux.release} ({linux.format}), which measures {measured}"
 
 
 def _how_sure(boot: Boot) -> str:

@@ -35,6 +35,7 @@ from stubsim.simulation import boot
 from stubsim.start import DEFAULT_START, Start
 from stubsim.views.json import boot_json
 from stubsim.views.terminal import Screen, render_boot
+from tests import samples
 from tests.conftest import ROOT, recordings
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -462,3 +463,18 @@ def show(run: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any
     run(arguments)
     (result,) = seen
     return result
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        (samples.linux("6.12.1-x"), "Linux 6.12.1-x (bzImage), which measures load options and initrd"),
+        (samples.linux("5.17.0"), "Linux 5.17.0 (bzImage), which measures initrd"),
+        (samples.linux("5.10.0"), "Linux 5.10.0 (bzImage), which measures nothing"),
+        (samples.linux("mine"), "a Linux (bzImage) that does not tell its release; what it measures is not known"),
+        (samples.KERNEL, "no Linux; what it measures is not known"),
+    ],
+)
+def test_the_kernel(kernel: bytes, words: str):
+    image = uki.Uki(pe.open_bytes(samples.uki(linux=kernel), "x.efi"))
+    assert f"kernel        {words}\n" in render_boot(boot(image, hosts.from_json({})), Screen(140))
