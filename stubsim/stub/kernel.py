@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from stubsim.extent import Bytes, Extent, of_bytes
 from stubsim.formats import pe
+from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import utf16z
 from stubsim.machine.ram import PAGE
 from stubsim.stub import refused
@@ -65,16 +66,11 @@ def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
     """The headers of a kernel that the stub starts; raises ProgramFailed for another."""
     kernel = of_bytes(kernel)
     headers = pe.read_headers(kernel, accepted_machines(context))
-    if not context.model.checks_kernel_headers and _is_read_on(kernel):
-        context.unknown(
-            "how the kernel is refused",
-            "it ends within its headers, and this stub reads what lies behind",
-            "outcome",
-            "log",
-        )
+    if not context.model.bounds_kernel:
+        note_what_is_read_on(context, kernel, headers)
     if headers is not None and exceeds_limit(context, headers.section_count):
         raise _bad_image(context, f".linux has more than {context.model.section_limit} sections")
-    if headers is None or (context.model.checks_kernel_headers and not _has_whole_headers(kernel, headers)):
+    if headers is None or (context.model.checks_kernel_headers and not _has_whole_headers(context, kernel, headers)):
         raise _bad_image(context, refused.kernel_headers(context, kernel))
     if context.model.aligns_kernel and not _is_power_of_2(headers.section_alignment):
         number = headers.section_alignment
@@ -114,12 +110,23 @@ def _bad_image(context: Context, because: str) -> ProgramFailed:
     return context.fail(f"Bad kernel image: {context.in_words('EFI_LOAD_ERROR')}", "EFI_LOAD_ERROR", because)
 
 
-def _is_read_on(kernel: Extent) -> bool:
-    """Whether what there is of the headers is right so far, and they end behind the kernel's end.
+def note_what_is_read_on(context: Context, kernel: Extent, headers: pe.Headers | None) -> None:
+    """Where what there is of the headers is right so far, and they or their section table end behind the kernel's end.
 
     Where the DOS header leads out of it altogether, what is read there may be anything, or fault (257.13's own code in
     emulation).
     """
+    own_loader = headers is not None and (context.model.loads_kernel_itself or context.model.name != SYSTEMD_STUB)
+    if _is_read_on(kernel) or (own_loader and headers is not None and len(kernel) < headers.table_end):
+        context.unknown(
+            "how the kernel is refused",
+            "it ends within its headers, and this stub reads what lies behind",
+            "outcome",
+            "log",
+        )
+
+
+def _is_read_on(kernel: Extent) -> bool:
     header = _number(kernel, 0x3C, 4)
     return (
         bytes(kernel[:2]) == b"MZ"
@@ -128,12 +135,12 @@ def _is_read_on(kernel: Extent) -> bool:
     )
 
 
-def _has_whole_headers(kernel: Extent, headers: pe.Headers) -> bool:
+def _has_whole_headers(context: Context, kernel: Extent, headers: pe.Headers) -> bool:
     """All 16 directories must be there, and that of base relocations belong to them, by both of the numbers that tell.
 
     Booted systemd-stub 262.1; its own code in emulation, with kernels of 208 to 327 bytes.
     """
-    if len(kernel) < headers.end:
+    if context.model.bounds_kernel and len(kernel) < headers.end:
         return False
     needed = pe.BASE_RELOCATIONS + 1
     room = headers.optional_size - pe.DIRECTORIES[headers.optional_magic]
@@ -216,7 +223,7 @@ def _check_for_own_loader(context: Context, kernel: Extent, headers: pe.Headers)
     if headers.dll_characteristics & pe.NX_COMPAT:
         _note_memory_attributes(context)
     # One that is started by .compat is none of the stub's own either (systemd-stub 262.1's code in emulation).
-    if headers.table_end > len(kernel) or not _is_own(context, headers):
+    if (model.bounds_kernel and headers.table_end > len(kernel)) or not _is_own(context, headers):
         raise _load_error(context, f"Cannot read sections: {context.in_words('EFI_LOAD_ERROR')}")
     for section in headers.sections:
         if section.relocations_offset:

@@ -101,6 +101,8 @@ class StubModel(NamedTuple):
     places_kernel_by_image_base: bool
     checks_kernel_raw_data: bool
     checks_kernel_headers: bool
+    # nothing is read behind its end
+    bounds_kernel: bool
     aligns_kernel: bool
     warns_of_memory_attributes: bool
     # what it says of it, and other words

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stubsim.extent import Bytes
+from stubsim.extent import Bytes, of_bytes
 from stubsim.formats import hwids, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16, utf16z
 from stubsim.formats.uefi_status import TEXTS
 from stubsim.stub import refused
+from stubsim.stub.arguments import firmware_load_options
 from stubsim.stub.chid_match import Match, find_entry
 from stubsim.stub.context import Context
 from stubsim.stub.devicetree import firmware_compatible, first_compatible, install_devicetrees
 from stubsim.stub.initrd import Combined, Initrd
-from stubsim.stub.kernel import Started, accepted_machines
+from stubsim.stub.kernel import Started, accepted_machines, note_what_is_read_on
 from stubsim.stub.measure import Measured, log_load_options
 from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
@@ -185,7 +186,7 @@ def linux_exec(context: Context, kernel: Bytes, cmdline: str | None, initrd: Com
         raise context.fail(f"Error registering initrd: {TEXTS['EFI_ALREADY_STARTED']}", "EFI_ALREADY_STARTED", because)
     staged = Staged("kernel", gpa, headers.size_of_image, "EfiLoaderCode", False)
     context.emit(staged)
-    return Started(staged, context.image.load_options if cmdline is None else utf16z(cmdline))
+    return Started(staged, firmware_load_options(context) if cmdline is None else utf16z(cmdline))
 
 
 def check_kernel(context: Context, kernel: Bytes) -> None:
@@ -195,6 +196,7 @@ def check_kernel(context: Context, kernel: Bytes) -> None:
 
 def _kernel_info(context: Context, kernel: Bytes) -> pe.Headers:
     headers = pe.read_headers(kernel, accepted_machines(context))
+    note_what_is_read_on(context, of_bytes(kernel), headers)
     if headers is None:
         because = refused.kernel_headers(context, kernel)
         raise context.fail(f"Bad kernel image: {TEXTS['EFI_LOAD_ERROR']}", "EFI_LOAD_ERROR", because)

@@ -136,6 +136,7 @@ NOT_SHOWN = {
     "initrd-from-zero": "zeros at address 0 are no initrd either",
     "high-initrd": "no case here needs so much memory",
     "no-initrd": "zeros at address 0 are no initrd either",
+    "kernel-end": "the kernels of the cases here are whole",
     "memory-attributes": "the firmware of every case here is older than UEFI 2.10",
     "el-torito": "every case here of 261 or later is started from a partition",
     "missing-seed": "no case here of 261.1 or later has a system token and no seed",

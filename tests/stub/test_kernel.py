@@ -413,3 +413,17 @@ def test_more_than_96_sections(stub: str, is_refused: bool):
         assert refused(MANY, stub=stub) == (text, "EFI_LOAD_ERROR")
     else:
         start(run(stub=stub), MANY)
+
+
+@pytest.mark.parametrize(("stub", "message"), [("259.7", None), ("259.8", "Cannot read sections: Load error")])
+def test_a_section_table_that_is_cut_off(stub: str, message: str | None):
+    """systemd 259.8: pe.c, pe_headers_from_base; before, the stub reads on behind .linux."""
+    whole = make_pe((".text", CODE))
+    table_end = 64 + 24 + 240 + 40
+    cut = bytearray(whole[: table_end - 8])
+    if message is not None:
+        assert refused(bytes(cut), stub=stub) == (message, "EFI_LOAD_ERROR")
+        return
+    one = run(stub=stub)
+    start(one, bytes(cut))
+    assert one.unknown() == ["how the kernel is refused"]
