@@ -120,4 +120,5 @@ fi
 packages=$(missing | xargs)
 [ -z "$packages" ] || give_up "apt-get did not install everything: $(tail -n 1 "$log")"
 make_newer
+add_pcrlock
 make_trixie

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stubsim.cli import formats, machine, output, progress, start
+from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.hosts.recognise import HOST_HELP
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_uki(parser)
     parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
+    firmware.add_arguments(parser)
     start.add_arguments(parser)
     formats.add(
         parser,
@@ -50,8 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
         request = snp.parse(arguments.snp)
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
     image = start.image(arguments, host)
+    how, platform = start.start(arguments, host), None
+    if firmware.is_given(arguments):
+        platform, host, how = firmware.machine(arguments, host, how)
     with progress.shown(f"booting {arguments.uki}"):
-        result = boot(image, host, start.start(arguments, host))
+        result = boot(image, host, how)
+        if platform is not None and result.host.tpm:
+            from stubsim.explain.whole_log import whole_log, with_whole_log
+
+            result = with_whole_log(result, whole_log(result, platform, how))
     launch = None if request is None else snp.measure(result, request)
     good, seen = _is_good(result), output.seen_together(arguments)
     _tell(result, good, result.uki.path, seen=seen)

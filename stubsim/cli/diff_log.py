@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 
 from stubsim import uki
-from stubsim.cli import formats, machine, output, progress, start
+from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
+from stubsim.explain.firmware_in_log import compare_firmware
 from stubsim.explain.log_facts import applied
+from stubsim.explain.whole_log import whole_log
 from stubsim.formats import eventlog, eventlog_text
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the machine's log: /sys/kernel/security/tpm0/binary_bios_measurements, the CCEL of a TDX guest, text of "
         "tpm2_eventlog or JSON of systemd-pcrlock cel",
     )
+    firmware.add_arguments(parser)
     start.add_arguments(parser)
     formats.add(parser, "text", "json")
 
@@ -38,13 +41,18 @@ def run(arguments: argparse.Namespace) -> int:
         # It has digests of this bank alone, whatever banks the TPM uses.
         host = host._replace(tpm=("sha1",))
     host, disagreements = applied(host, log, image)
+    platform = None
+    if firmware.is_given(arguments):
+        platform, host, started = firmware.machine(arguments, host, started)
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(image, host, started)
+        whole = None if platform is None or not result.host.tpm else whole_log(result, platform, started)
     try:
         comparison = compare(result, log, started, disagreements)
     except StubsimError as error:
         raise error.within(path=arguments.eventlog) from error
-    report = diff_log_json(result, comparison, arguments.eventlog)
+    own = None if whole is None else compare_firmware(whole, log)
+    report = diff_log_json(result, comparison, arguments.eventlog, own)
     output.write_report(arguments, report, render_diff_log)
     return 0 if all_simulated(result) and report["equal"] else 1
 

@@ -18,6 +18,7 @@ from stubsim.start import Start
 from stubsim.uefi.platform import Platform
 
 _Value = TypeVar("_Value")
+_OPTIONS = ("firmware", "vars", "disk", "gpt", "fw_cfg", "option_rom", "baseline")
 _XZ = b"\xfd7zXZ\0"
 _MEMORY_MAX, _UNPACKED_MAX = 128 << 20, 64 << 20
 
@@ -53,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="the option ROM of a device, in the order of their loading; may be repeated",
     )
+
+
+def is_given(arguments: argparse.Namespace) -> bool:
+    """Whether anything of the firmware is at hand."""
+    return any(getattr(arguments, name) is not None for name in _OPTIONS)
 
 
 def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stubsim import uki
-from stubsim.cli import formats, output, progress, start
+from stubsim.cli import firmware, formats, output, progress, start
 from stubsim.cli.machines import add_machines, add_phases, given_machines
 from stubsim.errors import StubsimError
 from stubsim.explain.measure import PHASES, Measurement, measure_any, measure_hosts, policy
+from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS
+from stubsim.start import Start
+
+if TYPE_CHECKING:
+    from stubsim.uefi.platform import Platform
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_phases(parser, "a boot phase path as of systemd-measure")
     parser.add_argument("--policy", action="store_true", help="the set of values to seal against, with their machines")
+    firmware.add_arguments(parser)
     start.add_arguments(parser)
     formats.add(
         parser,
@@ -42,8 +50,17 @@ def run(arguments: argparse.Namespace) -> int:
         def tick(done: int) -> None:
             progress.say(f"{arguments.uki}: {done} of {len(machines)} machines")
 
+        platform = None
+        if firmware.is_given(arguments):
+            platform, machines, how = _machine(arguments, machines, how)
         with progress.shown(f"hashing {arguments.uki}"):
             result = measure_hosts(image, machines, how, arguments.bank, tick)
+            if platform is not None:
+                from stubsim.explain.whole_log import measured_whole
+
+                result = measured_whole(result, platform, how)
+    elif firmware.is_given(arguments):
+        raise StubsimError("the firmware's files are those of one machine", expected="its host file (--smbios)")
     else:
         try:
             with progress.shown(f"hashing {arguments.uki}"):
@@ -55,6 +72,17 @@ def run(arguments: argparse.Namespace) -> int:
         result = policy(result)
     output.write(arguments.output, _rendered(result, arguments))
     return _status(result, bool(arguments.smbios) or arguments.hosts is not None)
+
+
+def _machine(
+    arguments: argparse.Namespace, machines: Sequence[tuple[str, Host]], how: Start
+) -> tuple[Platform, list[tuple[str, Host]], Start]:
+    """The one machine with what its firmware's files say of it."""
+    if len(machines) != 1:
+        raise StubsimError(f"the firmware's files are those of one machine, not of {len(machines)}", expected="one")
+    (label, host) = machines[0]
+    platform, host, how = firmware.machine(arguments, host, how)
+    return platform, [(label, host)], how
 
 
 def _warn(path: str, result: Measurement) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from stubsim import extent
 from stubsim.errors import StubsimError
 from stubsim.explain.boot_manager import boot_manager_pcr
+from stubsim.explain.measure import Measurement
 from stubsim.extent import Bytes
 from stubsim.formats import eventlog, pe, signature_list
 from stubsim.machine.tpm import BANKS, Tpm
@@ -116,6 +117,47 @@ def whole_log(boot: Boot, platform: Platform, start: Start) -> WholeLog:
     writer = _Writer(boot, platform, banks)
     writer.write(start)
     return WholeLog(banks, tuple(writer.events), tuple(dict.fromkeys((*boot.assumed, *_assumed(platform, writer)))))
+
+
+def with_whole_log(boot: Boot, log: WholeLog) -> Boot:
+    """The boot with all events of the log in its trace, and its values; what is not known stays unknown."""
+    told = {pcr for event in boot.events(Unknown) for pcr in event.pcrs}
+    lost = [
+        Unknown(f"PCR {pcr}", why, ("measurements", "pcrs"), (pcr,))
+        for pcr, why in log.unknown_pcrs.items()
+        if pcr not in told
+    ]
+    others = [event for event in boot.trace if not isinstance(event, Measured)]
+    measured = [
+        Measured(event.pcr, event.type or "", _tag(event), event.description, event.digests, event.data, event.by)
+        for event in log.events
+        if event.digests is not None
+    ]
+    assumed = tuple(dict.fromkeys((*boot.assumed, *log.assumed)))
+    return boot._replace(trace=(*lost, *others, *measured), pcrs=log.pcrs, assumed=assumed)
+
+
+def measured_whole(measurement: Measurement, platform: Platform, start: Start) -> Measurement:
+    """The values of one machine with those of the firmware's registers."""
+    (case,) = measurement.cases
+    if not case.pcrs:
+        return measurement
+    log = whole_log(measurement.boot, platform, start)
+    told = {event.what for event in case.unknown}
+    lost = {f"PCR {pcr}": why for pcr, why in log.unknown_pcrs.items()}
+    pcrs = {bank: dict(sorted((log.pcrs[bank] | values).items())) for bank, values in case.pcrs.items()}
+    # What the case alone could not know of registers that the log has.
+    known = {f"PCR {pcr}" for values in log.pcrs.values() for pcr in values}
+    kept = [event for event in case.unknown if event.what not in known]
+    kept += [Unknown(what, why, ("pcrs",)) for what, why in lost.items() if what not in told]
+    case = case._replace(pcrs=pcrs, unknown=tuple(kept))
+    assumed = tuple(dict.fromkeys((*measurement.assumed, *log.assumed)))
+    return measurement._replace(cases=(case,), assumed=assumed)
+
+
+def _tag(event: LogEvent) -> int | None:
+    """The tag in front of a tagged event's data."""
+    return int.from_bytes(event.data[:4], "little") if event.type == "EV_EVENT_TAG" else None
 
 
 def _assumed(platform: Platform, writer: _Writer) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stubsim.explain.boot_manager import boot_manager_pcr
 from stubsim.explain.diff_log import Comparison
+from stubsim.explain.firmware_in_log import FirmwareComparison
 from stubsim.explain.log_items import Difference, Item
 from stubsim.printable import clean
 from stubsim.result import Boot
@@ -26,7 +27,7 @@ _STAGES = {"firmware": "firmware", "loader": "boot loader", "stub": "stub", "ker
 _WORDS = {"differs": "differs", "missing": "only predicted", "extra": "only in the log", "order": "other order"}
 
 
-def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
+def diff_log_json(boot: Boot, comparison: Comparison, log: str, firmware: FirmwareComparison | None = None) -> Json:
     """The contract of `stubsim diff-log --format json`; ``log`` is the path of the event log."""
     banks = comparison.banks
     differences = [_difference(row, banks) for row in comparison.differences]
@@ -37,7 +38,7 @@ def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
         "model": model_json(boot),
         "host": boot.host.name,
         "log": log,
-        "equal": comparison.equal,
+        "equal": comparison.equal and (firmware is None or not firmware.differences),
         "root_cause": comparison.root,
         "disagreements": [row._asdict() for row in comparison.disagreements],
         "banks": list(banks),
@@ -50,7 +51,20 @@ def diff_log_json(boot: Boot, comparison: Comparison, log: str) -> Json:
         "pcrs": {"predicted": _pcrs(_predicted(boot), banks), "logged": _pcrs(comparison.pcrs, banks)},
         "assumed": list(boot.assumed),
         "unknown": [unknown_json(row) for row in unknown],
+        **({} if firmware is None else {"firmware": _firmware_json(firmware)}),
     }
+
+
+def _firmware_json(firmware: FirmwareComparison) -> Json:
+    rows = [
+        row._asdict()
+        | {
+            key: None if value is None else hexed(value)
+            for key, value in (("predicted", row.predicted), ("logged", row.logged))
+        }
+        for row in firmware.differences
+    ]
+    return {"matched": firmware.matched, "unknown": firmware.unknown, "differences": rows}
 
 
 def _difference(row: Difference, banks: Sequence[str]) -> Json:
@@ -103,6 +117,8 @@ def _draw(console: Console, report: Json) -> None:
     first = report["first"]
     if report["equal"]:
         console.print(f"equal: {events} as predicted", style="bold green", overflow="fold")
+    elif report["root_cause"] is None and report.get("firmware", {}).get("differences"):
+        console.print("the firmware's own events are not as predicted", style="bold red", overflow="fold")
     elif first is None or report["root_cause"] != first["cause"]:
         console.print(f"cause: {clean(report['root_cause'])}", style="bold red", overflow="fold")
     else:
@@ -120,6 +136,8 @@ def _draw(console: Console, report: Json) -> None:
         _line(console, f"{key:<14}", clean(value))
     if report["differences"]:
         _draw_all(console, report["differences"])
+    if "firmware" in report:
+        _draw_firmware(console, report["firmware"])
     _draw_pcrs(console, report)
     for text in report["assumed"]:
         _line(console, "- ", clean(text))
@@ -205,6 +223,15 @@ def _draw_all(console: Console, differences: list[Json]) -> None:
     if count > _MOST_ROWS:
         table.add_row(*[Text()] * 4, Text(f"and {count - _MOST_ROWS} more, all of them with --format json"))
     console.print(table)
+
+
+def _draw_firmware(console: Console, firmware: Json) -> None:
+    console.print()
+    told = f"{firmware['matched']} events of the firmware as predicted, {firmware['unknown']} sources not known"
+    console.print(told, style="bold", overflow="fold")
+    for row in firmware["differences"]:
+        text = f"  {row['kind']}: PCR {row['pcr']} {row['type']} {row['description']}"
+        console.print(clean(text), style="red", overflow="fold")
 
 
 def _draw_pcrs(console: Console, report: Json) -> None:

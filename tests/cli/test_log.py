@@ -260,3 +260,46 @@ def test_any_event_data_of_a_baseline_is_read(data: bytes):
     rows = (event(7, "EV_EFI_VARIABLE_DRIVER_CONFIG", b"x", data), event(1, "EV_EFI_VARIABLE_BOOT", b"x", data))
     found = Baseline(eventlog.Log(eventlog.Header({"sha256": 32}), rows))
     assert len(found.variables) <= 1
+
+
+def test_the_other_commands_take_the_same_options(machine: Path):
+    """boot and measure have the firmware's registers then, with the values of the log."""
+    options = ["--baseline", str(baseline(machine))]
+    whole = report(machine, *options)
+    call = [machine / "uki.efi", "--smbios", machine / "host.json", *options, "--format", "json"]
+    booted = execute("boot", *call).json
+    Draft202012Validator(schemas.load("boot")).validate(booted)
+    assert booted["pcrs"] == whole["pcrs"]
+    shown = [(row["by"], row["pcr"], row["digests"]) for row in booted["measurements"]]
+    assert shown == [(row["by"], row["pcr"], row["digests"]) for row in whole["events"] if row["digests"]]
+    assert "PCR 1" in {row["what"] for row in booted["unknown"]}
+    measured = execute("measure", *call).json
+    Draft202012Validator(schemas.load("measure")).validate(measured)
+    for pcr in ("0", "4", "5", "7"):
+        assert measured["cases"][0]["pcrs"]["sha256"][pcr] == whole["pcrs"]["sha256"][pcr]
+
+
+def test_files_of_a_firmware_are_those_of_one_machine(machine: Path):
+    options = ["--baseline", str(baseline(machine))]
+    assert execute("measure", machine / "uki.efi", *options).status == 2
+    twice = ["--smbios", machine / "host.json", "--smbios", written(machine, "other.json", HOST)]
+    assert execute("measure", machine / "uki.efi", *twice, *options).status == 2
+
+
+def test_diff_log_compares_the_firmwares_events_too(machine: Path):
+    predicted = log(machine, *files(machine), "--baseline", str(baseline(machine)), "--format", "json").json
+    rows = [row for row in predicted["events"] if row["digests"]]
+    digests = [{bank: bytes.fromhex(text) for bank, text in row["digests"].items()} for row in rows]
+    kinds = [(row["pcr"], eventlog.EVENT_TYPES[row["type"]]) for row in rows]
+    events = [eventlog.Event(*kind, found, b"x") for kind, found in zip(kinds, digests, strict=True)]
+    real = written(machine, "real.log", eventlog.build(events, BANKS))
+    call = [machine / "uki.efi", "--smbios", machine / "host.json", "--eventlog", real, "--format", "json"]
+    assert "firmware" not in execute("diff-log", *call).json
+    found = execute("diff-log", *call, "--gpt", machine / "disk.gpt").json
+    Draft202012Validator(schemas.load("diff-log")).validate(found)
+    assert [row["kind"] for row in found["firmware"]["differences"] if row["type"] == "EV_EFI_GPT_EVENT"] == []
+    written(machine, "disk.gpt", disk(entry(FIRST, 2048, 9999, "ESP")))
+    found = execute("diff-log", *call, "--gpt", machine / "disk.gpt").json
+    assert {(row["kind"], row["type"]) for row in found["firmware"]["differences"]} >= {("differs", "EV_EFI_GPT_EVENT")}
+    text = execute("diff-log", *call[:-2], "--gpt", machine / "disk.gpt").out
+    assert "differs: PCR 5 EV_EFI_GPT_EVENT GPT" in text

@@ -362,6 +362,13 @@ def test_entries_that_the_boot_manager_made_for_devices_that_are_gone_go_too():
     assert booted(boot_variables.boot_options(platform(variables=store)))[0] == (0, "UEFI Misc Device")
 
 
+def test_a_variable_outside_of_the_order_does_not_keep_its_number():
+    """As in a store that was made with keys, and whose BootOrder is gone."""
+    rows = [variable(f"Boot{number:04X}", GUEST.raw) for number in (0, 1)]
+    options = boot_variables.boot_options(platform(variables=tuple(rows)))
+    assert booted(options) == [(1, "UEFI Misc Device"), (0, "UiApp"), (2, "EFI Internal Shell")]
+
+
 def test_a_disk_behind_a_bridge():
     found = boot_variables.boot_options(platform(fw_cfg={"bootorder": b"/pci@i0cf8/pci-bridge@2,1/scsi@0/disk@0,0\0"}))
     assert not isinstance(found, str)
@@ -390,7 +397,6 @@ FOREIGN = LoadOption(ACTIVE, "x", load_option.build_path(*load_option.firmware_f
         ({"variables": entries(FOREIGN)}, "not one of this"),
         ({"variables": entries(GUEST, order=[0, 7])}, "Boot0007, which is not there"),
         ({"variables": (variable("BootOrder", b"\0\0"), variable("Boot0000", b"\1"))}, "cut off"),
-        ({"variables": (variable("Boot0000", GUEST.raw),)}, "in no BootOrder"),
         ({"variables": entries(on_partition("\\x")), "disk": None}, "--disk"),
         ({"variables": entries(on_partition("\\x"))}, "--esp"),
     ],

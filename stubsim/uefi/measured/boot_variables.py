@@ -97,7 +97,7 @@ def _boot_options(platform: Platform) -> list[Option]:
         if nodes and nodes[0].kind == load_option.FIRMWARE_VOLUME and option.entry not in known:
             raise _NotKnownError(f"{_name(option)} starts a program that is not one of this build: never recorded")
     for entry in build.menu:
-        _add(platform, options, entry)
+        _add(options, entry)
     if platform.from_qemu:
         # The kernel is started before devices are looked for (recorded: qemukernel262).
         return options
@@ -105,7 +105,7 @@ def _boot_options(platform: Platform) -> list[Option]:
     made = [LoadOption(ACTIVE, _DISK, load_option.build_path(*disk), _MADE_BY_BOOT_MANAGER) for disk in disks]
     options = [row for row in options if row.entry.optional != _MADE_BY_BOOT_MANAGER or row.entry in made]
     for entry in (*made, *([build.shell] if build.shell else [])):
-        _add(platform, options, entry)
+        _add(options, entry)
     return _in_qemus_order(platform, options, disks)
 
 
@@ -129,22 +129,16 @@ def _stored(platform: Platform) -> list[Option]:
     return found
 
 
-def _add(platform: Platform, options: list[Option], entry: LoadOption) -> None:
-    """At the end, under the lowest number that BootOrder has not, unless an equal one is there."""
+def _add(options: list[Option], entry: LoadOption) -> None:
+    """At the end, unless an equal one is there: under the lowest number that BootOrder has not.
+
+    A variable of that number outside of BootOrder is written over (BmGetFreeOptionNumber; recorded in the lab with the
+    store that Debian ships with keys in it).
+    """
     if any(option.entry == entry for option in options):
         return
     taken = {option.number for option in options}
-    number = next(number for number in range(1 << 16) if number not in taken)
-    if platform.variable(f"Boot{number:04X}") is not None and not _is_dropped(platform, number):
-        why = f"Boot{number:04X} of the store is in no BootOrder, and its number is the next one: never recorded"
-        raise _NotKnownError(why)
-    options.append(Option(number, entry))
-
-
-def _is_dropped(platform: Platform, number: int) -> bool:
-    """Whether the entry was in BootOrder, and the boot manager has deleted it since."""
-    order = platform.variable("BootOrder") or b""
-    return (number,) in struct.iter_unpack("<H", order[: len(order) & ~1])
+    options.append(Option(next(number for number in range(1 << 16) if number not in taken), entry))
 
 
 def _disks(platform: Platform) -> list[tuple[Node, ...]]:
