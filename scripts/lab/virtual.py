@@ -61,7 +61,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-9;=?]*[A-Za-z]|[=()][A-Z0-9]?)")
 # The firmware's own words on the console, and what ends a failed boot.
 _FIRMWARE_TEXT = re.compile(r"BdsDxe: |UEFI Interactive Shell|Press ESC|Shell>|FSOpen|UEFI firmware|LAB ")
 
-_PROMPT = "FS0:\\"
+_SHELL, _PROMPT = "UEFI Interactive Shell", "FS0:\\"
 
 
 class Probed(NamedTuple):
@@ -89,7 +89,8 @@ def run(case: efirun.Case, image: uki.Uki) -> Json:
     # Without that port on the console nobody sees a message.
     messages = None if serial is None else messages_of(serial, shell=case.shell is not None)
     changes = {path: data for path, data in after.items() if before.get(path) != data}
-    return _expectation(lines, image, messages, changes, hung)
+    seen = _expectation(lines, image, messages, changes, hung)
+    return seen | {"host": (seen["host"] or {}) | {"esp_partition_uuid": _partition_uuid(case.host)}}
 
 
 def _text(path: Path) -> str | None:
@@ -144,13 +145,18 @@ def _partition(case: efirun.Case, machine: str, folder: Path) -> dict[str, bytes
     disk = folder / "disk.img"
     with disk.open("wb") as file:
         file.truncate((_START + _SIZE + 0x800) * 512)
-    unique = case.host.get("esp_partition_uuid") or "5eed0e5b-1ab0-4000-8000-0000000000e5"
+    unique = _partition_uuid(case.host)
     table = f"label: gpt\nstart={_START}, size={_SIZE}, type={_ESP_TYPE}, uuid={unique}\n"
     tool("sfdisk", "-q", str(disk), given=table)
     tool("mkfs.fat", "-F", "16", "--offset", str(_START), str(disk), str(_SIZE // 2))
     for entry in sorted(tree.iterdir()):
         tool("mcopy", "-s", "-i", _fat(folder), str(entry), "::")
     return _contents(tree)
+
+
+def _partition_uuid(host: Json) -> str:
+    """A disk has a partition table, and so its partition an id."""
+    return host.get("esp_partition_uuid") or "5eed0e5b-1ab0-4000-8000-0000000000e5"
 
 
 def settings(case: efirun.Case, path: str) -> Iterator[bytes]:
@@ -304,6 +310,9 @@ def messages_of(serial: str, *, shell: bool = False) -> list[str]:
         # The line of startup.nsh that starts it is echoed behind the prompt, and so is the one after it.
         typed = [number for number, line in enumerate(lines) if line.startswith(_PROMPT)]
         lines = lines[typed[0] + 1 :][: typed[1] - typed[0] - 1 if len(typed) > 1 else None] if typed else []
+    elif any(line.startswith(_SHELL) for line in lines):
+        # The firmware goes there behind an image that failed.
+        lines = lines[: next(number for number, line in enumerate(lines) if line.startswith(_SHELL))]
     return [line for line in lines if line and not _FIRMWARE_TEXT.match(line)]
 
 

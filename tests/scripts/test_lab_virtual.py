@@ -27,6 +27,7 @@ def test_the_shell_and_the_firmware_are_no_messages():
     said = "BdsDxe: starting Boot0001\r\nEDK II\r\nMapping table\r\n FS0: Alias(s):HD0b:\r\nFS0:\\> uki.efi\r\nsaid\r\n"
     assert messages_of(said, shell=True) == ["said"]
     assert messages_of(said + "FS0:\\> reset -s\r\nx\r\n", shell=True) == ["said"]
+    assert messages_of("said\r\nUEFI Interactive Shell v2.2\r\nEDK II\r\n") == ["said"]
     assert messages_of("Shell> fs0:\r\n", shell=True) == []
     assert messages_of("BdsDxe: starting Boot0001\r\n\x1b[2Jsaid\r\nLAB end\r\n") == ["said"]
 
