@@ -162,9 +162,13 @@ def _image(case: Case, pair: Pair) -> str:
     if pair is images.pairs[0]:
         return f"this log is of another UKI: {_path(pair.logged)} (PCR 4) does not have this file's digest"
     if pair.predicted is not None and pair.predicted.by != "stub":
-        if pair.logged is None:
-            return f"the firmware has started the UKI itself, and not systemd-boot ({path}) of --esp (--loader none)"
-        return f"{_path(pair.logged)} has started the UKI, and is another file than the systemd-boot of --esp ({path})"
+        loader = case.boot.loader is not None and case.boot.loader.loader.path == path
+        name = f"systemd-boot ({path})" if loader else path
+        if pair.logged is not None:
+            return f"{_path(pair.logged)} has started the UKI, and is another file than {name} of --esp"
+        if not images.before:
+            return f"the firmware has started the UKI itself, and not {name} of --esp (--loader none)"
+        return f"{name} of --esp was not started on the machine"
     if pair.predicted is None and pair.item.place < images.place:
         if case.start.esp is None and case.start.loader is None:
             return f"no --esp was given: {path} has started the UKI, which is a boot loader of the machine's partition"

@@ -102,7 +102,7 @@ def _stub(story: Story, with_stub: WithStub) -> str | None:
 def _loader(story: Story, with_stub: WithStub) -> str | None:
     """What stands in front of the UKI."""
     images = story.case.images
-    front = story.having(lambda item: is_image(item) and (item.by == "firmware" or item.place < images.place))
+    front = story.having(lambda item: is_image(item) and (item.by not in (None, "stub") or item.place < images.place))
     rows = [row for row in front if row.predicted is None or row.predicted is not images.pairs[0].predicted]
     return rows[0].cause if rows else None
 

@@ -59,8 +59,8 @@ def compare_images(
     came_back = max((place for place in measuring if place < mine.place), default=-1)
     before = tuple(row for row in applications if came_back < row.place < mine.place)
     others = [_name(row) for row in applications if row.place < came_back]
-    loader = next((item for item in loaded if item.by == "firmware"), None) if boot.loader is not None else None
-    front, hints = _front(boot, start, loader, before, banks, unknown)
+    stages = [item for item in loaded if item.by != "stub" and not _equal(item, own, banks)]
+    front, hints = _front(boot, start, stages, before, banks, unknown)
     pairs = [Pair(None if same else "differs", own, _logged(mine)), *front]
     if boot.outcome.status == "kernel-started" and not _left_open(boot):
         later = [row for row in applications if row.place > mine.place]
@@ -110,21 +110,27 @@ def _measuring(applications: Sequence[Application], measuring: Sequence[int]) ->
 def _front(  # noqa: PLR0917 - one of each
     boot: Boot,
     start: Start,
-    loader: Item | None,
+    stages: Sequence[Item],
     before: Sequence[Application],
     banks: Sequence[str],
     unknown: str | None,
 ) -> tuple[list[Pair], list[str]]:
-    """The boot loader, and what else was started before the UKI."""
+    """shim and boot loader, and what else was started before the UKI."""
     names = ", ".join(map(_name, before))
     if unknown is not None:
         return [], [f"PCR 4: {names} was started before the UKI, and is not compared: {unknown}"] if before else []
-    if loader is not None:
-        same = [row for row in before if _same(loader, row, banks)]
-        if same:
-            others = [_name(row) for row in before if row is not same[-1]]
-            return [Pair(None, loader, _logged(same[-1]))], list(_also(others))
-        return [Pair("differs", loader, _logged(before[-1])) if before else Pair("missing", loader, None)], []
+    if stages:
+        rest, pairs = list(before), []
+        for stage in stages:
+            same = next((row for row in rest if _same(stage, row, banks)), None)
+            if same is not None:
+                rest.remove(same)
+                pairs.append(Pair(None, stage, _logged(same)))
+        for stage in stages:
+            if all(pair.predicted is not stage for pair in pairs):
+                other = rest.pop() if rest else None
+                pairs.append(Pair("missing", stage, None) if other is None else Pair("differs", stage, _logged(other)))
+        return pairs, list(_also([_name(row) for row in rest]))
     if not before:
         return [], []
     if start.loader is None and start.esp is not None and not _is_loader(boot, start.esp, before[-1].path):
@@ -173,6 +179,10 @@ def _item(boot: Boot, place: int, event: ImageLoaded, banks: Sequence[str]) -> I
 
 def _logged(row: Application) -> Item:
     return Item(row.place, PCR_BOOT_MANAGER, _TYPE, None, row.path or "", row.digests)
+
+
+def _equal(one: Item, other: Item, banks: Sequence[str]) -> bool:
+    return all(one.digests[bank] == other.digests[bank] for bank in banks)
 
 
 def _same(item: Item, row: Application, banks: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SHORT = 16
 _MOST_ROWS = 64
 _PCRS = (4, 9, 11, 12, 13)
-_STAGES = {"firmware": "firmware", "loader": "boot loader", "stub": "stub", "kernel": "kernel"}
+_STAGES = {"firmware": "firmware", "shim": "shim", "loader": "boot loader", "stub": "stub", "kernel": "kernel"}
 _WORDS = {"differs": "differs", "missing": "only predicted", "extra": "only in the log", "order": "other order"}
 
 

@@ -150,7 +150,7 @@ CASES: dict[str, tuple[dict[str, bytes], Host, dict[str, Any], Change, str]] = {
     ),
     "another boot loader": (
         WITH_LOADER, HOST, {}, file(LOADER, boot_loader("262")),
-        "\\EFI\\BOOT\\BOOTX64.EFI has started the UKI, and is another file than the systemd-boot of --esp",
+        "\\EFI\\BOOT\\BOOTX64.EFI has started the UKI, and is another file than systemd-boot (",
     ),
     "a boot loader that was not there": (
         {}, HOST, {}, file(LOADER, boot_loader("262.1")),
@@ -226,3 +226,21 @@ def test_what_another_program_started_is_not_compared(tmp_path: Path):
     found = told(log._replace(events=(front, *log.events)), machine.esp / UKI, machine.host, machine.start)
     assert found.equal
     assert [text for text in found.hints if "is no systemd-boot of --esp, and is not compared" in text]
+
+
+def test_shim_in_front(tmp_path: Path):
+    """Each stage's image is compared: shim, the boot loader that it starts, the UKI."""
+    from tests.shim import test_run as shim
+
+    folder = shim.partition(tmp_path / "esp", shim.signed(*shim.SYSTEMD_BOOT, by=shim.MOK))
+    result = shim.run(folder, shim.DB, shim.MOK_LIST)
+    log = log_of(result)
+    found = compare(result, log, result.start)
+    assert (found.root, found.differences, found.hints) == (None, (), ())
+    assert found.matched_by["firmware"] == found.matched_by["shim"] == 1
+
+    other = shim.partition(tmp_path / "other", shim.signed(*shim.SYSTEMD_BOOT, (".more", b"x"), by=shim.MOK))
+    wrong = shim.run(other, shim.DB, shim.MOK_LIST)
+    found = compare(wrong, log, wrong.start)
+    words = "\\EFI\\BOOT\\grubx64.efi has started the UKI, and is another file than systemd-boot ("
+    assert (found.root or "").startswith(words)
