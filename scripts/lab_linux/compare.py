@@ -23,12 +23,15 @@ from stubsim.views.log import log_json
 Json = dict[str, Any]
 
 # What the firmware's part of a log hangs on: option -> file of a record.
-_FILES = {"--firmware": "code.fd", "--vars": "vars-before.fd", "--gpt": "disk.gpt", "--fw-cfg": "fw_cfg"}
+_FILES = {
+    "--firmware": "code.fd", "--vars": "vars-before.fd", "--gpt": "disk.gpt", "--fw-cfg": "fw_cfg",
+    "--option-rom": "option.rom",
+}  # fmt: skip
 _HEADER = "EV_NO_ACTION"
 
 
 class Compared(NamedTuple):
-    """The keys in which both differ, and those of which the simulator says that it does not know them."""
+    """The keys in which both differ, and what the simulator says that it does not know."""
 
     differ: Differences
     unknown: tuple[str, ...]
@@ -41,16 +44,13 @@ def compared(folder: Path) -> Compared:
     except StubsimError as error:
         return Compared({"refused": (str(error), "it booted")}, ())
     affected = {key for row in report["unknown"] for key in row["affects"]}
-    affected |= {"log"} if any(row["how"] == "unknown" for row in log["events"]) else set()
     pairs = [*_pairs(report, expected), ("log", *_whole(log, expected)), *_registers(log, expected)]
-    unknown = tuple(key for key, _, _ in pairs if key in affected)
+    differ = {key: narrowed(ours, theirs) for key, ours, theirs in pairs if ours != theirs and key not in affected}
+    unknown = [key for key, _, _ in pairs if key in affected]
     # Of the log each event is known or not by itself.
-    differ = {
-        key: narrowed(ours, theirs)
-        for key, ours, theirs in pairs
-        if ours != theirs and (key == "log" or key not in affected)
-    }
-    return Compared(differ, unknown)
+    hidden = sum(row["how"] == "unknown" for row in log["events"])
+    unknown += [f"{hidden} of {len(log['events'])} events of the log"] if hidden else []
+    return Compared(differ, tuple(unknown))
 
 
 def simulated(folder: Path) -> tuple[Json, Json]:

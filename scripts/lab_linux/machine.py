@@ -22,6 +22,8 @@ from stubsim.formats import eventlog
 
 # Seconds for one boot; one takes about 30 where nothing else runs.
 TIME = 900
+# iPXE's for the virtio network card (Debian's ipxe-qemu).
+OPTION_ROM = Path("/usr/lib/ipxe/qemu/efi-virtio.rom")
 _SEEN = re.compile(rb"BEGIN SEEN\s+([A-Za-z0-9+/=\s]+?)END SEEN")
 _PANIC = b"end Kernel panic"
 _EVENT_LOG = b"Spec ID Event03\0"
@@ -58,6 +60,7 @@ def command(scenario: Scenario, folder: Path) -> list[str]:
         *(part for table in virtual.tables(scenario.content.get("host", {}), folder)
           for part in ("-smbios", f"file={table}")),
         *(part for key, value in _direct(scenario, folder).items() for part in (f"-{key}", value)),
+        *(["-device", f"virtio-net-pci,romfile={OPTION_ROM}"] if machine["network"] else []),
         *machine["qemu"],
     ]  # fmt: skip
 

@@ -92,7 +92,7 @@ def stubsim(boot: Boot) -> Values:
 
 
 def pcrlock(boot: Boot) -> Values:
-    """PCR 4 in front of which stand the firmware's two events, 9 and 11. It drops 12, and has nothing of 13."""
+    """PCR 4 (with the firmware's two events, which stand behind a UKI that QEMU is given), 9 and 11."""
     images = [] if boot.recorded["systemd_boot"] is None else _loaders(boot.folder)
     first = [hashlib.sha256(data).hexdigest() for data in (_ACTION, _SEPARATOR)]
     locked = [row for path in images for row in _locked("lock-pe", path)] + _locked("lock-uki", boot.image)
@@ -103,7 +103,8 @@ def pcrlock(boot: Boot) -> Values:
                 path.write_bytes(boot.sections[part])
                 locked += _locked(command, path)
     events = {pcr: [digest for row, digest in locked if row == pcr] for pcr in (4, 9, 11)}
-    return {"4": extended(first + events[4]), "9": extended(events[9]), "11": extended(events[11])}
+    pcr4 = events[4] + first if boot.recorded["uki"] == "kernel" else first + events[4]
+    return {"4": extended(pcr4), "9": extended(events[9]), "11": extended(events[11])}
 
 
 def _loaders(folder: Path) -> list[Path]:

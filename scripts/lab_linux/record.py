@@ -1,8 +1,8 @@
 """A boot of a scenario as a folder: all that a prediction of the boot needs, and what came of it.
 
 uki.efi and esp/ (xbootldr/), host.json, boot.json with the options of `stubsim boot`; vars-before.fd, vars-after.fd,
-code.fd, disk.gpt (34 sectors of the start, 33 of the end), fw_cfg/ (QEMU's files at the end of the boot), smbios.bin,
-eventlog.bin, expect.json; esp-after/, db.crt.
+code.fd, option.rom, disk.gpt (34 sectors of the start, 33 of the end), fw_cfg/ (QEMU's files at the end of the boot),
+smbios.bin, eventlog.bin, expect.json; esp-after/, db.crt.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from stubsim.formats import eventlog
 Json = dict[str, Any]
 
 _GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+_OFFERED = f"variables/OsIndicationsSupported-{_GLOBAL}"
 _FIRMWARE = re.compile(r"efi: EFI v(\d+)\.(\d+) by (.*)")
 
 
@@ -41,21 +43,44 @@ def record(scenario: Scenario, out: Path) -> Path:
         finally:
             if (folder / "serial").exists():
                 shutil.copyfile(folder / "serial", out / f"{scenario.name}.serial")
-        kept = out / scenario.name
-        shutil.rmtree(kept, ignore_errors=True)
+        if scenario.same_machine is not None:
+            told = _machine_of(out / scenario.same_machine) | told
+        kept = folder / scenario.name
         kept.mkdir()
-        for number, tree in enumerate(trees):
-            shutil.copytree(folder / tree, kept / tree)
-            disk.read(folder / "disk.img", number, kept / f"{tree}-after")
-        for given in ("kernel", "initrd"):
-            if (folder / given).exists():
-                shutil.copyfile(folder / given, kept / given)
-        shutil.copyfile(folder / "vars-before.fd", kept / "vars-before.fd")
-        shutil.copyfile(folder / "vars.fd", kept / "vars-after.fd")
-        shutil.copyfile(machine.firmware(scenario)[0], kept / "code.fd")
-        (kept / "disk.gpt").write_bytes(disk.table(folder / "disk.img"))
+        _files(scenario, folder, kept, trees)
         _write(scenario, kept, [part.replace(f"{folder}/", "") for part in command], told)
-    return kept
+        shutil.rmtree(out / scenario.name, ignore_errors=True)
+        shutil.move(kept, out)
+    return out / scenario.name
+
+
+def _files(scenario: Scenario, folder: Path, kept: Path, trees: Iterable[str]) -> None:
+    """What the boot started with, and what it left."""
+    for number, tree in enumerate(trees):
+        shutil.copytree(folder / tree, kept / tree)
+        if any((folder / tree).iterdir()):
+            disk.read(folder / "disk.img", number, kept / f"{tree}-after")
+    for given in ("kernel", "initrd"):
+        if (folder / given).exists():
+            shutil.copyfile(folder / given, kept / given)
+    shutil.copyfile(folder / "vars-before.fd", kept / "vars-before.fd")
+    shutil.copyfile(folder / "vars.fd", kept / "vars-after.fd")
+    shutil.copyfile(machine.firmware(scenario)[0], kept / "code.fd")
+    if scenario.machine["network"]:
+        shutil.copyfile(machine.OPTION_ROM, kept / "option.rom")
+    (kept / "disk.gpt").write_bytes(disk.table(folder / "disk.img"))
+
+
+def _machine_of(folder: Path) -> dict[str, bytes]:
+    """What a guest on the same machine told of it."""
+    host = json.loads((folder / "host.json").read_text())
+    offered = next(row for row in host["variables"] if row["name"] == "OsIndicationsSupported")
+    files = (path for path in (folder / "fw_cfg").rglob("*") if path.is_file())
+    return {
+        "DMI": (folder / "smbios.bin").read_bytes(),
+        "smbios_entry_point": base64.b64decode(host["smbios_table"]["entry_point"]),
+        _OFFERED: offered["attributes"].to_bytes(4, "little") + base64.b64decode(offered["data"]),
+    } | {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _write(scenario: Scenario, folder: Path, command: list[str], told: dict[str, bytes]) -> None:
@@ -88,7 +113,7 @@ def _boot(scenario: Scenario, folder: Path, command: list[str]) -> Json:
         "shows": scenario.shows,
         "uki": content.get("uki") or ("kernel" if "direct" in content else "esp/EFI/Linux/lab.efi"),
         "args": _arguments(scenario, folder),
-        "systemd_boot": None if "direct" in content else scenario.systemd,
+        "systemd_boot": None if "direct" in content or "loader" in content else scenario.systemd,
         "kernel": scenario.kernel,
         "after": scenario.after,
         "qemu": command,
@@ -161,7 +186,7 @@ def _host(scenario: Scenario, folder: Path, told: dict[str, bytes]) -> Json:
 def _variables(folder: Path, told: dict[str, bytes]) -> list[Json]:
     """Those of the Boot Loader Interface in the store, and what the firmware offers."""
     rows = [row for row in store.variables(folder / "vars-before.fd") if row["guid"] == store.LOADER]
-    offered = told.get(f"variables/OsIndicationsSupported-{_GLOBAL}")
+    offered = told.get(_OFFERED)
     if offered is not None:
         attributes = int.from_bytes(offered[:4], "little")
         row = {"name": "OsIndicationsSupported", "guid": _GLOBAL, "attr": attributes, "data": offered[4:].hex()}

@@ -29,6 +29,7 @@ ESP, XBOOTLDR = "esp", "xbootldr"
 _KEYS = {
     "shows", "systemd", "kernel", "firmware", "qemu", "secure_boot", "store", "variable", "machine", "host", "direct",
     "after", "without", "section", "file", "loader", "uki", "ends",
+    "same_machine",
 }  # fmt: skip
 _SECTIONS: list[Json] = [
     {"name": ".osrel", "text": 'ID=lab\nVERSION_ID="1"\nPRETTY_NAME="Lab 1"\n'},
@@ -84,7 +85,7 @@ class Scenario(NamedTuple):
     @property
     def machine(self) -> Json:
         own: Json = self.content.get("machine", {})
-        return {"memory": 1024, "cpus": 1, "banks": ["sha256"], "qemu": []} | own
+        return {"memory": 1024, "cpus": 1, "banks": ["sha256"], "network": False, "qemu": []} | own
 
     @property
     def store(self) -> str:
@@ -95,6 +96,11 @@ class Scenario(NamedTuple):
     def ends(self) -> str:
         """How the guest ends: it switches itself off, or its kernel panics for want of an initrd."""
         return str(self.content.get("ends", "off"))
+
+    @property
+    def same_machine(self) -> str | None:
+        """The scenario whose record tells SMBIOS and fw_cfg for a guest that cannot tell."""
+        return self.content.get("same_machine")
 
     def partitions(self) -> dict[str, Files]:
         """The files of each partition that this scenario puts there."""
@@ -157,6 +163,9 @@ class _Maker(standard.Reader):
     def data(self, row: Json) -> bytes:
         if "from" in row:
             return self._of_debian(row["from"])
+        if "cpio" in row:
+            files = [(name, text.encode()) for name, text in row["cpio"].items()]
+            return b"".join(bytes(part) for part in cpio.pack("lab", files, 0o755, 0o644))
         return super().data(row)
 
     def _uki(self, own: list[Json]) -> bytes:

@@ -355,6 +355,15 @@ def test_a_store_that_was_booted_from_stays_as_it_is(esp: Esp):
     assert boot_variables.boot_options(platform(variables=(order, *rows), esp=esp)) == first
 
 
+def test_entries_in_no_boot_order_are_overwritten():
+    """Recorded with a store that has three entries and no BootOrder (Debian's OVMF_VARS_4M.ms.fd)."""
+    fresh = boot_variables.boot_options(platform())
+    unused = tuple(variable(f"Boot{number:04X}", GUEST.raw) for number in range(3))
+    assert boot_variables.boot_options(platform(variables=unused)) == fresh
+    second = (*entries(GUEST, GUEST, order=[1]), *unused[2:])
+    assert [number for number, _ in booted(boot_variables.boot_options(platform(variables=second)))] == [1, 0, 2]
+
+
 def test_entries_that_the_boot_manager_made_for_devices_that_are_gone_go_too():
     path = load_option.build_path(load_option.pci_root(), load_option.pci(9, 0))
     store = entries(LoadOption(ACTIVE, "UEFI Misc Device", path, MADE))
