@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from stubsim import chid
 from stubsim.explain.selection import KINDS
 from stubsim.fleet.audit import Audit, Hit, Model
+from stubsim.views.block import Block
 from stubsim.views.fleet import number
 from stubsim.views.json import Json
 from stubsim.views.terminal import Screen, render_blocks
-from stubsim.views.terminal_boot import Block
 
 if TYPE_CHECKING:
     from stubsim.lint.subjects import Row

@@ -9,10 +9,10 @@ from stubsim.explain.diff_selection import Selection, shared_types
 from stubsim.explain.diff_stubs import StubChange
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Choice, Why
+from stubsim.views.block import Block
 from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json
 from stubsim.views.stubs import change_json, change_text
 from stubsim.views.terminal import Screen, render_blocks
-from stubsim.views.terminal_boot import Block
 from stubsim.views.why import candidate_json, strings_json
 
 

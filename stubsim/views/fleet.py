@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from stubsim.explain.selection import KINDS
 from stubsim.fleet.columns import HOST, STRINGS
 from stubsim.fleet.summary import Count, OfEntry, OfPcr, OfSection, Summary
+from stubsim.views.block import Block
 from stubsim.views.json import Json, model_json, uki_json
 from stubsim.views.terminal import Screen, render_blocks
-from stubsim.views.terminal_boot import Block
 
 if TYPE_CHECKING:
     from stubsim.fleet.engine import Survey

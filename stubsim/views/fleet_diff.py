@@ -7,10 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from stubsim.printable import clean, without_commands
+from stubsim.views.block import Block
 from stubsim.views.fleet import machine_json, number, refused_json
 from stubsim.views.json import Json, model_json, uki_json
 from stubsim.views.terminal import Screen, render_blocks
-from stubsim.views.terminal_boot import Block
 
 if TYPE_CHECKING:
     from stubsim.fleet.compare import Change, Comparison

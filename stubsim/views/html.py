@@ -29,9 +29,9 @@ from hashlib import sha256
 from xml.etree.ElementTree import Element
 
 from stubsim.version import __version__
+from stubsim.views.block import DOUBT, Block
 from stubsim.views.markup import Child, element, extend, style, to_html
 from stubsim.views.style import PAGE
-from stubsim.views.terminal_boot import DOUBT, Block
 
 Cell = Child | tuple[Child, ...]
 

@@ -14,6 +14,7 @@ from stubsim.result import Boot
 from stubsim.stub.programs import is_simulated
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
 from stubsim.uefi.variables import NON_VOLATILE
+from stubsim.views.block import DOUBT, Block
 from stubsim.views.chids import chids_json
 from stubsim.views.html import (
     UNKNOWN,
@@ -34,11 +35,12 @@ from stubsim.views.html import (
     table,
     unsure,
 )
+from stubsim.views.html_chain import chain_figure
 from stubsim.views.html_selection import choices
 from stubsim.views.json import Json, boot_json
 from stubsim.views.markup import Child, element
 from stubsim.views.memory_map import memory_map
-from stubsim.views.terminal_boot import DOUBT, Block, blocks
+from stubsim.views.terminal_boot import blocks
 from stubsim.views.terminal_boot import headline as headline_text
 from stubsim.views.units import size
 
@@ -72,8 +74,9 @@ def _cautions(boot: Boot, report: Json) -> Iterator[Child]:
 
 
 def _sections(boot: Boot, report: Json) -> Iterator[Element]:
-    summary, *others = blocks(boot)
+    summary, chain, *others = blocks(boot)
     yield section("Summary", block_table(summary))
+    yield section("The chain", chain_figure(boot), doubt=(chain.title or "").endswith(DOUBT))
     doubts = {key for row in report["unknown"] for key in row["affects"]}
     trees = [*choices(boot, doubt="selection" in doubts)]
     if trees:

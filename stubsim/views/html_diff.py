@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+from stubsim.views.block import Block
 from stubsim.views.diff import TITLES, WORD_MARKS, blocks
 from stubsim.views.diff import headline as headline_text
 from stubsim.views.html import Cell, badge, block, block_table, code, headline, page, section, table
 from stubsim.views.json import Json
 from stubsim.views.markup import element
-from stubsim.views.terminal_boot import Block
 
 _TONES = {"added": "good", "removed": "bad", "changed": "warn"}
 # The titles of what is listed change by change.

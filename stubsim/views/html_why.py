@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+from stubsim.views.block import DOUBT
 from stubsim.views.html import (
     UNKNOWN,
     Cell,
@@ -23,7 +24,6 @@ from stubsim.views.html import (
 )
 from stubsim.views.json import Json
 from stubsim.views.markup import Child, element
-from stubsim.views.terminal_boot import DOUBT
 from stubsim.views.why import FILES, GOOD, KEYS, NOUNS, blocks, hashed_text, lookup_rows, misses, owner
 from stubsim.views.why import headline as headline_text
 

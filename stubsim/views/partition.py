@@ -7,9 +7,9 @@ from typing import Any
 
 from stubsim.explain.partition import Found, Partition
 from stubsim.views import units
+from stubsim.views.block import Block
 from stubsim.views.json import stub_json
 from stubsim.views.terminal import Screen, render_blocks
-from stubsim.views.terminal_boot import Block
 
 Json = dict[str, Any]
 

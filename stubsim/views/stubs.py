@@ -8,8 +8,8 @@ from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.stub import releases
 from stubsim.stub.distributions import SHIPPED
 from stubsim.stub.recorded import RECORDED
+from stubsim.views.block import Block
 from stubsim.views.terminal import Screen, render_blocks
-from stubsim.views.terminal_boot import Block
 
 Json = dict[str, Any]
 

@@ -65,6 +65,17 @@ pre.wrap { white-space: pre-wrap; overflow-wrap: anywhere; }
 .line { display: block; }
 details { margin: 0.5rem 0; }
 summary { cursor: pointer; color: var(--link); }
+.chain { list-style: none; display: flex; flex-wrap: wrap; gap: 0.75rem 2.25rem; margin: 0; padding: 0; }
+.chain li { position: relative; flex: 1 1 11rem; padding: 0.6rem 0.9rem; border: 1px solid var(--rule);
+  border-radius: 0.5rem; background: var(--soft); overflow-wrap: anywhere; }
+.chain li + li::before { content: "\\2192"; position: absolute; left: -1.7rem; top: 0.5rem; color: var(--muted); }
+@media (max-width: 45rem) {
+  .chain { flex-direction: column; gap: 1.75rem; }
+  .chain li { flex: none; }
+  .chain li + li::before { content: "\\2193"; left: 1rem; top: -1.65rem; } }
+.chain dl { margin: 0.25rem 0 0; }
+.chain dt { color: var(--muted); font-size: 0.85em; margin-top: 0.35rem; }
+.chain dd { margin: 0; }
 .tree, .tree ul { list-style: none; margin: 0; padding: 0; }
 .tree ul { margin-left: 0.2rem; padding-left: 1.1rem; border-left: 2px solid var(--rule); }
 .tree li > div { position: relative; padding: 0.15rem 0 0.15rem 1.25em; overflow-wrap: anywhere; }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stubsim.explain.snp import Launch
     from stubsim.result import Boot
-    from stubsim.views.terminal_boot import Block
+    from stubsim.views.block import Block
 
 _USUAL_WIDTH = 80
 # Wider than any line: what is piped into a file, a pager or grep is not wrapped.

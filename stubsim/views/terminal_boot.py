@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim import chid
 from stubsim.errors import StubsimError
@@ -18,6 +18,8 @@ from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.programs import is_simulated
 from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.variables import NON_VOLATILE
+from stubsim.views.block import DOUBT, Block
+from stubsim.views.chain import chain_block
 from stubsim.views.units import gpa_range
 from stubsim.views.units import size as _size
 
@@ -25,24 +27,9 @@ if TYPE_CHECKING:
     from stubsim.explain.snp import Launch
 
 GPA_NOTE = "gpas are those of the simulated memory map; real firmware will place things elsewhere."
-DOUBT = " (see Unknown)"
 _KINDS = {"ovmf": "OVMF", "igvm": "IGVM", "capsule": "UEFI capsule", "elf": "ELF", "unknown": "unknown kind"}
 _BASIS = {"recording": "a recording", "source": "public source", "proposal": "a proposal"}
 _FILES = frozenset(file.name for files in vmfwupdate.FILES.values() for file in files)
-
-
-class Block(NamedTuple):
-    """A titled table: cells as plain text, not yet cleaned.
-
-    ``right`` are the columns of numbers; they and the ``fixed`` ones are never wrapped, the others where they must.
-    """
-
-    title: str | None
-    rows: Sequence[tuple[str, ...]]
-    columns: tuple[str, ...] | None = None
-    right: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
-    fixed: tuple[int, ...] = ()
 
 
 def headline(boot: Boot) -> str:
@@ -73,6 +60,8 @@ def headline(boot: Boot) -> str:
 def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
     """Everything else, in the order of the boot; only blocks that have something to say."""
     yield Block(None, [*_facts(boot)], fixed=(0,))
+    if not boot.follows_update:
+        yield chain_block(boot)
     for make in (_initrd, _memory, _writes, _opaque_page, _fw_blob, _bios_addr, _entries, _pcrs, _rtmrs, _variables):
         block = make(boot)
         if block is not None:

@@ -14,10 +14,10 @@ from stubsim.formats import hwids
 from stubsim.stub.chid_match import is_unknown
 from stubsim.stub.models import in_words
 from stubsim.trace import Unknown
+from stubsim.views.block import DOUBT, Block
 from stubsim.views.chids import chids_json
 from stubsim.views.json import Json, model_json, profile_json, uki_json, unknown_json
 from stubsim.views.terminal import Screen, render_blocks
-from stubsim.views.terminal_boot import DOUBT, Block
 
 _MOST_FILES = 64
 FILES = "Files that are not taken"

@@ -8,8 +8,9 @@ import pytest
 
 from scripts.worked_examples import EXAMPLES
 from stubsim.result import Boot
+from stubsim.views.block import Block
 from stubsim.views.dialects import dialects_json, render_dialects
-from stubsim.views.terminal_boot import Block, blocks, headline
+from stubsim.views.terminal_boot import blocks, headline
 from tests.samples import fixtures_in
 
 

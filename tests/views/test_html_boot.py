@@ -119,8 +119,8 @@ def test_a_firmware_update(tmp_path: Path, host: Path):
     assert shown(root.find("head/title")) == "uki.efi on a machine"
     found = sections(root)
     assert [*found] == [
-        "summary", "selection", "hardware-ids", "the-uki", "command-line", "initrd", "memory", "fw-cfg", "opaque-blob",
-        "fw-blob", "measurements", "variables", "messages", "assumed", "unknown",
+        "summary", "the-chain", "selection", "hardware-ids", "the-uki", "command-line", "initrd", "memory", "fw-cfg",
+        "opaque-blob", "fw-blob", "measurements", "variables", "messages", "assumed", "unknown",
     ]  # fmt: skip
     tree = [shown(item.find("div")) for item in found["selection"].iter("li")]
     assert any(text.startswith("type 3: ") and text.endswith('entry 0 "Device"') for text in tree)
@@ -248,7 +248,7 @@ CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(CHARACTERS, max_size=40))
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "header", "div", "nav", "main", "footer", "section", "h1", "h2",
-    "h3", "p", "ul", "li", "dl", "dt", "dd", "table", "caption", "thead", "tbody", "tr", "th", "td", "details",
+    "h3", "p", "ol", "ul", "li", "dl", "dt", "dd", "table", "caption", "thead", "tbody", "tr", "th", "td", "details",
     "summary", "pre", "span", "code", "em", "strong", "a", "figure",
 } | {f"{SVG}{tag}" for tag in ("svg", "title", "desc", "style", "rect", "line", "g", "path", "text")}  # fmt: skip
 
