@@ -51,7 +51,8 @@ test-oracles: .venv/.ready-test
 	@$(PYTEST) -m 'oracle and not heavy' $(PYTEST_ARGS)
 
 test-heavy: .venv/.ready-test
-	@scripts/oracles.sh
+	@scripts/oracles.sh heavy
+	@$(BIN)/python -m pip install --quiet 'pyspark>=4' 'adbc-driver-postgresql>=1.0'
 	@$(PYTEST) -m heavy $(PYTEST_ARGS)
 
 test-lowest: .venv/.ready-test

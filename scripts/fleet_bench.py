@@ -34,8 +34,8 @@ source, path, machines, distinct = sys.argv[1], sys.argv[2], int(sys.argv[3]), i
 columns = sys.argv[5].split(",")
 names = ", ".join(columns)
 base = duckdb.connect()
-distinct_ones = f"SELECT DISTINCT {names} FROM '{source}'"
-base.execute(f"CREATE TABLE real AS SELECT row_number() OVER (ORDER BY ALL) - 1 AS id, * FROM ({distinct_ones})")
+distinct_ones = f"SELECT DISTINCT {names} FROM '{source}' ORDER BY ALL"
+base.execute(f"CREATE TABLE real AS SELECT row_number() OVER () - 1 AS id, * FROM ({distinct_ones})")
 (count,) = base.execute("SELECT count(*) FROM real").fetchone()
 changed = "CASE WHEN turn > 0 THEN coalesce(product_sku, '') || '-' || turn ELSE product_sku END AS product_sku"
 own = ", ".join(changed if name == "product_sku" else name for name in columns)

@@ -32,6 +32,12 @@ mandoc          mandoc
 /usr/share/OVMF/OVMF32_CODE_4M.secboot.fd ovmf-ia32
 /usr/share/AAVMF/AAVMF_CODE.fd            qemu-efi-aarch64
 '
+# What only the heavy tests start: Spark and a database.
+if [ "${1:-}" = heavy ]; then
+    tools+='java    default-jre-headless
+/usr/share/postgresql-common/pg_wrapper   postgresql
+'
+fi
 
 export PATH="$PATH:/usr/sbin:/sbin:/usr/lib/systemd:/lib/systemd"
 

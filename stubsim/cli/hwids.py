@@ -197,8 +197,7 @@ def _audit(arguments: argparse.Namespace) -> int:
     ):
         found = audit(subjects, machines, lambda text: progress.say(f"{arguments.hosts}: {text}"))
         refused, _ = machines.refused()
-    if refused:
-        output.warn(f"{arguments.hosts}: {refused} rows describe no machine and are left out")
+    inventory.warn_of_refused(arguments.hosts, refused)
     report = audit_json(arguments.input, arguments.hosts, found)
     output.write_report(arguments, report, render_audit)
     return int(bool(report["several_models"]))

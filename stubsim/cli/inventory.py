@@ -53,5 +53,11 @@ def warn(source: str, fleet: Fleet, plans: Sequence[Plan], refused: int) -> None
     if missing:
         there = f"there are {', '.join(fleet.source_columns)}; --map names them"
         output.warn(f"{source}: no column {', '.join(missing)}: not known of any machine ({there})")
+    warn_of_refused(source, refused)
+
+
+def warn_of_refused(source: str, refused: int) -> None:
+    """Say how many rows are no machines, if any are."""
     if refused:
-        output.warn(f"{source}: {refused} rows describe no machine and are left out")
+        rows = "1 row describes no machine and is" if refused == 1 else f"{refused} rows describe no machine and are"
+        output.warn(f"{source}: {rows} left out")

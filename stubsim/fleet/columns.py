@@ -33,6 +33,8 @@ _NOT_IN_INVENTORY = NOT_IN_SMBIOS | {"hypervisor", "confidential", "smbios.oem_s
 # What it is taken to be then: no virtual machine's.
 _TAKEN: dict[str, object] = {"hypervisor": False, "fw_cfg": None}
 _X86 = ("x64", "ia32")
+# The OEM strings that stub and loader read; others are serial numbers and the like.
+_READ = b"io.systemd."
 _UNKNOWN: Any = object()
 
 
@@ -71,6 +73,9 @@ class Columns:
         # Firmware for x86 brings no devicetree.
         self._not_told = _NOT_IN_INVENTORY - ({"devicetree"} if machine in _X86 else set())
         self._rests: dict[tuple[object, ...], Host | StubsimError] = {}
+        self._by_gaps: dict[tuple[tuple[bool, ...], tuple[str | None, ...]], Host | StubsimError] = {}
+        # Whether a value of the batch at hand is none that a machine has.
+        self._wrong = False
         self._others = [name for name in self.names if name in OTHERS]
         self._rest((), (None,) * len(self._others), raised=True)
 
@@ -83,6 +88,7 @@ class Columns:
         nothing = [None] * rows
         fields = [_read(_string, columns.get(name, nothing)) for name in STRINGS]
         fields += self._numbers(columns, nothing)
+        self._wrong = any(isinstance(value, StubsimError) for column in fields for value in {*column})
         others = zip(*(columns[name] for name in self._others), strict=True) if self._others else iter([()] * rows)
         for values, rest in zip(zip(*fields, strict=True), others, strict=True):
             yield self._machine(values, rest)
@@ -95,15 +101,20 @@ class Columns:
         return [mine if mine is not None else part for mine, part in zip(own, parts, strict=True)] + [enclosure]
 
     def _machine(self, values: tuple[Any, ...], others: tuple[str | None, ...]) -> Machine | StubsimError:
-        left_open: tuple[str, ...] = ()
+        if self._wrong:
+            wrong = next((value for value in values if isinstance(value, StubsimError)), None)
+            if wrong is not None:
+                return wrong
+        gaps = tuple([value is _UNKNOWN for value in values])
+        rest = self._by_gaps.get((gaps, others))
+        if rest is None:
+            left_open = tuple(name for name, gap in zip(Fields._fields, gaps, strict=True) if gap)
+            rest = self._by_gaps[gaps, others] = self._rest(left_open, others)
+        if isinstance(rest, StubsimError):
+            return rest
         if _UNKNOWN in values:
-            left_open = tuple(name for name, value in zip(Fields._fields, values, strict=True) if value is _UNKNOWN)
-            values = tuple(None if value is _UNKNOWN else value for value in values)
-        wrong = next((value for value in values if isinstance(value, StubsimError)), None)
-        if wrong is not None:
-            return wrong
-        rest = self._rest(left_open, others)
-        return rest if isinstance(rest, StubsimError) else Machine(Fields(*values), rest)
+            values = tuple([None if value is _UNKNOWN else value for value in values])
+        return Machine(Fields._make(values), rest)
 
     def _rest(
         self, left_open: tuple[str, ...], others: tuple[str | None, ...], *, raised: bool = False
@@ -135,7 +146,8 @@ class Columns:
         except (ValueError, RecursionError):
             return StubsimError("the column host is not JSON", expected="a host file")
         # Who it is decides nothing; what the stub measures of the table goes into PCR 1, which is given for no machine.
-        rest = host._replace(fields=Fields(), name=None, source=None, structures=None, damage=None)
+        read = tuple(string for string in host.oem_strings if string.startswith(_READ))
+        rest = host._replace(fields=Fields(), name=None, source=None, structures=None, damage=None, oem_strings=read)
         return Machine(host.fields, rest)
 
 

@@ -27,6 +27,7 @@ from stubsim.uki import Uki
 # An absent CHID is all zeros, and so equals an all-zero entry.
 _NULL = UUID(int=0)
 _ABSENT = _NULL.bytes
+_NO_NUMBERS = (None, None, None)
 # Of the SHA-1 what a version 5 UUID leaves alone at its start (RFC 9562 5.5).
 _KEPT = 6
 
@@ -69,11 +70,11 @@ class Chids:
     def found(self, fields: Fields, panel: bytes | None, readers: Sequence[Reader]) -> list[tuple[int, UUID]]:
         """Those of the machine by type, in the order of the readers; the panel is in UTF-16LE."""
         texts = self._texts(fields, panel)
-        found = []
+        found, beginnings, hashed = [], self._beginnings, chid.hash_utf16
         for kind, pick in readers:
             parts = (None,) if pick is None else pick(texts)
-            digest = _ABSENT if None in parts else chid.hash_utf16(parts)
-            if digest[:_KEPT] not in self._beginnings:
+            digest = _ABSENT if None in parts else hashed(parts)
+            if digest[:_KEPT] not in beginnings:
                 continue
             guid = _NULL if digest is _ABSENT else UUID(bytes=digest, version=5)
             if guid in self._guids:
@@ -82,9 +83,8 @@ class Chids:
 
     def _texts(self, fields: Fields, panel: bytes | None) -> tuple[bytes | None, ...]:
         """In the order of Fields, and the panel behind them; numbers only where a type that is looked at has them."""
-        texts: list[bytes | None] = [*map(chid.stub_text, fields[:-3])]
-        numbers = map(chid.stub_number, Fields._fields[-3:], fields[-3:]) if self._numbers else (None, None, None)
-        return (*texts, *numbers, panel)
+        numbers = map(chid.stub_number, Fields._fields[-3:], fields[-3:]) if self._numbers else _NO_NUMBERS
+        return (*map(chid.stub_text, fields[:-3]), *numbers, panel)
 
 
 class Lookup:

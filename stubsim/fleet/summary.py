@@ -153,6 +153,6 @@ def _why(answer: Answer, pcr: int) -> Iterator[str]:
     rows = [row for row in answer.case.unknown if row.what in (f"PCR {pcr}", "all values") or pcr in row.pcrs]
     for row in rows:
         left_open = row.what in answer.boot.host.unknown
-        yield f"{row.what} of the machine is not known" if left_open else row.why
+        yield f"{row.what} is not known" if left_open else row.why
     if not rows:
         yield "the boot does not come to it, or it is no Linux that is started"
