@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,18 +29,16 @@ def programs() -> Path | None:
 
 
 @pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """The folder of the socket of a server that listens to nothing else."""
     where = programs()
     if where is None:
         pytest.skip("no PostgreSQL server")
-    folder = tmp_path_factory.mktemp("pg", numbered=True)
-    # It does not run as root.
+    # pytest's own folders are root's alone, and it does not run as root.
+    folder = Path(tempfile.mkdtemp(prefix="stubsim-pg-"))
     user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     if user:
         shutil.chown(folder, "postgres", "postgres")
-        for parent in (folder.parent, folder.parent.parent):
-            parent.chmod(0o755)
 
     def run(program: str, *words: str) -> None:
         call = [*user, str(where / program), *words]
@@ -52,6 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield str(folder)
     finally:
         run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 def test_10000_machines_in_a_database(server: str, tmp_path: Path):
