@@ -52,7 +52,7 @@ test-oracles: .venv/.ready-test
 
 test-heavy: .venv/.ready-test
 	@scripts/oracles.sh heavy
-	@$(BIN)/python -m pip install --quiet 'pyspark>=4' 'adbc-driver-postgresql>=1.0'
+	@$(BIN)/python -m pip install --quiet 'pyspark>=4' 'pandas>=2.2' 'adbc-driver-postgresql>=1.0'
 	@$(PYTEST) -m heavy $(PYTEST_ARGS)
 
 test-lowest: .venv/.ready-test
