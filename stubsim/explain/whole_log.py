@@ -23,6 +23,7 @@ from stubsim.systemd.smbios import EVENTS as SMBIOS_EVENTS
 from stubsim.trace import Event, ImageLoaded, Measured, Unknown
 from stubsim.uefi.baseline import DXE_VOLUME, PEI_VOLUME, Baseline, Source, described, hashed_by, source
 from stubsim.uefi.builds import AFTER_SEPARATORS, BEFORE_BOOT_VARIABLES
+from stubsim.uefi.esp import same_name
 from stubsim.uefi.image_path import QEMU_KERNEL
 from stubsim.uefi.image_verification import Databases
 from stubsim.uefi.measured import (
@@ -166,6 +167,7 @@ def _assumed(platform: Platform, writer: _Writer) -> Iterator[str]:
         yield "the baseline was taken with another firmware: what follows from its code is not taken from there"
     if build is not None and build.has_platform_info and platform.baseline is None:
         yield crtm.ASSUMES_TCG
+    yield from _another_start(writer.boot, platform)
     if platform.firmware is not None and not platform.option_roms and platform.baseline is None:
         yield "no --option-rom: no device has an option ROM with an EFI program (PCR 2)"
 
@@ -361,6 +363,22 @@ class _Writer:
 def _registers(trace: Iterable[Event]) -> set[int]:
     """Those of which the boot itself leaves something open."""
     return {pcr for event in trace if isinstance(event, Unknown) for pcr in event.pcrs}
+
+
+def _another_start(boot: Boot, platform: Platform) -> Iterator[str]:
+    """Where the store's entries start something else than was simulated."""
+    if platform.variable("BootNext") is not None:
+        yield "the store has BootNext, which the firmware starts first: it is taken to be what is simulated"
+    options = boot_variables.boot_options(platform)
+    image = next(iter(boot.events(ImageLoaded)), None)
+    if isinstance(options, str) or image is None or image.path == QEMU_KERNEL:
+        return
+    wanted = boot_variables.first_path(options)
+    name = f"Boot{options[0].number:04X}" if options else "no boot entry"
+    if wanted is None or not same_name(wanted, image.path):
+        yield f"{name} comes first and starts {wanted or 'no file'}: {image.path} is taken to be started all the same"
+    elif boot_variables.has_load_options(options[0]) and boot.start.load_options is None and boot.loader is None:
+        yield f"{name} has load options, which are taken to be none (--load-options)"
 
 
 def databases(platform: Platform) -> Databases:

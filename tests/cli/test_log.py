@@ -14,14 +14,16 @@ from jsonschema import Draft202012Validator
 
 from stubsim import schemas
 from stubsim.formats import eventlog
+from stubsim.formats.load_option import LoadOption, build_path, file_path, hard_drive
 from stubsim.uefi.baseline import Baseline
+from stubsim.uefi.builds import BUILDS
 from stubsim.uefi.measured.row import variable_data
 from stubsim.uefi.variables import GLOBAL
 from tests.formats.test_firmware_volume import DXE, IMAGE, PEI, X64, file, packed, program, section, volume
 from tests.formats.test_fw_cfg_files import archive
 from tests.formats.test_gpt import FIRST, disk, entry
 from tests.formats.test_varstore import store, variable
-from tests.samples import Result, execute, linux, uki, written
+from tests.samples import Result, invoke, linux, uki, written
 from tests.strategies import mutated
 
 BANKS = ("sha1", "sha256")
@@ -43,7 +45,7 @@ def machine(tmp_path: Path) -> Path:
 
 
 def log(machine: Path, *options: str) -> Result:
-    return execute("log", machine / "uki.efi", "--smbios", machine / "host.json", *options)
+    return invoke("log", machine / "uki.efi", "--smbios", machine / "host.json", *options)
 
 
 def files(machine: Path) -> list[str]:
@@ -267,13 +269,13 @@ def test_the_other_commands_take_the_same_options(machine: Path):
     options = ["--baseline", str(baseline(machine))]
     whole = report(machine, *options)
     call = [machine / "uki.efi", "--smbios", machine / "host.json", *options, "--format", "json"]
-    booted = execute("boot", *call).json
+    booted = invoke("boot", *call).json
     Draft202012Validator(schemas.load("boot")).validate(booted)
     assert booted["pcrs"] == whole["pcrs"]
     shown = [(row["by"], row["pcr"], row["digests"]) for row in booted["measurements"]]
     assert shown == [(row["by"], row["pcr"], row["digests"]) for row in whole["events"] if row["digests"]]
     assert "PCR 1" in {row["what"] for row in booted["unknown"]}
-    measured = execute("measure", *call).json
+    measured = invoke("measure", *call).json
     Draft202012Validator(schemas.load("measure")).validate(measured)
     for pcr in ("0", "4", "5", "7"):
         assert measured["cases"][0]["pcrs"]["sha256"][pcr] == whole["pcrs"]["sha256"][pcr]
@@ -281,9 +283,9 @@ def test_the_other_commands_take_the_same_options(machine: Path):
 
 def test_files_of_a_firmware_are_those_of_one_machine(machine: Path):
     options = ["--baseline", str(baseline(machine))]
-    assert execute("measure", machine / "uki.efi", *options).status == 2
+    assert invoke("measure", machine / "uki.efi", *options).status == 2
     twice = ["--smbios", machine / "host.json", "--smbios", written(machine, "other.json", HOST)]
-    assert execute("measure", machine / "uki.efi", *twice, *options).status == 2
+    assert invoke("measure", machine / "uki.efi", *twice, *options).status == 2
 
 
 def test_diff_log_compares_the_firmwares_events_too(machine: Path):
@@ -294,12 +296,32 @@ def test_diff_log_compares_the_firmwares_events_too(machine: Path):
     events = [eventlog.Event(*kind, found, b"x") for kind, found in zip(kinds, digests, strict=True)]
     real = written(machine, "real.log", eventlog.build(events, BANKS))
     call = [machine / "uki.efi", "--smbios", machine / "host.json", "--eventlog", real, "--format", "json"]
-    assert "firmware" not in execute("diff-log", *call).json
-    found = execute("diff-log", *call, "--gpt", machine / "disk.gpt").json
+    assert "firmware" not in invoke("diff-log", *call).json
+    found = invoke("diff-log", *call, "--gpt", machine / "disk.gpt").json
     Draft202012Validator(schemas.load("diff-log")).validate(found)
     assert [row["kind"] for row in found["firmware"]["differences"] if row["type"] == "EV_EFI_GPT_EVENT"] == []
     written(machine, "disk.gpt", disk(entry(FIRST, 2048, 9999, "ESP")))
-    found = execute("diff-log", *call, "--gpt", machine / "disk.gpt").json
+    found = invoke("diff-log", *call, "--gpt", machine / "disk.gpt").json
     assert {(row["kind"], row["type"]) for row in found["firmware"]["differences"]} >= {("differs", "EV_EFI_GPT_EVENT")}
-    text = execute("diff-log", *call[:-2], "--gpt", machine / "disk.gpt").out
+    text = invoke("diff-log", *call[:-2], "--gpt", machine / "disk.gpt").out
     assert "differs: PCR 5 EV_EFI_GPT_EVENT GPT" in text
+
+
+def test_a_store_whose_entries_start_something_else_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch):
+    """The made-up firmware is taken for a build that is known, so that its boot entries are."""
+    monkeypatch.setattr("stubsim.uefi.platform.build_of", lambda pei: next(iter(BUILDS.values())))
+    path = build_path(hard_drive(1, 2048, 2048, FIRST), file_path("\\EFI\\Linux\\other.efi"))
+    option = LoadOption(1, "other", path, b"q\0").raw
+    rows = {"BootOrder": b"\0\0", "Boot0000": option, "BootNext": b"\0\0"}
+    written(machine, "vars.fd", store(*(variable(*row) for row in rows.items())))
+    esp = machine / "esp/EFI/Linux"
+    esp.mkdir(parents=True)
+    for name in ("lab.efi", "other.efi"):
+        (esp / name).write_bytes((machine / "uki.efi").read_bytes() + name.encode())
+    call = ["--smbios", machine / "host.json", *files(machine), "--esp", machine / "esp", "--format", "json"]
+    told = " ".join(invoke("log", esp / "lab.efi", *call).json["assumed"])
+    assert "BootNext" in told
+    assert "Boot0000 comes first and starts \\EFI\\Linux\\other.efi" in told
+    told = " ".join(invoke("log", esp / "other.efi", *call).json["assumed"])
+    assert "comes first" not in told
+    assert "Boot0000 has load options" in told

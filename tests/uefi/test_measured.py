@@ -43,6 +43,9 @@ GUEST = LoadOption(ACTIVE, "UEFI Misc Device", DISK_PATH, MADE)
 SECURE_BOOT_ENABLE = UUID("f0a30bc7-af08-4556-99c4-001009c93a44")
 
 
+PC = smbios.Fields(product_name=b"Standard PC (i440FX + PIIX, 1996)")
+
+
 def volume(size: int = 0x10000) -> memoryview:
     data = bytearray(size)
     # The default table of memory types.
@@ -149,6 +152,7 @@ def test_memory_types_of_the_store_raise_the_defaults_and_never_lower_them():
         (OLD, {"host": Host()}, "number of processors"),
         (OLD, {"host": host(processor(1), unknown=frozenset({"memory"}))}, "size of memory"),
         (OLD, {"host": host(processor(1))._replace(memory=64 << 30)}, "never recorded with so much memory"),
+        (OLD, {"host": host(processor(1))._replace(fields=PC)}, "only q35 was recorded"),
         (OLD_SECURE, {"variables": None}, "--vars"),
         (MIDDLE_SECURE, {}, "SMM relocation"),
         (NEW_SECURE, {}, "fw_cfg files"),

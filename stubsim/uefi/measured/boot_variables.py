@@ -73,6 +73,10 @@ def first_path(options: tuple[Option, ...]) -> str | None:
     return None if nodes and nodes[0].kind == load_option.FIRMWARE_VOLUME else REMOVABLE
 
 
+def has_load_options(option: Option) -> bool:
+    return option.entry.optional not in (b"", _MADE_BY_BOOT_MANAGER)
+
+
 def device_of_disk(platform: Platform) -> tuple[Node, ...] | None:
     """The device path of the disk that the firmware starts from, None where it is not known."""
     try:

@@ -67,6 +67,8 @@ def _pei(platform: Platform) -> Row:
 def _with_platform_info(volume: bytearray, platform: Platform, build: Build) -> str | None:
     """Fill in what PlatformPei of 2022.11 does (EFI_HOB_PLATFORM_INFO, packed), or why it cannot be told."""
     host, cpus = platform.host, processors(platform)
+    if b"i440FX" in (host.fields.product_name or b""):
+        return f"{_AS_IN_RAM} what differs by the kind of machine: only q35 was recorded"
     if "memory" in host.unknown:
         return "the PEI volume is measured as it lies in RAM, with the size of memory in it, which is not known"
     if host.memory > _MEMORY_MAX:
