@@ -19,6 +19,7 @@ from stubsim.systemd.measure import (
 )
 from stubsim.trace import Measured, Unknown
 from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
+from stubsim.uefi.image_path import QEMU_KERNEL
 
 VALUE, IN_PART = "value", "in-part"
 BY_MACHINE, BY_BOOT, UNKNOWN = "differs-by-machine", "differs-by-boot", "unknown"
@@ -107,7 +108,8 @@ def _said_of_value(measurement: Measurement, pcr: int) -> str | None:
     """What a value rests on, where that is not told."""
     boot = measurement.boot
     linux, start = boot.linux, boot.start
-    if pcr == PCR_BOOT_MANAGER and boot.loader is None and (start.loader, start.esp) == (None, None):
+    direct = boot.image is not None and boot.image.path == QEMU_KERNEL
+    if pcr == PCR_BOOT_MANAGER and boot.loader is None and (start.loader, start.esp) == (None, None) and not direct:
         return "if the firmware starts the UKI itself, as the host file has no LoaderInfo (--esp, --loader)"
     if pcr != PCR_KERNEL_INITRD or linux is None or linux.version is None or model_of(linux.version) != LinuxModel():
         return None

@@ -12,7 +12,7 @@ from stubsim.explain.verdicts import BY_BOOT, BY_MACHINE, IN_PART, UNKNOWN, VALU
 from stubsim.formats import pe, smbios
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
-from stubsim.hosts.host import Variable
+from stubsim.hosts.host import DirectBoot, Variable
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.uefi.variables import LOADER
@@ -127,3 +127,8 @@ def test_variables_that_are_not_known_may_have_a_loaders():
     assert verdicts_of(host)[12] == VALUE
     told = Start(load_options=utf16z("quiet"), loader="none")
     assert (verdicts_of(host, start=told)[4], verdicts_of(host, start=told)[12]) == (VALUE, VALUE)
+
+
+def test_qemus_kernel_is_started_by_the_firmware():
+    rows = verdicts(measure_hosts(UKI, [("h", Host(direct_boot=DirectBoot()))], Start()))
+    assert (rows[4].verdict, rows[4].because) == (VALUE, None)
