@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from stubsim.formats.efi_string import from_utf16
 from stubsim.stub.context import Context
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG
 from stubsim.systemd.strings import UINT_MAX, mangle, parse_number
+from stubsim.trace import Unknown
+
+# Into which Linux measures its load options.
+_PCR_OF_LINUX = 9
 
 
 def process_arguments(context: Context) -> tuple[int, str | None]:
@@ -28,7 +33,13 @@ def process_arguments(context: Context) -> tuple[int, str | None]:
 def mangled(context: Context, text: str) -> str:
     """Control characters and DEL become blanks, and those at both ends go; up to 254 DEL and leading blanks stay."""
     if context.model.trims_leading_blanks:
-        return mangle(text)
+        line = mangle(text)
+        if not line and context.model.reads_on_behind_blanks:
+            what = "what a command line of blanks only becomes"
+            why = "this stub looks for its first letter in the memory behind it, too"
+            affects = ("outcome", "cmdline", "load_options", "measurements", "pcrs", "rtmrs")
+            context.emit(Unknown(what, why, affects, (_PCR_OF_LINUX, PCR_KERNEL_CONFIG)))
+        return line
     text = "".join(" " if unit <= "\x1f" else unit for unit in text)
     return text.rstrip(" ") if context.model.trims_trailing_blanks else text
 

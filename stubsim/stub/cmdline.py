@@ -35,7 +35,7 @@ def _is_trusted(context: Context, own: bytes | None) -> bool:
 
 def append_addons(context: Context, cmdline: str | None, addons: Sequence[str], parameters: Measured) -> str | None:
     """The addons' lines, joined, measured together (254: those of each folder by themselves) and appended."""
-    for text in addons:
+    for text in filter(None, addons):
         cmdline = _append_measured(context, cmdline, mangled(context, text), parameters)
     return cmdline
 

@@ -84,7 +84,7 @@ def install_embedded_devicetree(
             installed = install_from_memory(context, Devicetree(name, section.index, data), fixup)
             if not isinstance(installed, str):
                 return installed
-            ignoring = "" if context.model.needs_firmware_devicetree else ", ignoring"
+            ignoring = ", ignoring" if context.model.says_devicetree_is_ignored else ""
             context.log("error", f"Error loading embedded devicetree{ignoring}: {context.in_words(installed)}")
             break
     return firmware_devicetree(context)

@@ -55,7 +55,8 @@ def combine_initrds(
 ) -> Combined | None:
     """Measure microcode addons in reverse, then initrd addons, and join all; None where there is no initrd at all.
 
-    With more than one, each is padded with zeros to a multiple of 4; a single one is handed over as it is.
+    With more than one, each is padded with zeros to a multiple of 4; a single one is handed over as it is (256: but
+    for microcode).
     """
     ordered: list[tuple[str, str, Parts]] = []
     for addon in reversed(addons.ucodes):
@@ -78,7 +79,8 @@ def combine_initrds(
     offset = 0
     for kind, name, content in ordered:
         size = sum(map(len, content))
-        padding = -size % 4 if len(ordered) > 1 else 0
+        lone = len(ordered) == 1 and not (kind == "ucode" and context.model.pads_lone_microcode)
+        padding = 0 if lone else -size % 4
         initrds.append(Initrd(kind, name, content, offset, size, kind not in unknown))
         parts.extend(content)
         if padding:

@@ -50,6 +50,8 @@ class StubModel(NamedTuple):
     takes_blank_options: bool
     trims_leading_blanks: bool
     trims_trailing_blanks: bool
+    # a line of blanks only: mangled with what lies in memory behind it
+    reads_on_behind_blanks: bool
     mangles_shell_line: bool
     takes_smbios_extra: bool
     mangles_smbios_extra: bool
@@ -67,6 +69,9 @@ class StubModel(NamedTuple):
     reads_addons_itself: bool
     # what it leaves and finds
     needs_firmware_devicetree: bool
+    says_devicetree_is_ignored: bool
+    # behind those of credentials and extensions
+    installs_devicetrees_last: bool
     refreshes_random_seed: bool
     creates_random_seed: bool
     creates_loader_folder: bool
@@ -80,6 +85,7 @@ class StubModel(NamedTuple):
     joins_initrds_anywhere_on_x86: bool
     # where there is none at all
     reads_initrd_from_zero: bool
+    pads_lone_microcode: bool
     measures_smbios: bool
     measures_smbios_by_cc: bool
     # of a type 1, before its wake-up byte is cleared

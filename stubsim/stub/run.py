@@ -79,7 +79,8 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
     export_stub_variables(context, profile)
     measure_smbios(context)
 
-    devicetree = install_devicetrees(context, sections, addons.devicetrees, parameters)
+    last = context.model.installs_devicetrees_last
+    devicetree = None if last else install_devicetrees(context, sections, addons.devicetrees, parameters)
 
     initrds: dict[str, Parts] = {}
     archives: list[Pages] = []
@@ -89,6 +90,8 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
         archives.append(allocate(context, len(previous), "the initrd of an earlier stage"))
     flags = {"parameters": parameters, "sysext": sysext, "confext": confext}
     initrds |= generate_sidecar_initrds(context, flags, archives)
+    if last:
+        devicetree = install_devicetrees(context, sections, addons.devicetrees, parameters)
     initrds |= generate_embedded_initrds(context, sections, archives)
     if secret is not None:
         initrds["boot-secret"] = generate_boot_secret_initrd(secret or bytes(SIZE))

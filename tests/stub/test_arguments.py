@@ -142,3 +142,11 @@ def test_mangle(text: str, expected: str):
 def test_blanks_at_the_ends(stub: str, expected: str):
     """systemd 252.6 and 255: util.c, mangle_stub_cmdline."""
     assert mangled(run(stub=stub).context, "  a\n ") == expected
+
+
+@pytest.mark.parametrize(("stub", "unknown"), [("254", False), ("255.0", True), ("256.17", True), ("257.0", False)])
+def test_a_line_of_blanks_only(stub: str, unknown: bool):
+    """255 and 256 look for the first letter behind the NUL, too (256 in emulation; d30b89c of 257)."""
+    one = run(stub=stub)
+    assert mangled(one.context, " \t ").strip() == ""
+    assert one.unknown() == ["what a command line of blanks only becomes"] * unknown

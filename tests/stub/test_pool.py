@@ -21,7 +21,7 @@ from stubsim.stub.sidecars import generate_sidecar_initrds
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import Memory, OutOfResources
 from stubsim.uefi.memory_layout import FREE
-from tests.stub.harness import Run, make_pe, make_uki, run
+from tests.stub.harness import Run, devicetree, make_pe, make_uki, run
 
 MIB = 1 << 20
 HALTED = "systemd-boot: Assertion 'BS->AllocatePool(EfiLoaderData, size, &p) == EFI_SUCCESS' failed"
@@ -181,3 +181,33 @@ def test_without_any_initrd(stub: str, unknown: bool):
     filled = run(make_uki((".initrd", b"i")), stub=stub)
     prepare(filled.context, [])
     assert filled.unknown() == []
+
+
+@pytest.mark.parametrize(("stub", "size"), [("256", 8), ("257", 5)])
+def test_microcode_alone(stub: str, size: int):
+    """256's own code in emulation pads it."""
+    initrd = prepare(run(make_uki((".ucode", b"micro")), stub=stub).context, []).initrd
+    assert initrd is not None
+    assert initrd.size == size
+
+
+@pytest.mark.parametrize(
+    ("stub", "last", "counted"), [("256", True, True), ("257", False, False), ("260", False, True)]
+)
+def test_devicetree_of_an_addon_among_the_measurements(tmp_path: Path, stub: str, last: bool, counted: bool):
+    """256's own code in emulation installs it behind credentials, and counts its event; 257 and 260 before."""
+    for folder, name, data in (
+        ("addons", "a.addon.efi", make_pe((".dtb", devicetree("lab,a")))),
+        ("credentials", "b.cred", b"x"),
+    ):
+        path = tmp_path / "loader" / folder / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    own = tmp_path / "EFI/Linux/lab.efi.extra.d/c.cred"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"y")
+    one = run(stub=stub, esp=tmp_path)
+    prepare(one.context, [])
+    texts = ["Credentials initrd", "Global credentials initrd"]
+    assert one.descriptions(12) == ([*texts, "a.addon.efi"] if last else ["a.addon.efi", *texts])
+    assert ("StubPcrKernelParameters" in one.variables()) == counted
