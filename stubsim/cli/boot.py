@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "text",
         "json",
         "html",
-        eventlog="the stub's measurements as a TCG event log",
+        eventlog="what loader, stub and kernel measure as a TCG event log",
         qtest="the accesses to fw_cfg as a script for QEMU's -qtest",
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""A boot's measurements as a binary TCG event log: the stub's own events, without the firmware's before it."""
+"""What loader, stub and kernel measure as a binary TCG event log; with the firmware's events it is `stubsim log`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ from stubsim.start import Start
 from stubsim.trace import Measured
 from stubsim.views.eventlog import event_log
 from tests.conftest import ROOT, recordings
-from tests.samples import FULL_UKI, MACHINE, execute, invoke, written
+from tests.loader.test_run import esp_of
+from tests.samples import FULL_UKI, MACHINE, execute, invoke, linux, written
+from tests.stub.harness import make_uki
 
 RECORDINGS = recordings()
 PROFILE_TAG = (0x13AED6DB).to_bytes(4, "little")
@@ -163,3 +165,31 @@ def test_fwupdtool_parses_the_log(newer_oracle: Callable[..., str], tmp_path: Pa
         for event in result.trace
         if isinstance(event, Measured)
     ]
+
+
+def with_a_loader(folder: Path) -> Boot:
+    """systemd-boot, a profile by its entry, and a Linux, so that three stages measure."""
+    esp = esp_of(folder)
+    path = esp / "EFI/Linux/lab.efi"
+    profiles = ((".profile", b"ID=a"), (".profile", b"ID=b"))
+    image = make_uki((".osrel", b"ID=lab\n"), (".cmdline", b"own"), *profiles, linux=linux("6.12.1-lab"))
+    path.write_bytes(bytes(image.image.data))
+    return boot(uki.load(str(path)), hosts.from_json({"smbios": MACHINE}), Start(esp=str(esp), entry="lab.efi@b"))
+
+
+def test_the_log_has_loader_stub_and_kernel_in_their_order(tmp_path: Path):
+    """As in the logs of golden-linux: loader.conf and load options, then the stub's, then PCR 9."""
+    events = eventlog.parse(event_log(with_a_loader(tmp_path)))
+    pcrs = [event.pcr for event in events if event.type != EVENT_TYPES["EV_NO_ACTION"]]
+    assert pcrs[:3] == [5, 12, 12]
+    assert set(pcrs[3:-2]) == {11}
+    assert pcrs[-2:] == [9, 9]
+
+
+@pytest.mark.oracle
+def test_tpm2_eventlog_reads_all_of_them(oracle: Callable[[str], str], tmp_path: Path):
+    result = with_a_loader(tmp_path)
+    path = written(tmp_path, "all.log", event_log(result))
+    done = subprocess.run([oracle("tpm2_eventlog"), str(path)], capture_output=True, text=True, check=True)
+    for pcr in (9, 11, 12):
+        assert result.pcrs["sha256"][pcr].hex() in done.stdout.lower()
