@@ -218,7 +218,7 @@ def _walk(top: Object) -> smbios.Walk | None:
         raise
     # The stub's table is as long as the entry point says (systemd 252 to 262, find_smbios_configuration_table).
     walk = smbios.walk(data if entry_point is None else data[:size], size)
-    if not walk.structures and walk.damage is not None:
+    if walk.damage is not None and not walk.structures and not smbios.walk(data).structures:
         walk.damage.message = f"{table.at('base64')}: {walk.damage.message}"
         raise walk.damage
     return walk

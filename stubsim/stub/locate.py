@@ -95,32 +95,29 @@ def locate_sections(context: Context, uki: Uki, table: Sequence[pe.Section]) -> 
             found.setdefault(section.name, section)
 
     matches: dict[int, Match | None] = {hwids.DEVICETREE: None, hwids.UEFI_FW: None}
-    error = None
     sections = Sections(uki, found, matches, None)
-    table_data = sections.data(".hwids")
-    if table_data is not None:
-        error = _match_hwids(context, table_data, matches)
+    data = sections.data(".hwids")
+    errors = []
+    # A look-up for each kind of entry; a devicetree of the firmware stops the first one, and decides by itself.
     if context.model.matches_devicetree_entries:
+        if data is not None and context.host.devicetree is None:
+            text = "HWID matching failed, no DT blob will be selected"
+            matches[hwids.DEVICETREE], error = _look_up(context, data, hwids.DEVICETREE, text)
+            errors.append(error)
         choose_devicetree(context, uki, table, found, matches[hwids.DEVICETREE])
     if context.model.matches_firmware_entries:
+        if data is not None:
+            text = "No UEFI FW will be selected"
+            matches[hwids.UEFI_FW], error = _look_up(context, data, hwids.UEFI_FW, text)
+            errors.append(error)
         choose_firmware(context, uki, table, found, matches[hwids.UEFI_FW])
-    return sections._replace(hwids_error=error)
+    return sections._replace(hwids_error=next((error for error in reversed(errors) if error), None))
 
 
-def _match_hwids(context: Context, data: Extent, matches: dict[int, Match | None]) -> str | None:
-    """Look the machine up once for each kind of entry; a devicetree of the firmware stops the first look-up only."""
-    error = None
-    if context.model.matches_devicetree_entries and context.host.devicetree is None:
-        match, status = chid_match(context, data, hwids.DEVICETREE)
-        matches[hwids.DEVICETREE] = match
-        if status is not None:
-            error = _report(context, "HWID matching failed, no DT blob will be selected", status)
-    if context.model.matches_firmware_entries:
-        match, status = chid_match(context, data, hwids.UEFI_FW)
-        matches[hwids.UEFI_FW] = match
-        if status is not None:
-            error = _report(context, "No UEFI FW will be selected", status) or error
-    return error
+def _look_up(context: Context, data: Extent, kind: int, text: str) -> tuple[Match | None, str | None]:
+    """The entry for the machine, and the error of a table that is refused."""
+    match, status = chid_match(context, data, kind)
+    return match, None if status is None else _report(context, text, status)
 
 
 def _report(context: Context, text: str, status: str) -> str | None:

@@ -347,6 +347,14 @@ def test_the_table_is_as_long_as_its_entry_point_says():
         assert host.oem_strings == ()
 
 
+def test_an_entry_point_that_leaves_no_structure():
+    raw = base64.b64decode(table()["base64"])
+    entry = bytearray(smbios.build_entry_point(raw))
+    entry[12:16] = (9).to_bytes(4, "little")
+    host = hosts.from_json({"smbios_table": {"base64": encoded(raw), "entry_point": encoded(bytes(entry))}})
+    assert host.structures == ()
+
+
 def test_every_recorded_host_is_read(shared: Path):
     paths = sorted((shared / "golden").glob("*/host.json"))
     assert paths

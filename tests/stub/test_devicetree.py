@@ -107,6 +107,13 @@ def test_bad_blobs_are_named_and_passed_over():
     assert one.log() == ["Found bad DT blob in PE section 3"]
 
 
+def test_a_devicetree_is_chosen_before_firmware_is_looked_up():
+    """262.1's own code in emulation, at debug level."""
+    one = run(make_uki(TREE, (".dtbauto", b"bad")), debug=True)
+    one.sections()
+    assert one.log() == ["Found bad DT blob in PE section 3", "No UEFI FW will be selected: Not found"]
+
+
 def test_what_is_installed():
     """dtb-and-dtbauto, dtb-garbage: a plain .dtb is not checked at all."""
     tree, other = devicetree("tree"), devicetree("other")
