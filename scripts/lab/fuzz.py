@@ -86,7 +86,9 @@ def for_qemu(recipe: Recipe, machine: str) -> Recipe:
         ports = [port for port in host["console"]["serial"] if port in virtual.PORTS]
         host = host | {"console": host["console"] | {"serial": ports}}
     path = recipe.path
-    if path == virtual.usual_path(machine):
+    if recipe.shell is not None:
+        path = "\\uki.efi"  # as the line calls it
+    elif path == virtual.usual_path(machine):
         path = "\\EFI\\Linux\\usual.efi"
     return recipe._replace(sections=tuple(sections), path=path, host=host)
 

@@ -141,7 +141,8 @@ def _partition(case: efirun.Case, machine: str, folder: Path) -> dict[str, bytes
         boot.write_bytes(guest.program("launcher", machine))
         (tree / "lab.bin").write_bytes(b"".join(settings(case, path)))
     line = "reset -s" if case.shell is None else f"{case.shell}\r\nreset -s"
-    (tree / "startup.nsh").write_text(f"fs0:\r\n{line}\r\n", newline="")
+    # With its mark the shell reads more than ASCII.
+    (tree / "startup.nsh").write_bytes(f"\ufefffs0:\r\n{line}\r\n".encode("utf-16-le"))
     disk = folder / "disk.img"
     with disk.open("wb") as file:
         file.truncate((_START + _SIZE + 0x800) * 512)
