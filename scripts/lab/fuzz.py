@@ -87,7 +87,9 @@ def for_qemu(recipe: Recipe, machine: str) -> Recipe:
         host = host | {"console": host["console"] | {"serial": ports}}
     path = recipe.path
     if recipe.shell is not None:
-        path = "\\uki.efi"  # as the line calls it
+        # As the line calls it; and the shell has no gifts.
+        path = "\\uki.efi"
+        host = {key: value for key, value in host.items() if key not in virtual.GIFTS}
     elif path == virtual.usual_path(machine):
         path = "\\EFI\\Linux\\usual.efi"
     return recipe._replace(sections=tuple(sections), path=path, host=host)

@@ -51,6 +51,8 @@ _MACHINE = {
     "x64": ("qemu-system-x86_64", "-machine", "q35,accel=tcg,smm=off", "-cpu", "max"),
     "aa64": ("qemu-system-aarch64", "-machine", "virt,accel=tcg", "-cpu", "cortex-a57"),
 }
+# What a boot loader leaves: keys of a host file that the launcher has to play.
+GIFTS = ("edid", "devicetree", "previous_initrd", "variables")
 # Where the serial ports of a PC are; OVMF drives no others (SioBusDxe), and has a console on the first one.
 CONSOLE = "0x3f8"
 PORTS = {CONSOLE: 0, "0x2f8": 1}
@@ -105,6 +107,8 @@ def _check(case: efirun.Case) -> None:
     for port in host.get("console", {}).get("serial", ()):
         if port not in PORTS:
             raise StubsimError(f"the virtual machine's firmware drives no port {port}", expected="efirun for this case")
+    if case.shell is not None and any(host.get(key) for key in GIFTS):
+        raise StubsimError("the UEFI shell is started without a boot loader", expected="efirun for this case")
     if launched(case) and (case.path or "").casefold() in _usual():
         raise StubsimError("the launcher lies where the UKI is", expected="another path in this case")
 
@@ -121,7 +125,7 @@ def _usual() -> set[str]:
 def launched(case: efirun.Case) -> bool:
     """Whether the launcher starts the UKI: the firmware by itself starts only the usual file, and without options."""
     host = case.host
-    gifts = any(host.get(key) for key in ("edid", "devicetree", "previous_initrd", "variables"))
+    gifts = any(host.get(key) for key in GIFTS)
     usual = (case.path or "").casefold() in _usual()
     return case.shell is None and (gifts or case.from_memory or case.load_options is not None or not usual)
 
