@@ -45,6 +45,8 @@ in `scripts/lab_linux/scenarios`. The truth is what the TPM had in each register
 and initrd (`lock-kernel-cmdline`, `lock-kernel-initrd`), and in PCR 4 the firmware's two events; measure the sections
 of the profile that was booted (`ukify --measure` and the signatures in `.pcrsig` are by it).
 
+stubsim has the lab's host file, in which the boot secret stands that a boot drew at random (`update-a`).
+
 `-`: it says nothing of the register, or that it is not known; `refuses`: it does not read this UKI (pcrlock: one with
 profiles). pcrlock has nothing for PCR 12 and 13. Its PCR 4 lacks addons, and the kernel inside that 257's stub starts
 by the firmware. Its PCR 9 takes the UKI's command line and initrd for those that the kernel gets: the stub adds
