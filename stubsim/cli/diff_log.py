@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from stubsim import uki
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
-from stubsim.explain.firmware_in_log import compare_firmware
 from stubsim.explain.log_facts import applied
-from stubsim.explain.whole_log import whole_log
 from stubsim.formats import eventlog, eventlog_text
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
 from stubsim.views.diff_log import diff_log_json, render_diff_log
+
+if TYPE_CHECKING:
+    from stubsim.explain.firmware_in_log import FirmwareComparison
+    from stubsim.result import Boot
+    from stubsim.start import Start
+    from stubsim.uefi.platform import Platform
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,15 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
         platform, host, started = firmware.machine(arguments, host, started)
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(image, host, started)
-        whole = None if platform is None or not result.host.tpm else whole_log(result, platform, started)
+        own = None if platform is None or not result.host.tpm else _firmware(result, platform, started, log)
     try:
         comparison = compare(result, log, started, disagreements)
     except StubsimError as error:
         raise error.within(path=arguments.eventlog) from error
-    own = None if whole is None else compare_firmware(whole, log)
     report = diff_log_json(result, comparison, arguments.eventlog, own)
     output.write_report(arguments, report, render_diff_log)
     return 0 if all_simulated(result) and report["equal"] else 1
+
+
+def _firmware(result: Boot, platform: Platform, started: Start, log: eventlog.Log) -> FirmwareComparison:
+    from stubsim.explain.firmware_in_log import compare_firmware
+    from stubsim.explain.whole_log import whole_log
+
+    return compare_firmware(whole_log(result, platform, started), log)
 
 
 def _read(path: str) -> eventlog.Log:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from stubsim import extent
 from stubsim.cli import output
 from stubsim.cli.start import read
 from stubsim.errors import StubsimError
-from stubsim.formats import gpt
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
 from stubsim.start import Start
-from stubsim.uefi.platform import Platform
+
+if TYPE_CHECKING:
+    from stubsim.formats import gpt
+    from stubsim.uefi.platform import Platform
 
 _Value = TypeVar("_Value")
 _OPTIONS = ("firmware", "vars", "disk", "gpt", "fw_cfg", "option_rom", "baseline")
@@ -69,13 +71,13 @@ def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
     from stubsim.uefi.esp import Esp
     from stubsim.uefi.image_path import QEMU_KERNEL
     from stubsim.uefi.measured.secure_boot_policy import secure_boot
-    from stubsim.uefi.platform import firmware_image
+    from stubsim.uefi.platform import Platform, firmware_image
 
     platform = Platform(
         host,
         firmware=_parsed(arguments.firmware, firmware_image),
         variables=_parsed(arguments.vars, varstore.parse),
-        disk=_disk(arguments.disk) if arguments.disk is not None else _parsed(arguments.gpt, gpt.parse),
+        disk=_partition_table(arguments),
         fw_cfg=_fw_cfg(arguments.fw_cfg),
         esp=None if start.esp is None else Esp(start.esp),
         option_roms=tuple(
@@ -160,9 +162,13 @@ def _fw_cfg(path: str | None) -> dict[str, bytes] | None:
     return {fw_cfg_files.name_of(os.path.relpath(file, path)): _content(file) for file in files}
 
 
-def _disk(path: str) -> gpt.Table:
-    """The table of an image, of which only that is read."""
+def _partition_table(arguments: argparse.Namespace) -> gpt.Table | None:
+    """Of a disk's image nothing else is read."""
+    from stubsim.formats import gpt
+
+    if arguments.disk is None:
+        return _parsed(arguments.gpt, gpt.parse)
     try:
-        return gpt.parse(extent.of_file(path))
+        return gpt.parse(extent.of_file(arguments.disk))
     except StubsimError as error:
-        raise error.within(path=path) from error
+        raise error.within(path=arguments.disk) from error

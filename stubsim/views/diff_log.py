@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from stubsim.explain.boot_manager import boot_manager_pcr
 from stubsim.explain.diff_log import Comparison
-from stubsim.explain.firmware_in_log import FirmwareComparison
 from stubsim.explain.log_items import Difference, Item
 from stubsim.printable import clean
 from stubsim.result import Boot
@@ -18,6 +17,8 @@ from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from stubsim.explain.firmware_in_log import FirmwareComparison
 
 # Enough of a digest to tell two apart by eye; the JSON has them whole.
 _SHORT = 16
