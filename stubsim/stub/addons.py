@@ -34,7 +34,7 @@ def load_all_addons(context: Context, sections: Sections) -> Addons:
     addons = Addons((), [], [], [])
     if not context.model.takes_addons:
         return addons
-    uname = sections.text(".uname")
+    uname = sections.text(".uname") if context.model.compares_addon_uname else None
     folder = extra_folder(context)
     cmdlines: list[str] = []
     for path in (_GLOBAL,) if folder is None else (_GLOBAL, folder):

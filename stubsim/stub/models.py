@@ -62,6 +62,7 @@ class StubModel(NamedTuple):
     # addons
     takes_addons: bool
     takes_devicetree_addons: bool
+    compares_addon_uname: bool
     takes_initrd_addons: bool
     joins_addons_by_folder: bool
     measures_addon_folders_apart: bool

@@ -137,6 +137,7 @@ NOT_SHOWN = {
     "high-initrd": "no case here needs so much memory",
     "no-initrd": "zeros at address 0 are no initrd either",
     "kernel-end": "the kernels of the cases here are whole",
+    "addon-uname": "no case here of 255.5 or later has an addon for another kernel",
     "blank-lines": "no case here of 257 or later has a command line of blanks only",
     "lone-microcode": "no case here of 257 or later has microcode and no other initrd",
     "ignored-devicetree": "no case here of 257 or later has an embedded devicetree that fails",

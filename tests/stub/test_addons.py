@@ -272,3 +272,12 @@ def test_the_firmwares_tree_counts_for_addons(tmp_path: Path):
     uki = make_uki((".dtb", devicetree("own")))
     one = run(uki, Host(devicetree=devicetree("firmware")), esp=tmp_path)
     assert [addon.filename for addon in load(one).devicetrees] == ["a.addon.efi"]
+
+
+@pytest.mark.parametrize(("stub", "applies"), [("254", False), ("255.4", True), ("255.5", False), ("256.0", False)])
+def test_an_addon_for_another_kernel_by_release(tmp_path: Path, stub: str, applies: bool):
+    """255's own code in emulation applies it: .uname was read behind the addons (acee605 of 255.5)."""
+    put(tmp_path, f"{OWN}/a.addon.efi", (".cmdline", b"x"), (".uname", b"7"))
+    one = run(make_uki((".uname", b"6")), esp=tmp_path, stub=stub)
+    load(one)
+    assert one.log() == ([] if applies else [".uname mismatch between a.addon.efi and UKI, ignoring"])
