@@ -85,6 +85,8 @@ def for_qemu(recipe: Recipe, machine: str) -> Recipe:
     if "serial" in host.get("console", {}):
         ports = [port for port in host["console"]["serial"] if port in virtual.PORTS]
         host = host | {"console": host["console"] | {"serial": ports}}
+    if host.get("keyboard_layout") is not None:
+        host = host | {"keyboard_layout": virtual.LAYOUT}
     path = recipe.path
     if recipe.shell is not None:
         # As the line calls it; and the shell has no gifts.

@@ -51,6 +51,8 @@ _MACHINE = {
     "x64": ("qemu-system-x86_64", "-machine", "q35,accel=tcg,smm=off", "-cpu", "max"),
     "aa64": ("qemu-system-aarch64", "-machine", "virt,accel=tcg", "-cpu", "cortex-a57"),
 }
+# Of OVMF's driver for a USB keyboard.
+LAYOUT = "en-US"
 # What a boot loader leaves: keys of a host file that the launcher has to play.
 GIFTS = ("edid", "devicetree", "previous_initrd", "variables")
 # Where the serial ports of a PC are; OVMF drives no others (SioBusDxe), and has a console on the first one.
@@ -107,6 +109,8 @@ def _check(case: efirun.Case) -> None:
     for port in host.get("console", {}).get("serial", ()):
         if port not in PORTS:
             raise StubsimError(f"the virtual machine's firmware drives no port {port}", expected="efirun for this case")
+    if host.get("keyboard_layout") not in (None, LAYOUT):
+        raise StubsimError(f"the virtual machine's keyboard is {LAYOUT}", expected="efirun for this case")
     if case.shell is not None and any(host.get(key) for key in GIFTS):
         raise StubsimError("the UEFI shell is started without a boot loader", expected="efirun for this case")
     if launched(case) and (case.path or "").casefold() in _usual():
