@@ -155,12 +155,12 @@ def note_unseen_loader(context: Context, start: Start) -> None:
     if not image.load_options or start.loader is not None or image.shell is not None:
         return
     if context.variables.get("LoaderInfo") is not None:
-        why = "the boot loader of LoaderInfo has measured the load options, too, and is not in --esp (--loader none)"
+        why = "the boot loader of LoaderInfo has also measured the load options and is not in --esp (--loader none)"
         context.emit(Unknown("PCR 12", why, ("pcrs",), (12,)))
         return
     untold_why = untold(context.host, start)
     if untold_why is not None:
-        why = f"{untold_why}, and a boot loader measures the load options, too"
+        why = f"{untold_why}, and a boot loader also measures the load options"
         context.emit(Unknown("PCR 12", why, ("pcrs",), (12,)))
 
 

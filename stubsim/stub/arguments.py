@@ -36,7 +36,7 @@ def mangled(context: Context, text: str) -> str:
         line = mangle(text)
         if not line and context.model.reads_on_behind_blanks:
             what = "what a command line of blanks only becomes"
-            why = "this stub looks for its first letter in the memory behind it, too"
+            why = "this stub also looks for its first letter in the memory behind it"
             affects = ("outcome", "cmdline", "load_options", "measurements", "pcrs", "rtmrs")
             context.emit(Unknown(what, why, affects, (_PCR_OF_LINUX, PCR_KERNEL_CONFIG)))
         return line
