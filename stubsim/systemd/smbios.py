@@ -1,4 +1,4 @@
-"""SMBIOS measured into PCR 1, new in 262's stub and 261's loader (src/boot/measure.c)."""
+"""SMBIOS measured into PCR 1, by stub and loader from 261 on (src/boot/measure-smbios.c)."""
 
 from __future__ import annotations
 
