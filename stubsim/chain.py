@@ -31,7 +31,7 @@ from stubsim.stub.run import Prepared
 from stubsim.stub.sections import Sections
 from stubsim.trace import Staged
 from stubsim.uefi.esp import same_name
-from stubsim.uefi.load_image import load_file, place_image
+from stubsim.uefi.load_image import AddressTaken, load_file, place_image
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import OutOfResources
 
@@ -112,6 +112,9 @@ class Chain:
         try:
             # From a file or, without a path, from memory.
             placed = place_image(memory, image) if path is None else load_file(memory, image, context.uki.size)
+        except AddressTaken:
+            message = "The firmware finds no place for the image."
+            return ProgramFailed(message, "EFI_NOT_FOUND", refused.no_relocations("the image", image))
         except OutOfResources:
             because = refused.out_of_memory(context, "the image", image.size_of_image)
             return ProgramFailed("The image does not fit into the memory.", "EFI_OUT_OF_RESOURCES", because)

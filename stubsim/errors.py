@@ -7,7 +7,8 @@ class StubsimError(Exception):
     """Input that cannot be read or used.
 
     What the stub itself would refuse is not an error but a boot with outcome ``failed``.
-    Offsets are bytes from the start of the file, or of the section where one is named.
+    Offsets are bytes from the start of the file, or of the section where one is named. ``more`` is what else is wrong,
+    most often with the same file.
     """
 
     def __init__(
@@ -27,11 +28,14 @@ class StubsimError(Exception):
         self.offset = offset
         self.expected = expected
         self.hint = hint
+        self.more: tuple[StubsimError, ...] = ()
 
     def within(self, *, path: str | None = None, section: str | None = None) -> StubsimError:
         """Name the file or section the bytes came from, where the parser could not know; returns itself."""
         self.path = self.path or path
         self.section = self.section or section
+        for other in self.more:
+            other.within(path=path, section=section)
         return self
 
     def __str__(self) -> str:

@@ -89,16 +89,15 @@ def _checked(files: Sequence[str], jobs: int | None, *, update: bool, allow_outs
         except StubsimError as error:
             if update or not os.path.exists(file):
                 raise
-            broken.append(unread(file, error))
+            broken.extend(unread(file, one) for one in (error, *error.more))
     runs = runs_of(found)
     with _progress(runs) as tick:
         results = (*broken, *check_all(runs, jobs, tick, allow_outside=allow_outside))
     errors = _errors(results)
     if errors and (update or all(str(result.error) in errors for result in results)):
-        *others, last = errors
-        for text in others:
-            output.tell("error", text)
-        raise errors[last]
+        first, *others = errors.values()
+        first.more = tuple(others)
+        raise first
     return results
 
 

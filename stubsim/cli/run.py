@@ -114,7 +114,8 @@ def _tell_fault(error: Exception, argv: Sequence[str]) -> None:
 
 
 def _complain(error: StubsimError, argv: Sequence[str]) -> None:
-    output.tell("error", str(error))
+    for one in (error, *error.more):
+        output.tell("error", str(one))
     if _wants_json(argv):
         from stubsim.views.json import dumps, error_json
 

@@ -109,6 +109,13 @@ def walk(table: bytes | memoryview, size: int = 0) -> Walk:
     return Walk(tuple(structures), None)
 
 
+def is_begun(table: bytes) -> bool:
+    """Whether there is the header of a structure that DSP0134 has or leaves to vendors, be the rest cut off."""
+    if len(table) < 2:
+        return False
+    return (table[0] < 64 or table[0] == INACTIVE or table[0] >= END_OF_TABLE) and table[1] >= _HEADER.size
+
+
 def _strings(data: bytes, start: int, type_: int) -> tuple[tuple[bytes, ...], int, StubsimError | None]:
     """The strings behind a formatted area, and where the next structure starts, or how they are cut off."""
     if data[start : start + 2] == b"\0\0":

@@ -20,7 +20,7 @@ from stubsim.hosts.host import (
     Variable,
     VmFwUpdate,
 )
-from stubsim.hosts.reading import Layout, Object, nearest, parse, read_object, shown
+from stubsim.hosts.reading import Layout, Object, every_mistake, nearest, parse, read_object, shown
 
 SCHEMA = "stubsim/host/1"
 ARCHITECTURES = ("x64", "aa64", "ia32", "arm", "riscv64", "loongarch64", "riscv32", "loongarch32")
@@ -123,7 +123,7 @@ def read(data: bytes) -> Reading:
 def from_json(value: object, path: str | None = None) -> Host:
     """The host that a decoded JSON value describes; `path` is only for the StubsimError where it describes none."""
     try:
-        return _host(value)
+        return every_mistake(value, _host)
     except StubsimError as error:
         error.within(path=path)
         raise
@@ -218,7 +218,8 @@ def _walk(top: Object) -> smbios.Walk | None:
         raise
     # The stub's table is as long as the entry point says (systemd 252 to 262, find_smbios_configuration_table).
     walk = smbios.walk(data if entry_point is None else data[:size], size)
-    if walk.damage is not None and not walk.structures and not smbios.walk(data).structures:
+    some = walk.structures or smbios.walk(data).structures or smbios.is_begun(data)
+    if walk.damage is not None and not some:
         walk.damage.message = f"{table.at('base64')}: {walk.damage.message}"
         raise walk.damage
     return walk

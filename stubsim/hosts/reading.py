@@ -1,6 +1,7 @@
 """Reading a JSON file strictly: values by key, and complaints in the key's name.
 
-A typo must not silently become a default, so unknown keys and wrong types are errors that name the key.
+A typo must not silently become a default, so unknown keys and wrong types are errors that name the key. Whoever reads
+stops at the first mistake; to find them all, what is wrong is taken away and the rest is read again.
 """
 
 from __future__ import annotations
@@ -8,12 +9,89 @@ from __future__ import annotations
 import binascii
 import json
 from collections import Counter
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
 from uuid import UUID
 
 from stubsim.errors import StubsimError
 
+Read = TypeVar("Read")
+
 _ABSENT = object()
+# In place of an item that is wrong, so that the others keep their numbers; as a key of an object that lacks something.
+_LEFT_OUT: Any = object()
+# Mistakes of one file that are told.
+_MISTAKES_MAX = 20
+
+
+class Mistake(StubsimError):  # noqa: N818 - in the file, and there may be more
+    """What is wrong with these keys of an object of the file, or with items of its arrays (``key[3]``)."""
+
+    def __init__(
+        self,
+        message: str,
+        holder: dict[str, Any],
+        keys: Sequence[Any],
+        *,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, expected=expected, hint=hint)
+        self.holder, self.keys = holder, keys
+
+    def take_away(self) -> None:
+        """Let the file be read again without it, or without the object that lacks it."""
+        for key in self.keys:
+            name, _, index = str(key).partition("[")
+            if key in self.holder:
+                del self.holder[key]
+            elif index and name in self.holder:
+                self.holder[name][int(index[:-1])] = _LEFT_OUT
+            else:
+                self.holder[_LEFT_OUT] = True
+
+
+def every_mistake(value: object, read: Callable[[Any], Read]) -> Read:
+    """What is read of a decoded file; StubsimError with all that is wrong, the others in ``more`` of the first."""
+    try:
+        return read(value)
+    except StubsimError as error:
+        found = [error]
+    from copy import deepcopy
+
+    # The first read of the copy fails as the one before did.
+    rest, places = deepcopy(value), {_place(found[0]), *_meant(found[0])}
+    for _ in range(_MISTAKES_MAX):
+        try:
+            read(rest)
+            break
+        except StubsimError as error:
+            if _place(error) not in places:
+                found.append(error)
+                places |= {_place(error), *_meant(error)}
+            if not isinstance(error, Mistake):
+                break
+            error.take_away()
+            if _is_left_out(rest):
+                break
+    found[0].more = tuple(found[1:])
+    raise found[0]
+
+
+def _place(error: StubsimError) -> str:
+    """What a complaint is about: that something is missing is no news where what stood there was taken away."""
+    return error.message.partition(": ")[0]
+
+
+def _meant(error: StubsimError) -> list[str]:
+    """The keys that the hint takes an unknown one for: that these are missing is no news either."""
+    holder = _place(error).rpartition(".")[0]
+    names = (error.hint or "").removeprefix("did you mean ").removesuffix("?").split(", ")
+    return [f"{holder}.{name}" if holder else name for name in names]
+
+
+def _is_left_out(value: object) -> bool:
+    return value is _LEFT_OUT or (isinstance(value, dict) and _LEFT_OUT in value)
 
 
 class Layout(NamedTuple):
@@ -68,7 +146,7 @@ class Object(NamedTuple):
     def fail(self, key: str, expected: str, hint: str | None = None) -> NoReturn:
         value = self._indexed(key)
         found = "missing" if value is _ABSENT else shown(value)
-        raise StubsimError(f"{self.at(key)}: {found}", expected=expected, hint=hint)
+        raise Mistake(f"{self.at(key)}: {found}", self.value, [key], expected=expected, hint=hint)
 
     def _indexed(self, key: str) -> Any:
         name, _, index = key.partition("[")
@@ -80,23 +158,30 @@ class Object(NamedTuple):
 
     def child(self, key: str) -> Object:
         """The object of that key, an empty one where the key is absent."""
-        return read_object(self.value.get(key, {}), self.layout, self.at(key))
+        return self._read(key, self.value.get(key, {})) or Object(self.at(key), {}, self.layout)
 
     def nullable(self, key: str, default: dict[str, Any] | None) -> Object | None:
         value = self.value.get(key, default)
-        return None if value is None else read_object(value, self.layout, self.at(key))
+        return None if value is None else self._read(key, value)
+
+    def _read(self, key: str, value: object, keys: tuple[str, ...] | None = None) -> Object | None:
+        """The object under a key; None for one that lacks something, when the rest of the file is read."""
+        if not isinstance(value, dict):
+            raise Mistake(f"{self.at(key)}: {shown(value)}", self.value, [key], expected="a JSON object")
+        return None if _is_left_out(value) else read_object(value, self.layout, self.at(key), keys)
 
     def items(self, key: str, default: list[Any] | None = None) -> list[tuple[str, Any]]:
         """The items of an array, each with its name for complaints."""
         value = self.value.get(key, default or [])
         if not isinstance(value, list):
             self.fail(key, "an array")
-        return [(f"{key}[{index}]", item) for index, item in enumerate(value)]
+        return [(f"{key}[{index}]", item) for index, item in enumerate(value) if not _is_left_out(item)]
 
     def objects(self, key: str) -> list[Object]:
         """The objects of an array; their keys stand in the layout under the array's name with []."""
         keys = self.layout.keys[f"{self.at(key)}[]"]
-        return [read_object(item, self.layout, name, keys) for name, item in self.items(key)]
+        found = [self._read(name, item, keys) for name, item in self.items(key)]
+        return [item for item in found if item is not None]
 
     def text(self, key: str) -> str | None:
         return self.string(key, "") if self.value.get(key) is not None else None
@@ -171,7 +256,7 @@ def read_object(value: object, layout: Layout, place: str = "", keys: tuple[str,
         names = ", ".join(item.at(_name(key)) for key in strange[:5])
         more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
         what = "unknown key" if len(strange) == 1 else "unknown keys"
-        raise StubsimError(f"{names}{more}: {what}", hint=nearest(strange[:5], keys, layout.names))
+        raise Mistake(f"{names}{more}: {what}", value, strange, hint=nearest(strange[:5], keys, layout.names))
     return item
 
 

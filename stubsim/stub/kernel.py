@@ -367,7 +367,7 @@ def _load(context: Context, kernel: Extent, headers: pe.Headers) -> Staged:
     try:
         gpa, kind, _ = _allocate(context, headers)
     except AddressTaken:
-        because = refused.no_relocations(headers)
+        because = refused.no_relocations(".linux", headers)
         raise context.fail(
             f"Error loading kernel image: {context.in_words('EFI_NOT_FOUND')}", "EFI_NOT_FOUND", because
         ) from None

@@ -65,10 +65,10 @@ def by_load_image(headers: pe.Headers, status: str) -> str:
     return f"the firmware's LoadImage() does not accept the {what} of .linux"
 
 
-def no_relocations(headers: pe.Headers) -> str:
-    """Why a kernel with IMAGE_FILE_RELOCS_STRIPPED has no place."""
+def no_relocations(what: str, headers: pe.Headers | pe.Image) -> str:
+    """Why an image with IMAGE_FILE_RELOCS_STRIPPED has no place (EDK II, CoreLoadPeImage)."""
     return (
-        f".linux is marked as having no relocations, so the firmware loads it at {headers.image_base:#x} only, and "
+        f"{what} is marked as having no relocations, so the firmware loads it at {headers.image_base:#x} only, and "
         "there is no free memory"
     )
 

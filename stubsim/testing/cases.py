@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from stubsim import stream
 from stubsim.errors import StubsimError
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
-from stubsim.hosts.reading import Layout, Object, nearest, read_object
+from stubsim.hosts.reading import Layout, Object, every_mistake, nearest, read_object
 from stubsim.named_files import NamedFiles
 from stubsim.systemd.strings import UINT_MAX
 from stubsim.testing.expectations import EXPECTATIONS, read_expectations
@@ -112,7 +112,8 @@ def parse(data: bytes, path: str, *, allow_outside: bool = False) -> tuple[Case,
     if len(data) > MAXIMUM_SIZE:
         raise StubsimError("too large", path=path, expected=f"a case file of at most {MAXIMUM_SIZE >> 20} MiB")
     try:
-        return _cases(_decoded(data), path, NamedFiles(os.path.dirname(path), allow_outside))
+        files = NamedFiles(os.path.dirname(path), allow_outside)
+        return every_mistake(_decoded(data), lambda value: _cases(value, path, files))
     except StubsimError as error:
         error.within(path=path)
         raise
@@ -159,7 +160,7 @@ def _cases(value: dict[str, Any], path: str, files: NamedFiles) -> tuple[Case, .
         if case.name in cases:
             own.fail("name", "each name once")
         cases[case.name] = case
-    if not cases:
+    if not value["case"]:
         top.fail("case", "at least one case")
     return _with_trees(tuple(cases.values()), files)
 
@@ -179,7 +180,7 @@ def _with_trees(cases: tuple[Case, ...], files: NamedFiles) -> tuple[Case, ...]:
 
 def _case(top: Object, own: Object, path: str, files: NamedFiles) -> Case:
     """A case with what it takes over from the top of the file."""
-    given = own._replace(value={**top.value, **own.value})
+    given = own if own is top else own._replace(value={**top.value, **own.value})
     options, expect = _tables(top)
     if own is not top:
         more, expected = _tables(own)
@@ -303,7 +304,7 @@ def _resolved(options: dict[str, Any], place: str, files: NamedFiles) -> dict[st
     for key, path in found.items():
         files.check(path, f"{place}.{key}")
     if "db" in options:
-        found["db"] = [files.path(path) for path in options["db"]]
+        found["db"] = [files.path(path) for path in options["db"] if isinstance(path, str)]
         for path in found["db"]:
             files.check(path, f"{place}.db")
     return {**options, **found}

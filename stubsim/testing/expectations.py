@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.hosts.fixture import BANKS
-from stubsim.hosts.reading import nearest, shown
+from stubsim.hosts.reading import Mistake, nearest, shown
 from stubsim.stub.releases import NEWEST_POINT
 
 NONE = "none"
@@ -110,7 +110,12 @@ def _check(value: object, keys: Any, at: str, path: Place) -> None:
             _check(item, keys[0], f"{at}[{index}]", (*path, "*"))
     elif isinstance(value, dict):
         for key, inner in value.items():
-            _check(inner, keys.get(key, keys.get("*")) or _strange(key, at, keys), f"{at}.{key}", (*path, key))
+            try:
+                _check(inner, keys.get(key, keys.get("*")) or _strange(key, at, keys), f"{at}.{key}", (*path, key))
+            except Mistake:
+                raise
+            except StubsimError as error:
+                raise Mistake(error.message, value, [key], expected=error.expected, hint=error.hint) from None
     elif value != NONE or path in _ALWAYS:
         short = SHORT.get(path) or SHORT.get((*path[:-1], "*"))
         if short is None:

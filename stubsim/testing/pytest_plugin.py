@@ -46,7 +46,7 @@ class BootFile(pytest.File):
         try:
             runs = running.runs_of(cases.load(str(self.path), allow_outside=self.config.getoption(_OUTSIDE)))
         except StubsimError as error:
-            raise self.CollectError(clean(str(error))) from error
+            raise self.CollectError("\n".join(clean(str(one)) for one in (error, *error.more))) from error
         for run in runs:
             name = clean(f"{run.case.name}[{run.machine.label}]")
             yield BootItem.from_parent(self, name=name, run=run, inputs=_inputs(self.config))

@@ -272,4 +272,6 @@ def _variables(boot: Boot) -> list[Json]:
 def error_json(error: StubsimError) -> Json:
     """`stubsim/error/1`."""
     keys = ("message", "path", "section", "offset", "expected", "hint")
-    return {"schema": "stubsim/error/1"} | {key: getattr(error, key) for key in keys}
+    others = [{key: getattr(other, key) for key in keys} for other in error.more]
+    found = {"schema": "stubsim/error/1"} | {key: getattr(error, key) for key in keys}
+    return found | ({"more": others} if others else {})

@@ -495,6 +495,19 @@ def test_a_broken_file_does_not_hide_the_others(suite: Path, tmp_path: Path):
     assert (alone.status, json.loads(alone.out)["schema"]) == (2, "stubsim/error/1")
 
 
+def test_all_that_is_wrong_with_a_file_is_told(suite: Path, tmp_path: Path):
+    text = b"uki = 5\nhost = 'h.json'\n[options]\nmemory = 'lots'\nprofil = 1\n[expect]\noutcom = 'x'\ncmdline = 7\n"
+    path = written(tmp_path, "broken.boot.toml", text)
+    result = invoke("check", path)
+    assert result.status == 2
+    told = [line.removeprefix(f"stubsim: error: {path}: ").partition(":")[0] for line in result.lines]
+    assert told == ["options.profil", "options.memory", "expect.outcom", "expect.cmdline", "uki"]
+    report = invoke("check", suite, path, "--format", "json").json
+    assert len([run for run in report["runs"] if run["file"] == str(path)]) == len(told)
+    error = invoke("check", path, "--format", "json").json
+    assert [row["message"].partition(":")[0] for row in (error, *error["more"])] == told
+
+
 def test_junit_has_times(suite: Path, tmp_path: Path):
     path = tmp_path / "out.xml"
     invoke("check", suite, "--junit", path)

@@ -326,11 +326,48 @@ def test_smbios_beside_the_table_must_agree():
 
 
 def test_a_bad_table_or_entry_point_is_named():
-    error = error_of({"smbios_table": {"base64": encoded(b"\1\xff\0\0")}})
+    error = error_of({"smbios_table": {"base64": encoded(b"\1\3\0\0")}})
     assert error.message.startswith("smbios_table.base64: ")
     assert error.offset is not None
     error = error_of({"smbios_table": {**table(), "entry_point": encoded(b"nothing")}})
     assert error.message.startswith("smbios_table.entry_point: ")
+
+
+def test_a_table_that_is_cut_off_in_its_first_structure_has_none():
+    """As to 257.13's and 262.1's own code in emulation; that the rest is missing is said."""
+    raw = base64.b64decode(table(manufacturer=b"M")["base64"])
+    for size in (4, 6, 19):
+        host = hosts.from_json({"smbios_table": {"base64": encoded(raw[:size])}})
+        assert (host.structures, host.fields) == ((), smbios.Fields())
+        assert host.damage is not None
+        assert "SMBIOS structure of type 0 has length" in host.notes[0]
+
+
+def test_every_mistake_is_told():
+    guid = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+    value = {
+        "memory": "lots",
+        "smbios": {"manufacturer": 5, "famly": "x", "product_name": "P", "oem_strings": ["a", 1, "b", ""]},
+        "tpm": [],
+        "variables": [
+            {"name": "one"},
+            {"name": "two", "guid": guid, "attributes": 7, "data": "!"},
+            {"name": "three", "guid": guid, "attributes": 7, "data": "", "more": 1},
+        ],
+    }
+    before = json.dumps(value)
+    error = error_of(value)
+    assert {row.message.partition(":")[0] for row in (error, *error.more)} == {
+        "memory", "smbios.manufacturer", "smbios.famly", "smbios.oem_strings[1]", "smbios.oem_strings[3]", "tpm",
+        "variables[0].attributes", "variables[1].data", "variables[2].more",
+    }  # fmt: skip
+    assert len(error.more) == 8
+    assert json.dumps(value) == before
+
+
+def test_of_hundreds_of_mistakes_some_are_told():
+    error = error_of({"smbios": {"oem_strings": [1] * 500}})
+    assert 10 < len(error.more) < 30
 
 
 def test_the_table_is_as_long_as_its_entry_point_says():

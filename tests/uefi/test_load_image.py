@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 
 from stubsim.formats import pe
+from stubsim.formats.pe import SectionSpec
+from stubsim.hosts import Host
 from stubsim.machine.ram import PAGE
+from stubsim.simulation import boot
 from stubsim.uefi.load_image import AddressTaken, Placed, place_image
 from stubsim.uefi.memory import Memory, OutOfResources
+from stubsim.uki import Uki
+from tests.samples import KERNEL
 
 GIB = 1 << 30
+MAGIC = b"#### LoaderInfo: systemd-stub 262.1-1 ####\0"
 
 
 def image(**headers: int) -> pe.Image:
@@ -75,3 +81,14 @@ def test_types(subsystem: int, kind: str):
 def test_no_room():
     with pytest.raises(OutOfResources):
         place_image(Memory(64 << 20, "x64"), image(size_of_image=128 << 20))
+
+
+def test_a_uki_without_relocations_whose_place_is_taken():
+    """EDK II, CoreLoadPeImage: EFI_NOT_FOUND, be there other memory."""
+    sections = [SectionSpec(".sdmagic", MAGIC), SectionSpec(".osrel", b"ID=x"), SectionSpec(".linux", KERNEL)]
+    data = pe.build(sections, image_base=0x140000000, characteristics=0x22 | pe.RELOCS_STRIPPED)
+    uki = Uki(pe.open_bytes(data, "uki.efi"))
+    small, large = (boot(uki, Host(memory=size)) for size in (GIB, 8 * GIB))
+    assert (small.outcome.status, small.outcome.efi_status) == ("failed", "EFI_NOT_FOUND")
+    assert "no relocations, so the firmware loads it at 0x140000000 only" in (small.outcome.because or "")
+    assert large.outcome.status == "kernel-started"
