@@ -203,10 +203,10 @@ def _image(section: pe.Section, budget: Budget) -> Image:
 
 
 def accepted_firmware(section: pe.Section, data: Extent) -> efifw.Efifw:
-    """The blob; StubsimError for one that no stub accepts, be it for its place in memory."""
-    if section.virtual_address % 4:
+    """The blob; StubsimError for one that no stub accepts, be it for its place in memory (efi-firmware.h)."""
+    if section.virtual_address % 8:
         at = section.virtual_address
-        raise StubsimError(f"firmware blob at address {at:#x}", section=label(section), expected="a multiple of 4")
+        raise StubsimError(f"firmware blob at address {at:#x}", section=label(section), expected="a multiple of 8")
     return efifw.parse(data)
 
 

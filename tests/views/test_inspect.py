@@ -94,8 +94,8 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
         ("13-byte header: the UKI boots, but this firmware is silently never used",),
     ),
     "odd address": (
-        uki(table(FW), firmware(), SectionSpec(".efifw", efifw.build("x", b""), virtual_address=0x20001)),
-        ("firmware blob at address 0x20001 (expected a multiple of 4); no stub accepts it",),
+        uki(table(FW), firmware(), SectionSpec(".efifw", efifw.build("x", b""), virtual_address=0x20004)),
+        ("firmware blob at address 0x20004 (expected a multiple of 8); no stub accepts it",),
     ),
     "bad devicetree": (uki(table(DT), devicetree(), SectionSpec(".dtbauto", b"x")), ("devicetree is cut off",)),
     "no table": (uki(firmware()), ("no .hwids in the base to choose by, so never selected",)),
