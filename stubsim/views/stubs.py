@@ -47,7 +47,7 @@ def change_text(row: Json) -> str:
 
 def render_stubs(report: Json, target: Screen | None = None) -> str:
     """The text for people."""
-    changes = [(", ".join(row["since"]), change_text(row)) for row in report["changes"]]
+    changes = [("-", f"{', '.join(row['since'])}: {change_text(row)}") for row in report["changes"]]
     recorded = [(row["release"], row["architecture"], ", ".join(row["areas"])) for row in report["recorded"]]
     shipped = [(row["distribution"], row["version"], f"{row['source']}, {row['seen']}") for row in report["shipped"]]
     series = [(str(row["series"]), row["newest"]) for row in report["series"]]
