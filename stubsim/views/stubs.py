@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from stubsim.formats.efi_program import SYSTEMD_STUB
@@ -47,15 +49,21 @@ def change_text(row: Json) -> str:
 
 def render_stubs(report: Json, target: Screen | None = None) -> str:
     """The text for people."""
-    changes = [("-", f"{', '.join(row['since'])}: {change_text(row)}") for row in report["changes"]]
     recorded = [(row["release"], row["architecture"], ", ".join(row["areas"])) for row in report["recorded"]]
     shipped = [(row["distribution"], row["version"], f"{row['source']}, {row['seen']}") for row in report["shipped"]]
     series = [(str(row["series"]), row["newest"]) for row in report["series"]]
     blocks = (
-        Block("What changed, and since which release of each series", changes, fixed=(0,)),
+        *_changes(report["changes"]),
         Block("The newest known release of each series", series, fixed=(0, 1)),
         Block("Recorded boots, and the areas that they show", recorded, fixed=(0, 1)),
         Block("What distributions ship, as found", shipped, fixed=(0, 1)),
     )
     first, last = report["series"][0]["series"], report["series"][-1]["newest"]
     return render_blocks(f"systemd-stub {first} to {last}, by what changed", True, iter(blocks), target)
+
+
+def _changes(rows: list[Json]) -> Iterator[Block]:
+    """By the series in which a change came first; a block of all would be cut short."""
+    for series, changes in groupby(rows, lambda row: row["since"][0].partition(".")[0]):
+        listed = [("-", f"{', '.join(row['since'])}: {change_text(row)}") for row in changes]
+        yield Block(f"What changed in {series}, and since which release of each series", listed, fixed=(0,))
