@@ -75,7 +75,7 @@ class _Search:
             return
         others = alternatives(self.host, key, self.first.offered)
         if others is None:
-            self.affects[key].update(self.first.facts)
+            self._leave_open(key)
         for other in others or ():
             self.try_out(Supposed(frozenset((key,)), other))
 
@@ -101,12 +101,16 @@ class _Search:
             if supposed.host in tried:
                 continue
             if len(tried) == _JOINT_MAX:
-                for left in (supposed, *waiting):
-                    for key in left.keys:
-                        self.affects[key].update(self.first.facts)
+                for key in {key for left in (supposed, *waiting) for key in left.keys}:
+                    self._leave_open(key)
                 return
             tried.add(supposed.host)
             self.try_out(supposed, joint=True)
+
+    def _leave_open(self, key: str) -> None:
+        """What was not tried may change all there is."""
+        self.affects[key].update(self.first.facts)
+        self.pcrs[key].update(pcr for _, pcr in self.first.registers or ())
 
     def doubt(self, key: str) -> Doubt:
         """In the order of the JSON."""

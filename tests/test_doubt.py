@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +22,7 @@ from stubsim import chid, hosts
 from stubsim import uki as ukis
 from stubsim.cli import parsers
 from stubsim.cli import start as start_options
+from stubsim.doubt import Trial, doubts
 from stubsim.errors import StubsimError
 from stubsim.formats import edid, fdt, pe, smbios
 from stubsim.formats.efi_string import utf16z
@@ -29,7 +31,7 @@ from stubsim.hosts.fixture import _NAMES
 from stubsim.hosts.host import DevicetreeFixup, DirectBoot, Patch
 from stubsim.simulation import boot
 from stubsim.start import DEFAULT_START, Start
-from stubsim.supposed import alternatives, offers
+from stubsim.supposed import Offers, Supposed, alternatives, offers
 from stubsim.trace import Unknown
 from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
@@ -567,3 +569,22 @@ def test_the_number_of_boots_is_bounded():
     keys = frozenset({"edid", "secure_boot", "tpm", "rng", "console", "firmware"})
     assert len(boot(uki, Host(fields=MACHINE, unknown=keys)).others) <= 12
     assert boot(uki, Host(fields=MACHINE)).others == ()
+
+
+def test_what_was_not_tried_leaves_every_register_open():
+    """A run whose every trial asks for more than the one before: where trials end, nothing is known."""
+    reads = Counter({"memory": 1})
+
+    def trial() -> Trial:
+        offered = Offers("x64", (), False, (), (), False, None)
+        return Trial({"pcrs": 0, "outcome": 0}, {("sha256", 11): bytes(32)}, Counter(reads), offered, "ended")
+
+    def again(row: Supposed) -> Trial:
+        reads.update(("memory", "console", "rng", "tpm", "firmware", "secure_boot"))
+        return trial()
+
+    host = Host(unknown=frozenset({"memory", "console", "rng", "tpm", "firmware", "secure_boot"}))
+    found = doubts(host, trial(), again)
+    left_open = [row for row in found.values() if row.affects]
+    assert left_open
+    assert all(row.affects == ("pcrs", "outcome") and row.pcrs == (11,) for row in left_open)
