@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from stubsim import stream
+from stubsim import stream, uki
 from stubsim.cli import machine
 from stubsim.cli.output import warn
 from stubsim.errors import StubsimError
@@ -14,7 +14,7 @@ from stubsim.hosts import Host
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.start import Start
 from stubsim.uefi.esp import Esp
-from stubsim.uki import Uki, load
+from stubsim.uki import Uki
 
 # Load options, a certificate or an event log; what has no size, as in /sys, is read up to its end.
 _FILE_MAX = 64 << 20
@@ -104,7 +104,7 @@ def image(arguments: argparse.Namespace, host: Host) -> Uki:
     """The UKI; where it was left out that of the entry, whose path then stands in the arguments."""
     if arguments.uki is None:
         arguments.uki = _image_of_entry(arguments, host)
-    return load(arguments.uki)
+    return uki.load(arguments.uki)
 
 
 def _image_of_entry(arguments: argparse.Namespace, host: Host) -> str:

@@ -162,7 +162,7 @@ def _table(block: Block) -> RenderableType:
         right = index in block.right
         table.add_column(justify="right" if right else "left", overflow="fold", no_wrap=right or index in block.fixed)
     if block.columns:
-        table.add_row(*(Text(name, style="dim") for name in block.columns))
+        table.add_row(*(Text(clean(name), style="dim") for name in block.columns))
     # What was chosen is what a long table is read for.
     shown = [row for index, row in enumerate(block.rows) if index < _MOST_ROWS or row[0] == "chosen"]
     for row in shown:
