@@ -43,8 +43,9 @@ fixtures: .venv/.ready-demo
 docs: fixtures
 	@$(BIN)/python scripts/worked_examples.py
 
+# A process for each processor.
 test: .venv/.ready-test
-	@$(PYTEST) -m 'not oracle and not heavy' $(PYTEST_ARGS)
+	@$(PYTEST) -m 'not oracle and not heavy' -n auto --dist worksteal $(PYTEST_ARGS)
 
 test-oracles: .venv/.ready-test
 	@scripts/oracles.sh
