@@ -58,7 +58,7 @@ test-heavy: .venv/.ready-test
 
 test-lowest: .venv/.ready-test
 	@$(BIN)/python scripts/lowest.py build/lowest
-	@build/lowest/bin/python -m pytest -m 'not oracle and not heavy' $(PYTEST_ARGS)
+	@build/lowest/bin/python -m pytest -m 'not oracle and not heavy' -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/.ready-lint
 	@$(BIN)/ruff check .

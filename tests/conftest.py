@@ -25,6 +25,11 @@ ORACLES = Path(os.environ.get("STUBSIM_ORACLES", "/var/cache/stubsim-oracles"))
 ORACLE_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/lib/systemd", "/lib/systemd"])
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes of a fresh key or a whole image are no name of a test: each process of one run has to give the same."""
+    return argname if isinstance(val, bytes) and len(val) > 64 else None
+
+
 def recordings(kind: str = "golden") -> list[Path]:
     """The recorded boots outside the repository, none where they are absent."""
     return sorted(path for path in (SHARED / kind).glob("*@*") if path.is_dir())
