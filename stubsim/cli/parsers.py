@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
@@ -23,6 +23,10 @@ class Parser(argparse.ArgumentParser):
     # What it is given, for a complaint that looks at all of it.
     _given: Sequence[str] = ()
 
+    def __init__(self, **options: Any) -> None:
+        # argparse makes a formatter for each argument that is added, and one without a width loads shutil.
+        super().__init__(formatter_class=partial(argparse.HelpFormatter, width=80), allow_abbrev=False, **options)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._given = tuple(args or ())
         return super().parse_known_args(args, namespace)
@@ -31,6 +35,8 @@ class Parser(argparse.ArgumentParser):
         """A typo in an option comes first: often it is why something else is missing, or too much."""
         typo = next((word for word in self._options() if word not in self._known()), None)
         if typo is not None and message.startswith(("the following arguments are required", "unrecognized arguments")):
+            from difflib import get_close_matches
+
             near = get_close_matches(typo, self._known(), 1)
             hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
             raise StubsimError(f"no such option: {typo}", hint=hint)
@@ -49,6 +55,7 @@ class Parser(argparse.ArgumentParser):
         return [*self._option_string_actions, *(option for one in below for option in one._option_string_actions)]
 
     def format_help(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
         example = EXAMPLES.get(self.prog.removeprefix(f"{PROGRAM} "))
         return super().format_help() + ("" if example is None else f"\nexample:\n  $ {example}\n")
 
@@ -63,16 +70,16 @@ def module(name: str) -> ModuleType:
 
 def one(name: str) -> Parser:
     """The parser of a command."""
-    return _filled(name, Parser(prog=f"{PROGRAM} {name}", description=COMMANDS[name], allow_abbrev=False))
+    return _filled(name, Parser(prog=f"{PROGRAM} {name}", description=COMMANDS[name]))
 
 
 def every() -> Parser:
     """One parser with all commands below it. It imports every command, so nothing is parsed with it."""
-    parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog=PROGRAM, description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=__version__, help="show the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name, text in COMMANDS.items():
-        _filled(name, commands.add_parser(name, help=text, description=text, allow_abbrev=False))
+        _filled(name, commands.add_parser(name, help=text, description=text))
     return parser
 
 
@@ -81,7 +88,7 @@ def actions(parser: argparse.ArgumentParser) -> Callable[[str, str], argparse.Ar
     below = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
-        one: argparse.ArgumentParser = below.add_parser(name, help=text, description=text, allow_abbrev=False)
+        one: argparse.ArgumentParser = below.add_parser(name, help=text, description=text)
         # Behind the action as well as in front of it.
         _add_common(one, suppressed=True)
         return one
