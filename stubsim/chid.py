@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.formats import efi_string
 from stubsim.formats.smbios import Fields
+from stubsim.rows import NamedTuple
 
 NAMESPACE = UUID("70ffd812-4c7f-4c7d-0000-000000000000")
 _NAMESPACE, _JOINT = NAMESPACE.bytes, efi_string.utf16("&")

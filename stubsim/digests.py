@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim.extent import Bytes, Extent, blocks
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash

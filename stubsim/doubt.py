@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from stubsim.hosts import Host
+from stubsim.rows import NamedTuple
 from stubsim.supposed import Offers, Supposed, alternatives, open_fields, with_other_chids
 
 # Trials of several keys together; what they do not get to stays doubted.

@@ -11,9 +11,10 @@ import stat
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, overload
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     import mmap

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
 from stubsim.hosts import Host
 from stubsim.hosts.host import changed
+from stubsim.rows import NamedTuple
 from stubsim.start import Start, profile_number
 from stubsim.stub.context import Context
 from stubsim.trace import Unknown

@@ -6,10 +6,10 @@ A host file or a case file may come from a stranger. What it names would be show
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import of_file
+from stubsim.rows import NamedTuple
 
 HINT = "--allow-outside, if that is meant"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from stubsim.digests import Digests
@@ -10,6 +10,7 @@ from stubsim.extent import Extent
 from stubsim.hosts import Host
 from stubsim.linux.identify import Linux
 from stubsim.machine.tpm import Tpm, rtmr
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.models import StubModel
 from stubsim.stub.run import Prepared

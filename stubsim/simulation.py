@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim.after_update import after_update
 from stubsim.chain import Chain
@@ -11,6 +11,7 @@ from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, Watched
 from stubsim.machine.tpm import Tpm
 from stubsim.result import Boot, Other, facts, pcrs_of, rtmrs_of
+from stubsim.rows import NamedTuple
 from stubsim.start import DEFAULT_START, Loaded, Start, assumed, loaded_image, start_context
 from stubsim.stub.addons import addon_paths
 from stubsim.stub.chid_match import machine_chids

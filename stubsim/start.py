@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from stubsim.digests import Digests
 from stubsim.errors import StubsimError
@@ -11,6 +10,7 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import DirectBoot, changed
 from stubsim.machine.tpm import Tpm
+from stubsim.rows import NamedTuple
 from stubsim.stub.arguments import end_of_program, split_shell_line
 from stubsim.stub.context import Context
 from stubsim.stub.log_level import log_level

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from stubsim import chid
@@ -26,6 +26,7 @@ from stubsim.hosts.host import (
     Variable,
     VmFwUpdate,
 )
+from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import unknown_fields
 from stubsim.stub.models import StubModel
 from stubsim.uefi.memory_layout import VENDORS

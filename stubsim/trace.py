@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.extent import Extent
+from stubsim.rows import NamedTuple
 
 
 class Log(NamedTuple):

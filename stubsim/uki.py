@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
 
 from stubsim.digests import Shared
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, Extent
 from stubsim.formats import efi_program, efifw, pe
+from stubsim.rows import NamedTuple
 
 # Readers and ukify agree on this many profiles; the text of further ones is not read.
 PROFILES_MAX = 256

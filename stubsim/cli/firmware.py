@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from stubsim import extent
 from stubsim.cli import output
@@ -13,6 +13,7 @@ from stubsim.cli.start import read
 from stubsim.errors import StubsimError
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 
 if TYPE_CHECKING:

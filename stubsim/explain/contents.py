@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain.payload import Content, decode
 from stubsim.extent import Extent
 from stubsim.formats import efifw, fdt, hwids, pe
+from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import refusal
 from stubsim.stub.models import PROPOSALS, StubModel, released
 from stubsim.stub.recognise import STUBBLE_14

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 from stubsim.explain import words
 from stubsim.explain.diff_selection import Selection, selections
@@ -17,6 +16,7 @@ from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Why, why
 from stubsim.extent import Bytes, Extent
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE

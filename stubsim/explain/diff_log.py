@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import new
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain import ccel
@@ -32,6 +31,7 @@ from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.loader.run import LOADER_CONF_EVENT_TAG
 from stubsim.machine.tpm import replay
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import DEFAULT_START, Start
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.systemd.measure import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain.images_in_log import Images
@@ -14,6 +13,7 @@ from stubsim.formats.efi_string import decode_utf8, from_utf16
 from stubsim.hosts import Host
 from stubsim.linux.measure import INITRD_TAG, LOAD_OPTIONS_TAG, PCR_KERNEL_INITRD
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.cmdline import CMDLINE_EXTRA

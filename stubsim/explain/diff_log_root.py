@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from stubsim.explain.diff_log_causes import Case, is_addon, is_archive, is_choice, is_smbios
 from stubsim.explain.log_facts import Disagreement
 from stubsim.explain.log_items import Difference, Item, is_image
+from stubsim.rows import NamedTuple
 from stubsim.stub.models import behaviour, choose, in_words, released
 from stubsim.stub.profile import PROFILE_EVENT_TAG
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE

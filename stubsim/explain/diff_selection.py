@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from stubsim.explain.lookup import Candidate, Lookup
 from stubsim.explain.why import Choice, Why
+from stubsim.rows import NamedTuple
 
 
 class Selection(NamedTuple):

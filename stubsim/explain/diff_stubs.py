@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.models import behaviour, release_of

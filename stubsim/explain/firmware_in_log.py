@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import zip_longest
-from typing import NamedTuple
 
 from stubsim.explain.whole_log import WholeLog
 from stubsim.formats import eventlog
+from stubsim.rows import NamedTuple
 from stubsim.uefi.baseline import Baseline, Source, described, source
 
 # Each image stands with the stage that asked for it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeGuard
+from typing import TypeGuard
 
 from stubsim.errors import StubsimError
 from stubsim.explain.boot_manager import loader_info
@@ -11,6 +11,7 @@ from stubsim.explain.log_facts import Application
 from stubsim.explain.log_items import Item, Pair
 from stubsim.formats import pe
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.kernel import KERNEL_PATH
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from struct import Struct, error
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
@@ -11,6 +10,7 @@ from stubsim.formats import eventlog, load_option
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS
+from stubsim.rows import NamedTuple
 from stubsim.uefi.variables import GLOBAL
 from stubsim.uki import Uki
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.formats import eventlog
+from stubsim.rows import NamedTuple
 from stubsim.trace import Measured
 from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 

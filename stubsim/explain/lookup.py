@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import chid
@@ -12,6 +11,7 @@ from stubsim.explain.selection import KINDS
 from stubsim.extent import Bytes, Extent
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
+from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import is_unknown, unknown_fields
 from stubsim.stub.models import StubModel
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from stubsim.explain.boot_manager import BY_LOADER, CONDITION, boot_manager_pcr, loaded_addons, starts_the_same
 from stubsim.explain.possible import Possible, possible
@@ -15,6 +14,7 @@ from stubsim.hosts import Host
 from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.machine.tpm import BANKS
 from stubsim.result import Boot, Outcome
+from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import chid
 from stubsim.formats import edid, efi_string
 from stubsim.hosts import Host
+from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import unknown_fields
 from stubsim.stub.models import StubModel, which
 

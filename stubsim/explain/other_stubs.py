@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.explain.contents import read_table
 from stubsim.explain.quiet import quiet_context
 from stubsim.explain.selection import KINDS, reason
 from stubsim.formats import fdt, hwids, pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.models import PROPOSALS, StubModel, behaviour, released

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from stubsim import uki
 from stubsim.errors import StubsimError
 from stubsim.formats import efi_program
+from stubsim.rows import NamedTuple
 from stubsim.stub.recognise import not_a_uki
 from stubsim.systemd.key_value import key_values
 from stubsim.uefi.esp import Esp

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, view_of
 from stubsim.formats import capsule, elf, firmware_volume, igvm, ovmf, payload, pe
+from stubsim.rows import NamedTuple
 
 Json = dict[str, Any]
 
@@ -66,7 +67,10 @@ def _entry(entry: ovmf.Entry, size: int) -> Json:
     return row
 
 
-def _metadata(found: ovmf.Metadata[Any] | None) -> Json | None:
+_Metadata = ovmf.SevMetadata | ovmf.TdxMetadata
+
+
+def _metadata(found: _Metadata | None) -> Json | None:
     if found is None:
         return None
     return {
@@ -75,7 +79,7 @@ def _metadata(found: ovmf.Metadata[Any] | None) -> Json | None:
     }
 
 
-_METADATA: dict[str, Callable[[memoryview, tuple[ovmf.Entry, ...]], ovmf.Metadata[Any] | None]] = {
+_METADATA: dict[str, Callable[[memoryview, tuple[ovmf.Entry, ...]], _Metadata | None]] = {
     "sev_metadata": ovmf.sev_metadata,
     "tdx_metadata": ovmf.tdx_metadata,
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain import signing_keys
@@ -21,6 +20,7 @@ from stubsim.explain.signing_keys import Key, NoCryptographyError
 from stubsim.formats import pcrsig, pe
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS, Tpm
+from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.sections import Sections

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import permutations
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
@@ -17,6 +16,7 @@ from stubsim.explain.selection import KINDS
 from stubsim.formats import fdt, hwids, pe
 from stubsim.machine.tpm import Tpm
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.chid_match import Match
 from stubsim.stub.context import Context

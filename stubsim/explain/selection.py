@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.formats import hwids
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import Match
 from stubsim.stub.models import StubModel, which
 from stubsim.trace import Unknown

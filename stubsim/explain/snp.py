@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
 from stubsim.formats import ovmf, payload
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     from sevsnpmeasure.vmm_types import VMMType

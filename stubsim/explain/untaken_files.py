@@ -6,10 +6,10 @@ The rules are those of the manual of systemd-stub; a stub passes over such files
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from stubsim.explain.quiet import quiet_context
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from stubsim.explain.dependence import hangs_on
 from stubsim.explain.measure import Case, Measurement
 from stubsim.linux.measure import PCR_KERNEL_INITRD
 from stubsim.linux.releases import LinuxModel, model_of
+from stubsim.rows import NamedTuple
 from stubsim.stub.boot_secret import DRAWN
 from stubsim.systemd.measure import (
     PCR_BOOT_LOADER_CONFIG,

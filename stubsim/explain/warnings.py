@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain.contents import (
@@ -26,6 +25,7 @@ from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.stub.models import NEWEST, StubModel, in_words, which
 from stubsim.stub.own_image import doubts
 from stubsim.stub.programs import is_simulated

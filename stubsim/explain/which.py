@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.explain.every_value import EVERY_PHASE, measurements
@@ -12,6 +11,7 @@ from stubsim.explain.verdicts import verdicts
 from stubsim.formats import eventlog
 from stubsim.hosts import Host
 from stubsim.machine.tpm import BANKS, DIGEST_SIZES, replay
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.trace import Measured

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 from stubsim import extent
 from stubsim.errors import StubsimError
@@ -18,6 +17,7 @@ from stubsim.extent import Bytes
 from stubsim.formats import eventlog, pe, signature_list
 from stubsim.machine.tpm import BANKS, Tpm
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.systemd.smbios import EVENTS as SMBIOS_EVENTS
 from stubsim.trace import Event, ImageLoaded, Measured, Unknown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
@@ -17,6 +16,7 @@ from stubsim.explain.what_it_means import what_it_means
 from stubsim.formats import fdt, hwids, pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.programs import is_simulated
 from stubsim.systemd.strings import UINT_MAX

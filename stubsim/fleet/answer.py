@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from stubsim.explain.measure import Case, measure_hosts
 from stubsim.explain.selection import KINDS
 from stubsim.formats import fdt, hwids, pe
 from stubsim.hosts.host import Host
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.trace import Unknown
 from stubsim.uki import Uki

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import chid
@@ -23,6 +22,7 @@ from stubsim.formats.efi_string import from_utf16, utf16
 from stubsim.formats.smbios import Fields
 from stubsim.hosts.host import Host
 from stubsim.lint.subjects import Row, Subject
+from stubsim.rows import NamedTuple
 from stubsim.stub.models import NEWEST
 
 # Machine type and configuration: of 5,389 machines in linuxhw/DMI with such a name and a SKU like LENOVO_MT_21BY_BU_...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.errors import StubsimError
 from stubsim.formats.smbios import Fields
@@ -16,6 +16,7 @@ from stubsim.hosts.described import NOT_IN_SMBIOS
 from stubsim.hosts.dmidecode import ENCLOSURE_TYPES, NO_STRING, is_doubtful
 from stubsim.hosts.fixture import KEYS, from_json
 from stubsim.hosts.host import Host
+from stubsim.rows import NamedTuple
 
 # The column with a whole host file, in JSON; it stands for all others.
 HOST = "host"

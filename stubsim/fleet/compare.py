@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.explain.selection import KINDS
 from stubsim.fleet.answer import PCRS, Answer
 from stubsim.fleet.engine import Group, Survey
 from stubsim.fleet.plan import Plan
+from stubsim.rows import NamedTuple
 
 OUTCOME = "outcome"
 

@@ -6,13 +6,14 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
 from stubsim.fleet.columns import HOST, STRINGS
 from stubsim.fleet.evaluate import PREFIX, answer_table, classify, result_schema
 from stubsim.fleet.plan import Plan
 from stubsim.fleet.sources import LISTED, Refused, Source, first_line, open_source, quoted, text, unreadable
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     import duckdb

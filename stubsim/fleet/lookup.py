@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from stubsim import chid
@@ -19,6 +19,7 @@ from stubsim.formats import edid, hwids
 from stubsim.formats.smbios import Fields
 from stubsim.hosts.host import Host
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.chid_match import unknown_fields

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.fleet.answer import Answer, answer
@@ -12,6 +11,7 @@ from stubsim.fleet.lookup import Hits, Lookup, Reader
 from stubsim.formats import edid
 from stubsim.formats.efi_string import utf16
 from stubsim.hosts.host import Host
+from stubsim.rows import NamedTuple
 from stubsim.start import DEFAULT_START, Start
 from stubsim.uki import Uki
 

@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
 from stubsim.fleet.columns import HOST, NAMES
 from stubsim.hosts.recognise import read_bytes
 from stubsim.hosts.writing import to_json
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     import duckdb

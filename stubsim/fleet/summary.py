@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.explain.selection import KINDS
 from stubsim.fleet.answer import PCRS, Answer, Chosen
 from stubsim.fleet.engine import Group, Survey
 from stubsim.fleet.plan import Plan
 from stubsim.formats import hwids
+from stubsim.rows import NamedTuple
 
 
 class Count(NamedTuple):

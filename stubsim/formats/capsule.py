@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, view_of
+from stubsim.rows import NamedTuple
 
 PERSIST_ACROSS_RESET = 0x0001_0000
 POPULATE_SYSTEM_TABLE = 0x0002_0000

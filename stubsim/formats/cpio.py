@@ -9,10 +9,10 @@ from __future__ import annotations
 from binascii import unhexlify
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
+from stubsim.rows import NamedTuple
 
 TRAILER = "TRAILER!!!"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from stubsim.extent import Extent
 from stubsim.formats import pe
+from stubsim.rows import NamedTuple
 
 SYSTEMD_STUB, STUBBLE, LANZABOOTE = "systemd-stub", "stubble", "lanzaboote"
 

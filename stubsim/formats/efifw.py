@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import extent
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, Extent
+from stubsim.rows import NamedTuple
 
 SECTION = ".efifw"
 MAGIC = 0xFEEDDEAD

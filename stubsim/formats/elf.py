@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from io import BufferedReader, RawIOBase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

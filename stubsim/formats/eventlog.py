@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import from_utf16, utf16z
+from stubsim.rows import NamedTuple
 
 EVENT_TYPES: dict[str, int] = {
     "EV_PREBOOT_CERT": 0x00,

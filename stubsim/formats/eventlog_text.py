@@ -12,10 +12,11 @@ import binascii
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.errors import StubsimError
 from stubsim.formats.eventlog import ALGORITHMS, EVENT_TYPES, Event, Header, Log, UserspaceEvent, parse_log
+from stubsim.rows import NamedTuple
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
+from stubsim.rows import NamedTuple
 
 MAGIC = 0xD00DFEED
 HEADER_SIZE = 40

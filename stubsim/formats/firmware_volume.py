@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
 from uuid import UUID
+
+from stubsim.rows import NamedTuple
 
 SECURITY, PEI, DXE = "SEC", "PEI", "DXE"
 # File types, 3.2.3.1.

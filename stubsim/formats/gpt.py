@@ -6,11 +6,11 @@ Offsets in errors are bytes from the start of the image.
 from __future__ import annotations
 
 from struct import Struct
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
+from stubsim.rows import NamedTuple
 
 _SIGNATURE = b"EFI PART"
 # Signature, revision, header size, checksum, reserved, own and other LBA, first and last usable one, disk GUID, where

@@ -6,11 +6,12 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, overload
+from typing import overload
 from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, Extent
+from stubsim.rows import NamedTuple
 
 SECTION = ".hwids"
 DEVICETREE = 1

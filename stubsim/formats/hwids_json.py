@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import stream
 from stubsim.errors import StubsimError
 from stubsim.formats import hwids
+from stubsim.rows import NamedTuple
 
 PATTERN = "*.json"
 KEYS = ("type", "name", "hwids", *(key for _, key in hwids.KINDS.values()))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from struct import Struct
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 MAGIC = b"IGVM"
 SUPPORTED_PLATFORM = 0x1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import from_utf16, utf16z
+from stubsim.rows import NamedTuple
 
 ACTIVE, HIDDEN, APP = 0x1, 0x8, 0x100
 # Types and sub-types of nodes.

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 FOOTER = UUID("96b582de-1fb2-45f7-baea-a366c55a082d")
 SEV_ES_RESET = UUID("00f771de-1a7e-4fcb-890e-68c77e2fb44e")
@@ -100,14 +100,18 @@ class TdxSection(NamedTuple):
         return TDX_SECTIONS.get(self.type, f"type {self.type:#x}")
 
 
-_Section = TypeVar("_Section", SevSection, TdxSection)
-
-
-class Metadata(NamedTuple, Generic[_Section]):
+class SevMetadata(NamedTuple):
     """Offset is where the list begins, at its signature."""
 
     offset: int
-    sections: tuple[_Section, ...]
+    sections: tuple[SevSection, ...]
+
+
+class TdxMetadata(NamedTuple):
+    """Offset is where the list begins, at its signature."""
+
+    offset: int
+    sections: tuple[TdxSection, ...]
 
 
 def has_table(data: bytes | memoryview) -> bool:
@@ -149,16 +153,16 @@ def entry(entries: Iterable[Entry], guid: UUID) -> Entry | None:
     return next((each for each in entries if each.guid == guid), None)
 
 
-def sev_metadata(data: bytes | memoryview, entries: Iterable[Entry]) -> Metadata[SevSection] | None:
+def sev_metadata(data: bytes | memoryview, entries: Iterable[Entry]) -> SevMetadata | None:
     """SEV metadata; None without that entry, StubsimError for what is broken."""
     found = _metadata(data, entry(entries, SEV_METADATA), _SEV_SIGNATURE, _SEV_SECTION)
-    return None if found is None else Metadata(found[0], tuple(SevSection(*row) for row in found[1]))
+    return None if found is None else SevMetadata(found[0], tuple(SevSection(*row) for row in found[1]))
 
 
-def tdx_metadata(data: bytes | memoryview, entries: Iterable[Entry]) -> Metadata[TdxSection] | None:
+def tdx_metadata(data: bytes | memoryview, entries: Iterable[Entry]) -> TdxMetadata | None:
     """The same for TDX metadata."""
     found = _metadata(data, entry(entries, TDX_METADATA), _TDX_SIGNATURE, _TDX_SECTION)
-    return None if found is None else Metadata(found[0], tuple(TdxSection(*row) for row in found[1]))
+    return None if found is None else TdxMetadata(found[0], tuple(TdxSection(*row) for row in found[1]))
 
 
 def build(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, view_of
 from stubsim.formats import capsule, elf, igvm, ovmf
+from stubsim.rows import NamedTuple
 
 # UEFI Platform Initialization, firmware volume header: the signature is at 40; ArmVirtQemu has a page before it.
 _VOLUME_SIGNATURES = (40, 4096 + 40)

@@ -14,11 +14,12 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from struct import pack
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
 from stubsim.formats.eventlog import ALGORITHMS
+from stubsim.rows import NamedTuple
 
 # A signature of a large key takes half a KiB; four banks, five phases and a thousand kinds of machines are 10 MiB.
 SIZE_MAX = 16 << 20

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from heapq import heappop, heappush
 from struct import Struct
-from typing import NamedTuple
 
 from stubsim import extent, stream
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, Extent, Piece
+from stubsim.rows import NamedTuple
 
 MACHINES = {
     0x8664: "x64",

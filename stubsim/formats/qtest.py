@@ -6,9 +6,8 @@ A command is a line of words, numbers in decimal, or in hex with 0x; the answer 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 # Suffix of in, out, read and write, and its width in bytes; ports have no 8-byte access.
 WIDTHS = {"b": 1, "w": 2, "l": 4, "q": 8}

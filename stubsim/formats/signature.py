@@ -10,11 +10,11 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, Extent
 from stubsim.formats import pe
+from stubsim.rows import NamedTuple
 
 # WIN_CERTIFICATE (UEFI 2.10, 32.2.4): u32 length with the header, u16 revision, u16 type.
 _HEADER_SIZE, _GUID_SIZE = 8, 16

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 X509 = UUID("a5c059a1-94e4-4aa7-87b5-ab155c2bf072")
 SHA256 = UUID("c1c41626-504c-4092-aca9-41f936934328")

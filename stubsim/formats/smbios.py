@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 INACTIVE = 126
 END_OF_TABLE = 127

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import from_utf16
+from stubsim.rows import NamedTuple
 
 _NV_DATA = UUID("fff12b8d-7696-4c8b-a985-2747075b4f50").bytes_le
 _AUTHENTICATED = UUID("aaf32c78-947b-439a-a180-2e144ec37792").bytes_le

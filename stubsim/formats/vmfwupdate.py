@@ -26,10 +26,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 from zlib import crc32
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 # qemu-v5
 BIOS_SIZE = "etc/vmfwupdate/bios-size"

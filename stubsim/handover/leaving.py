@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from stubsim.extent import Extent
 from stubsim.formats.efifw import Efifw
 from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import Guest
 from stubsim.machine.hypervisor import VirtualMachine
+from stubsim.rows import NamedTuple
 from stubsim.stub.context import Context
 from stubsim.stub.run import Prepared
 from stubsim.trace import Log

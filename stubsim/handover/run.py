@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim import handover
 from stubsim.extent import Extent
 from stubsim.formats.efifw import Efifw
 from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, tell_warnings
 from stubsim.machine.hypervisor import virtual_machine
+from stubsim.rows import NamedTuple
 from stubsim.stub.context import Context
 from stubsim.stub.run import Prepared
 from stubsim.trace import Log

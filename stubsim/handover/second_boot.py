@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Extent, of_bytes
@@ -12,6 +11,7 @@ from stubsim.formats.vmfwupdate import Left
 from stubsim.handover.guest import FwCfgError, Guest
 from stubsim.handover.leaving import Dialect, Leaving, tell_warnings
 from stubsim.machine.ram import PAGE
+from stubsim.rows import NamedTuple
 from stubsim.stub.context import Context
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.initrd import Combined, Initrd

@@ -7,12 +7,12 @@ What it prints is nearly what the table holds: number 0 is "Not Specified", a nu
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
 from stubsim.hosts.described import machine, of_table
 from stubsim.hosts.host import Host, Reading
+from stubsim.rows import NamedTuple
 
 _HANDLE = re.compile(rb"Handle 0x[0-9A-Fa-f]+, DMI type (\d+), (\d+) bytes")
 _VERSION = re.compile(rb"# dmidecode ([0-9][0-9A-Za-z.]{0,15})")

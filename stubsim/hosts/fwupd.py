@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from stubsim import chid
 from stubsim.errors import StubsimError
 from stubsim.formats import edid, smbios
 from stubsim.hosts.described import machine
 from stubsim.hosts.host import Reading
+from stubsim.rows import NamedTuple
 
 _TITLE = b"Computer Information"
 _STRINGS = {

@@ -5,10 +5,11 @@ The defaults are those of a QEMU q35 guest with OVMF.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from stubsim.formats import smbios
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     from collections import Counter

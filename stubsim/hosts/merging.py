@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.hosts.host import Host
 from stubsim.hosts.reading import shown
+from stubsim.rows import NamedTuple
 
 _SMBIOS = ("fields", "oem_strings", "structures", "damage")
 _NOT_VALUES = (*_SMBIOS, "name", "source", "unknown")

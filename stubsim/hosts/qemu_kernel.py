@@ -6,13 +6,12 @@ QEMU 7.2.22 and OVMF 2022.11: the text of -append comes first and stands in for 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.errors import StubsimError
 from stubsim.hosts.host import DirectBoot
 from stubsim.hosts.qemu_options import CommandLine, needs_shell
 from stubsim.hosts.reading import shown
 from stubsim.named_files import NamedFiles
+from stubsim.rows import NamedTuple
 
 _NEW_PREFIX = "initrd=initrd "
 # As large as a host file may be, which it becomes a part of.

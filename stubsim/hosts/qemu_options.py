@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.hosts.reading import shown
+from stubsim.rows import NamedTuple
 
 _PROGRAM = re.compile(r"(?:.*/)?(qemu-system-[a-z0-9_]+|qemu-kvm|kvm|qemu)")
 _IN_TEXT = re.compile(rb"(?:^|[\s/'\"\0])(?:(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)(?=[\s'\"\0])|--?smbios[\s\0])")

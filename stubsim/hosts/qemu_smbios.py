@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.formats import smbios
 from stubsim.hosts.qemu_options import CommandLine, Option, needs_shell
 from stubsim.hosts.reading import shown
 from stubsim.named_files import NamedFiles
+from stubsim.rows import NamedTuple
 
 _KEYS: dict[int, tuple[str, ...]] = {
     0: ("vendor", "version", "date", "release", "uefi"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from stubsim.hosts.qemu_options import CommandLine, Option
 from stubsim.hosts.reading import shown
+from stubsim.rows import NamedTuple
 
 
 class Unheeded(NamedTuple):

@@ -10,10 +10,11 @@ import binascii
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 
 Read = TypeVar("Read")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from stubsim.lint.places import Place
 from stubsim.lint.subjects import Subject
+from stubsim.rows import NamedTuple
 
 # Worst first.
 SEVERITIES = ("error", "warning", "note")

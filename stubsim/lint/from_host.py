@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from stubsim import chid
 from stubsim.errors import StubsimError
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
 from stubsim.lint.identities import WORDS, generic
+from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import machine_chids
 
 # All of them have the product's name. In linuxhw/DMI (97,824 machines) no two products share such an id, while type 6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import chid
@@ -15,6 +14,7 @@ from stubsim.lint.findings import Hit
 from stubsim.lint.identities import WORDS, Identity, Machine, generic_ids, ids_by_name
 from stubsim.lint.places import Place
 from stubsim.lint.subjects import Row, Subject, count, place_of, places
+from stubsim.rows import NamedTuple
 from stubsim.stub.models import NEWEST, StubModel, which
 
 _NULL = UUID(int=0)

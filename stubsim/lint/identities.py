@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import product
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import chid
 from stubsim.formats import edid
 from stubsim.hosts import Host
+from stubsim.rows import NamedTuple
 
 # Field -> the word that Microsoft and `fwupdtool hwids` have for it.
 WORDS = {

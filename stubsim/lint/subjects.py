@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import stream, uki
@@ -17,6 +16,7 @@ from stubsim.formats import hwids, hwids_json, pe
 from stubsim.hosts import Host
 from stubsim.lint.identities import Known, Machine, known_ids
 from stubsim.lint.places import Place
+from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.models import StubModel
 from stubsim.stub.recognise import model_for

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from stubsim.extent import Bytes
+from stubsim.rows import NamedTuple
 
 # Documentation/arch/x86/boot.rst: boot flag, magic, and the offset of the version text, from 0x200.
 _BOOT_FLAG, _SETUP_MAGIC, _VERSION_OFFSET = 0x1FE, 0x202, 0x20E

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from stubsim.formats.efi_string import from_utf16
 from stubsim.linux.releases import LinuxModel
+from stubsim.rows import NamedTuple
 
 # UAPI specification "TPM PCR measurements of Linux userspace boot components".
 PCR_KERNEL_INITRD = 9

@@ -5,7 +5,9 @@ Recorded booting on x86-64: Debian's 6.12.117 and 7.2.13. The other rows are fro
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from stubsim.rows import NamedTuple
 
 
 class LinuxModel(NamedTuple):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from stubsim.extent import Bytes
 from stubsim.linux.identify import Linux
 from stubsim.linux.measure import INITRD_TAG, PCR_KERNEL_INITRD, measurements
 from stubsim.linux.releases import model_of
+from stubsim.rows import NamedTuple
 from stubsim.trace import Unknown
 from stubsim.uefi.services import Services
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.formats.efi_string import decode_utf8
+from stubsim.rows import NamedTuple
 from stubsim.systemd.key_value import key_values
 from stubsim.systemd.strings import lower, parse_number
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cmp_to_key
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
@@ -13,6 +13,7 @@ from stubsim.loader import type1, type2
 from stubsim.loader.config import SAVED, Config
 from stubsim.loader.entry import ACTION, AUTO, ESP, XBOOTLDR, Entry, Hidden
 from stubsim.loader.releases import LoaderModel
+from stubsim.rows import NamedTuple
 from stubsim.systemd.pattern import matches
 from stubsim.systemd.strings import lower
 from stubsim.systemd.version_order import compare_versions

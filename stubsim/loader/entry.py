@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from stubsim.rows import NamedTuple
 from stubsim.systemd.strings import lower, parse_number
 
 # Kinds of entry by the key that names the image; those of \EFI\Linux and the firmware's own are no Type #1.

@@ -6,7 +6,9 @@ public source between the releases.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from stubsim.rows import NamedTuple
 
 # EFI_LOADER_FEATURE_* (systemd, efivars-fundamental.h) up to DEVICETREE.
 _FEATURES_252 = 0x7FF

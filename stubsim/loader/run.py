@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
@@ -17,6 +16,7 @@ from stubsim.loader.config import SAVED
 from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version
 from stubsim.loader.entry import ESP, TYPE2, Entry
 from stubsim.loader.releases import LoaderModel, model_of
+from stubsim.rows import NamedTuple
 from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
 from stubsim.systemd.random_seed import refresh_random_seed
 from stubsim.systemd.smbios import measure_smbios

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.machine.address_space import AddressSpace
+from stubsim.rows import NamedTuple
 
 SIGNATURE = 0x0000
 FEATURES = 0x0001

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Extent
 from stubsim.formats import pe, signature_list
+from stubsim.rows import NamedTuple
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.image_path import usual_boot_file
 from stubsim.uefi.variables import SHIM_LOCK

@@ -5,11 +5,10 @@ It measures its lists and settings, and each entry that vouched for an image, by
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.errors import StubsimError
 from stubsim.formats import signature_list
 from stubsim.hosts import Host
+from stubsim.rows import NamedTuple
 from stubsim.shim.checks import Checks
 from stubsim.shim.image import Shim
 from stubsim.trace import Unknown

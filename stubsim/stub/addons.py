@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import dropwhile
-from typing import NamedTuple
 
 from stubsim.formats import pe
 from stubsim.formats.efi_string import decode_utf8
+from stubsim.rows import NamedTuple
 from stubsim.stub.context import Context
 from stubsim.stub.locate import exceeds_limit, locate_by_prefix, locate_sections
 from stubsim.stub.pool import allocate

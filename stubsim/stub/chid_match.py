@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import chid
 from stubsim.extent import Bytes
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
+from stubsim.rows import NamedTuple
 from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
 from stubsim.trace import Unknown

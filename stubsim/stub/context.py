@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.digests import Digests
 from stubsim.formats import uefi_status
 from stubsim.hosts import Host
 from stubsim.machine.tpm import Tpm
+from stubsim.rows import NamedTuple
 from stubsim.stub.models import StubModel
 from stubsim.trace import Event, Log, Unknown
 from stubsim.uefi.loaded_image import LoadedImage, ProgramFailed

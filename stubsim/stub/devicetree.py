@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim import extent
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
 from stubsim.formats import fdt
 from stubsim.machine.ram import PAGE
+from stubsim.rows import NamedTuple
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_event
 from stubsim.stub.sections import NamedAddon, Sections

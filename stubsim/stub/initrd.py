@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from stubsim.extent import Bytes
+from stubsim.rows import NamedTuple
 from stubsim.stub.addons import Addons
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_event

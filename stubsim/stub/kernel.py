@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from stubsim.extent import Bytes, Extent, of_bytes
 from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import utf16z
 from stubsim.machine.ram import PAGE
+from stubsim.rows import NamedTuple
 from stubsim.stub import refused
 from stubsim.stub.arguments import firmware_load_options
 from stubsim.stub.context import Context

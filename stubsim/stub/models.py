@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_program import SYSTEMD_STUB, StubId
+from stubsim.rows import NamedTuple
 from stubsim.stub import releases
 from stubsim.stub.recorded import RECORDED
 from stubsim.stub.releases import Release, Version

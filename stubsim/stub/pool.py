@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from stubsim.machine.ram import PAGE
+from stubsim.rows import NamedTuple
 from stubsim.stub import refused
 from stubsim.stub.context import Context
 from stubsim.uefi.loaded_image import ProgramFailed

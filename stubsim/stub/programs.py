@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from stubsim.extent import Bytes
 from stubsim.formats.efi_program import STUBBLE, SYSTEMD_STUB
+from stubsim.rows import NamedTuple
 from stubsim.stub import kernel, locate, run, stubble
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.context import Context

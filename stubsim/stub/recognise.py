@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim import chid
 from stubsim.errors import StubsimError
 from stubsim.formats import efi_program
 from stubsim.formats.efi_program import LANZABOOTE, STUBBLE, SYSTEMD_STUB
 from stubsim.linux.identify import identify
+from stubsim.rows import NamedTuple
 from stubsim.stub.models import NEWEST, Choice, StubModel, choose
 from stubsim.stub.releases import parse
 from stubsim.uki import Uki

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim import chid
+from stubsim.rows import NamedTuple
 
 
 class Release(NamedTuple):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.machine.ram import PAGE
+from stubsim.rows import NamedTuple
 from stubsim.stub.addons import load_all_addons
 from stubsim.stub.arguments import process_arguments
 from stubsim.stub.boot_secret import prepare_boot_secret, refresh_random_seed

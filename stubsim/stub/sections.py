@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.extent import Extent
 from stubsim.formats import efifw, pe
+from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import Match
 from stubsim.uki import Uki
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
 from stubsim.formats import cpio
+from stubsim.rows import NamedTuple
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_event

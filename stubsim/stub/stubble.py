@@ -6,12 +6,11 @@ comes, is that module's: the CHIDs and their look-up, the reading of trees, what
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.extent import Bytes, of_bytes
 from stubsim.formats import hwids, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16, utf16z
 from stubsim.formats.uefi_status import TEXTS
+from stubsim.rows import NamedTuple
 from stubsim.stub import refused
 from stubsim.stub.arguments import firmware_load_options
 from stubsim.stub.chid_match import Match, find_entry

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from stubsim.formats.efi_string import utf16z
+from stubsim.rows import NamedTuple
 from stubsim.uefi.services import Services
 
 # UAPI specification "TPM PCR measurements of Linux userspace boot components".

@@ -9,13 +9,14 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim import stream
 from stubsim.errors import StubsimError
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.hosts.reading import Layout, Object, every_mistake, nearest, read_object
 from stubsim.named_files import NamedFiles
+from stubsim.rows import NamedTuple
 from stubsim.systemd.strings import UINT_MAX
 from stubsim.testing.expectations import EXPECTATIONS, read_expectations
 from stubsim.uefi.esp import walk

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.errors import StubsimError
 from stubsim.hosts.fixture import BANKS
 from stubsim.hosts.reading import Mistake, nearest, shown
+from stubsim.rows import NamedTuple
 from stubsim.stub.releases import NEWEST_POINT
 
 NONE = "none"

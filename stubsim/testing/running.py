@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from stubsim import hosts, uki
 from stubsim.errors import InternalError, StubsimError
@@ -15,6 +15,7 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts.fixture import memory_size
 from stubsim.named_files import content
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.testing.cases import Case, Machine

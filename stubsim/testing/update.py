@@ -6,9 +6,10 @@ tomlkit does that, and only this needs it: the rest reads TOML with the standard
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from stubsim.errors import StubsimError
+from stubsim.rows import NamedTuple
 from stubsim.testing.expectations import NONE, Place
 from stubsim.testing.running import Result
 

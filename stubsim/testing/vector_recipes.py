@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim import chid
@@ -17,6 +16,7 @@ from stubsim.formats import efifw, fdt, hwids, pe
 from stubsim.formats.hwids import DEVICETREE, UEFI_FW
 from stubsim.formats.pe import SectionSpec
 from stubsim.formats.smbios import Fields
+from stubsim.rows import NamedTuple
 
 # Sections lie in memory where they lie in the file, so that the file is the loaded image as well.
 ALIGNMENT = 64

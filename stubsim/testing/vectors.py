@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.formats import edid, fdt, hwids, pe
 from stubsim.hosts import Host
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.chid_match import Match

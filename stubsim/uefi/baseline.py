@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.formats import eventlog
 from stubsim.formats.efi_string import from_utf16
 from stubsim.machine.tpm import BANKS
+from stubsim.rows import NamedTuple
 
 PEI_VOLUME, DXE_VOLUME = "PEI volume", "DXE volume"
 _BLOB = "EV_EFI_PLATFORM_FIRMWARE_BLOB"

@@ -6,10 +6,10 @@ all of them do alike; the rest of it is unknown.
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.formats.load_option import ACTIVE, APP, HIDDEN, LoadOption, build_path, firmware_file
+from stubsim.rows import NamedTuple
 
 # The volume that the entries of the firmware's own programs name (OvmfPkg, the DXE volume).
 _DXE_VOLUME = UUID("7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1")

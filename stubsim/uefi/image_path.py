@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from stubsim.rows import NamedTuple
 from stubsim.uefi.esp import Esp, same_name
 from stubsim.uki import Uki
 

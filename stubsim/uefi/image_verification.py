@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
 from stubsim.formats.signature_list import CERTIFICATE_DIGESTS, IMAGE_DIGESTS, X509, Entry
+from stubsim.rows import NamedTuple
 from stubsim.uefi.secure_boot import readable, vouched_for
 from stubsim.uki import Uki
 

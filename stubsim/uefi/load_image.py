@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.formats import pe
 from stubsim.machine.ram import PAGE
+from stubsim.rows import NamedTuple
 from stubsim.uefi.memory import POOL_OVERHEAD, Memory, OutOfResources
 
 # Below are things of old PCs: no image is put there for its ImageBase.

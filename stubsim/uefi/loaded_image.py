@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from stubsim.rows import NamedTuple
 from stubsim.uefi.esp import Esp
 
 

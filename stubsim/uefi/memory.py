@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from stubsim.extent import Bytes
 from stubsim.machine.ram import PAGE, Ram
+from stubsim.rows import NamedTuple
 from stubsim.trace import Staged
 from stubsim.uefi.memory_layout import BUILD, FREE, SPECIAL, TYPES, Layout, layout
 

@@ -10,9 +10,9 @@ kernels were seen to lie; for others little is known.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from stubsim.machine.ram import GIB4, PAGE, q35_low, ram_ranges, virt_start
+from stubsim.rows import NamedTuple
 
 # UEFI 2.10, 7.2 (EFI_MEMORY_TYPE), in the order of their numbers.
 TYPES = (

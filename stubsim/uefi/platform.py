@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.errors import StubsimError
@@ -10,6 +9,7 @@ from stubsim.formats import firmware_volume
 from stubsim.formats.gpt import Table
 from stubsim.formats.varstore import StoredVariable
 from stubsim.hosts import Host
+from stubsim.rows import NamedTuple
 from stubsim.uefi.baseline import Baseline
 from stubsim.uefi.builds import Build, build_of
 from stubsim.uefi.esp import Esp

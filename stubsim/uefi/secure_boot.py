@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
+from stubsim.rows import NamedTuple
 from stubsim.uefi.esp import Esp
 from stubsim.uki import Uki
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.digests import Digests
 from stubsim.machine.tpm import Tpm
+from stubsim.rows import NamedTuple
 from stubsim.trace import Emit, EspWritten, ImageLoaded, Measured, Unknown, VariableSet
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.memory import Memory

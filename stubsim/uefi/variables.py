@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import UUID
+
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     from collections import Counter

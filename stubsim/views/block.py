@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from stubsim.rows import NamedTuple
 
 # The mark of an answer that something not known has a say in.
 DOUBT = " (see Unknown)"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import NamedTuple
 
 from stubsim.formats.efi_string import from_utf16
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.stub.programs import is_simulated
 from stubsim.trace import ImageLoaded, Measured, Unknown
 from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER

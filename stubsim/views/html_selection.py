@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 from uuid import UUID
 from xml.etree.ElementTree import Element
 
@@ -12,6 +11,7 @@ from stubsim.explain.contents import Budget, Part, read
 from stubsim.explain.selection import KINDS, reasons
 from stubsim.formats import hwids, pe
 from stubsim.result import Boot
+from stubsim.rows import NamedTuple
 from stubsim.views.html import badge, code, details, node, section, tree
 from stubsim.views.markup import Child, element
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
+from stubsim.rows import NamedTuple
 from stubsim.trace import Staged
 from stubsim.views.markup import SVG_NAMESPACE, element, extend, style, to_xml
 from stubsim.views.style import MEMORY_MAP

@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stubsim.printable import clean, without_commands
+from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

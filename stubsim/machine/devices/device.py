@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stubsim.machine.fwcfg import Item
+from stubsim.rows import NamedTuple
 
 
 class Reset(NamedTuple):

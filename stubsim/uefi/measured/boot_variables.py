@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from stubsim.errors import StubsimError
 from stubsim.formats import load_option
 from stubsim.formats.load_option import ACTIVE, LoadOption, Node
+from stubsim.rows import NamedTuple
 from stubsim.uefi.measured.row import Row, unknown, variable_data
 from stubsim.uefi.measured.secure_boot_policy import NO_STORE
 from stubsim.uefi.platform import Platform

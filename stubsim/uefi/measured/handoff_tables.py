@@ -7,10 +7,10 @@ of them but a processor's current speed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.formats.smbios import Structure
+from stubsim.rows import NamedTuple
 from stubsim.uefi.measured.row import Row, unknown
 from stubsim.uefi.platform import Platform
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from uuid import UUID
 
 from stubsim.extent import Bytes
 from stubsim.formats.efi_string import utf16
+from stubsim.rows import NamedTuple
 
 
 class Row(NamedTuple):
