@@ -110,10 +110,16 @@ def _boot(
 def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:
     """The boot on the host as it is taken to be, with what of it hangs on the unknown keys."""
     from collections import Counter
+    from functools import cache
 
     from stubsim import doubt, supposed
 
     others: list[Other] = []
+
+    # Most trials come to the same profile and firmware, and an image can have hundreds of devicetrees and entries.
+    @cache
+    def offered(profile: int | None, payload: str | None) -> supposed.Offers:
+        return supposed.offers(uki, addons, first.model, profile, payload)
 
     def trial(boot: Boot, reads: Counter[str]) -> doubt.Trial:
         blob = None if boot.sections is None else boot.sections.efifw()
@@ -124,7 +130,7 @@ def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:
             facts=facts(boot),
             registers=None if boot.prepared is None else registers,
             reads=reads,
-            offered=supposed.offers(uki, addons, boot.model, profile, payload),
+            offered=offered(profile, payload),
             ending=boot.outcome.message or boot.outcome.status,
         )
 
