@@ -11,7 +11,7 @@ import re
 _LONGEST_TEXT = 4096
 # GitHub's runner takes a line that begins so, blanks aside, and one with the older form anywhere in it, for a command
 # to itself (actions/runner, src/Runner.Common/ActionCommand.cs: TryParseV2, TryParse).
-_COMMAND = re.compile(r"^((?:[^\S\n]|\x1b\[[0-9;]*m)*):(?=:)", re.MULTILINE)
+_COMMAND = r"(?m)^((?:[^\S\n]|\x1b\[[0-9;]*m)*):(?=:)"
 _OLD_COMMAND = "##["
 
 
@@ -32,7 +32,7 @@ def clean_lines(text: str) -> str:
 def without_commands(text: str, colon: str = r"\x3a", number_sign: str = r"\x23") -> str:
     """Lines that are clean, none of them a command, however they were wrapped; the escapes are those of their form."""
     if "::" in text:
-        text = _COMMAND.sub(lambda found: found[1] + colon, text)
+        text = re.sub(_COMMAND, lambda found: found[1] + colon, text)
     # Before the last of the signs, so that what comes out has none either.
     return text.replace(_OLD_COMMAND, f"#{number_sign}[") if _OLD_COMMAND in text else text
 

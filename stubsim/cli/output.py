@@ -26,6 +26,8 @@ Parts = Iterable[Bytes]
 Content = str | bytes | Iterable[str]
 # Names have at most 255 bytes.
 _NAME_KEPT = 40
+# Of a text in pieces, that are written at once.
+_PIECES = 1000
 # The arguments that name what is read -> what of a folder is, by the ends of the names.
 _INPUTS: dict[str, str | tuple[str, ...]] = {
     "uki": ".efi", "smbios": (), "host": (), "eventlog": (), "load_options": (), "db": (), "esp": "", "hosts": "",
@@ -99,10 +101,21 @@ def _encoded(content: Content) -> Iterator[bytes]:
     if isinstance(content, bytes):
         yield content
         return
-    for text in [content] if isinstance(content, str) else content:
+    for text in [content] if isinstance(content, str) else _joined(content):
         # A copy of a long one is not held.
         for at in range(0, len(text), BLOCK):
             yield text[at : at + BLOCK].encode("utf-8", "backslashreplace")
+
+
+def _joined(texts: Iterable[str]) -> Iterator[str]:
+    """The many short pieces of a text in fewer, longer ones."""
+    held: list[str] = []
+    for text in texts:
+        held.append(text)
+        if len(text) >= BLOCK or len(held) >= _PIECES:
+            yield "".join(held)
+            held.clear()
+    yield "".join(held)
 
 
 def warn(text: str) -> None:

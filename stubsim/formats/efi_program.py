@@ -21,7 +21,7 @@ _NO_PROGRAM = ("sbat", "uki", "linux", "kernel")
 # ubuntu/stubble, stub.c, parse_cmdline: stubblify adds a .sbat with its name only when told to.
 _STUBBLE_OPTION = "stubble.dtb_override=".encode("utf-16-le")
 # nix-community/lanzaboote, rust/uefi/stub/src/main.rs: STUB_NAME, which is in no section of its own.
-_LANZASTUB = re.compile(rb"lanzastub ([0-9]+(?:\.[0-9]+)*)")
+_LANZASTUB = rb"lanzastub ([0-9]+(?:\.[0-9]+)*)"
 # rust/tool/shared/src/pe.rs: hashes of files that are named in .linux and .initrd, or before 0.4 in sections ending in
 # "p" (rust/stub/src/thin.rs).
 _THIN = (".linuxh", ".kernelh")
@@ -107,7 +107,7 @@ def _by_code(image: pe.Image, loaded: Extent) -> StubId | None:
             data = bytes(_start(loaded, section, _CODE_MAX))
             if _STUBBLE_OPTION in data:
                 return StubId(STUBBLE, "")
-            found = _LANZASTUB.search(data)
+            found = re.search(_LANZASTUB, data)
             if found:
                 return StubId(LANZABOOTE, found[1].decode("ascii"))
     return StubId(LANZABOOTE, "") if _is_thin(image) else None

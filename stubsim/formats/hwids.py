@@ -26,8 +26,8 @@ _SIZE_MASK = 0x0FFFFFFF
 _LONG = 4096
 # Bytes of a string that is no longer than the entries that name it.
 _SHORT = 64
-_DIGITS = re.compile("[0-9a-fA-F]{32}")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_DIGITS = "[0-9a-fA-F]{32}"
+_SURROGATE = "[\ud800-\udfff]"
 
 
 class Entry(NamedTuple):
@@ -299,7 +299,7 @@ def _text(description: Mapping[str, object], key: str) -> str:
     if key not in description:
         raise StubsimError(f"no {key!r}", expected="a string")
     value = description[key]
-    if not isinstance(value, str) or _SURROGATE.search(value):
+    if not isinstance(value, str) or re.search(_SURROGATE, value):
         raise StubsimError(f"{key}: {_shown(value)}", expected="a string without lone surrogates")
     if "\0" in value:
         raise StubsimError(f"{key}: {_shown(value)}", expected="a string without NUL")
@@ -310,7 +310,7 @@ def guid(value: object) -> UUID:
     """An id as ukify reads it: hyphens, braces and "urn:uuid:" do not count. StubsimError for anything else."""
     if isinstance(value, str):
         digits = value.replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "")
-        if _DIGITS.fullmatch(digits):
+        if re.fullmatch(_DIGITS, digits):
             return UUID(digits)
     raise StubsimError(f"{_shown(value)} is not a GUID", expected="8-4-4-4-12 hex digits")
 

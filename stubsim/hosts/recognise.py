@@ -30,7 +30,7 @@ MAXIMUM_SIZE = 64 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # A hunk of a unified diff, and what a plain one has in its place.
-_HUNK = re.compile(rb"^(?:@@ -[0-9,]+ \+[0-9,]+ @@|[0-9]+(?:,[0-9]+)?[acd][0-9]+(?:,[0-9]+)?\r?\n[<>] )", re.MULTILINE)
+_HUNK = rb"(?m)^(?:@@ -[0-9,]+ \+[0-9,]+ @@|[0-9]+(?:,[0-9]+)?[acd][0-9]+(?:,[0-9]+)?\r?\n[<>] )"
 
 
 def load(path: str, *, allow_outside: bool = False) -> Host:
@@ -93,7 +93,7 @@ def _folder(path: str) -> Reading:
 
 def is_diff(data: bytes) -> bool:
     """Whether this is a diff: its lines look like those of the files that it compares."""
-    return _HUNK.search(data) is not None and b"\0" not in data
+    return re.search(_HUNK, data) is not None and b"\0" not in data
 
 
 def _utf_16(data: bytes) -> str | None:
