@@ -8,7 +8,7 @@ from stubsim.formats.efi_string import utf16
 from stubsim.formats.vmfwupdate import FUKI_BLOB, FUKI_CONTROL, FukiEntry, Left
 from stubsim.handover.guest import FwCfgError, Guest
 from stubsim.handover.leaving import About, Dialect, Leaving, Outcome, after_reset
-from stubsim.stub.kernel import check_setup_header, command_line_limit, loads_above_4g
+from stubsim.stub.setup_header import check_setup_header, command_line_limit, loads_above_4g
 from stubsim.trace import Staged
 
 _ABOUT = About(

@@ -16,8 +16,9 @@ from stubsim.stub.context import Context
 from stubsim.stub.initrd import Combined
 from stubsim.stub.locate import exceeds_limit
 from stubsim.stub.pool import ALIGNED_PAGES, PAGES, TOTAL_PAGES, halted
+from stubsim.stub.setup_header import check_setup_header
 from stubsim.trace import ImageLoaded, Staged
-from stubsim.uefi.load_image import AddressTaken, Placed, place_image
+from stubsim.uefi.load_image import AddressTaken, Placed, in_memory, place_image, refusal
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.memory import OutOfResources
 
@@ -25,15 +26,13 @@ from stubsim.uefi.memory import OutOfResources
 KERNEL_PATH = ".linux"
 
 _UINT32_MAX = 0xFFFFFFFF
+_CODE = "EfiLoaderCode"
 # UEFI 2.10 brought EFI_MEMORY_ATTRIBUTE_PROTOCOL.
 _MEMORY_ATTRIBUTES_SINCE = 2 << 16 | 100
-# Linux/x86 boot protocol, Documentation/arch/x86/boot.rst: offsets in the setup header.
-_BOOT_FLAG, _HEADER_MAGIC, _VERSION, _RELOCATABLE, _XLOADFLAGS, _CMDLINE_SIZE = 0x1FE, 0x202, 0x206, 0x234, 0x236, 0x238
 _BOOT_PARAMS_SIZE = 4096
 # Linux, arch/x86/boot/header.S, section .compat: type 1, size, machine and entry point of each.
 _COMPAT_ROW = struct.Struct("<BBHI")
 _COMPAT_MAX = 1 << 16
-_XLF_CAN_BE_LOADED_ABOVE_4G, _XLF_EFI_HANDOVER_32, _XLF_EFI_HANDOVER_64 = 1 << 1, 1 << 2, 1 << 3
 
 
 class Started(NamedTuple):
@@ -86,7 +85,7 @@ def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
     elif context.model.loads_kernel_itself:
         _check_for_own_loader(context, kernel, headers)
     else:
-        status = _load_image(kernel, headers)
+        status = refusal(kernel, headers)
         if status is not None:
             because = refused.by_load_image(headers, status)
             raise context.fail(f"Error loading kernel image: {context.in_words(status)}", status, because)
@@ -127,7 +126,7 @@ def note_what_is_read_on(context: Context, kernel: Extent, headers: pe.Headers |
 
 
 def _is_read_on(kernel: Extent) -> bool:
-    header = _number(kernel, 0x3C, 4)
+    header = int.from_bytes(kernel[0x3C:0x40], "little")
     return (
         bytes(kernel[:2]) == b"MZ"
         and b"PE\0\0".startswith(bytes(kernel[header : header + 4]))
@@ -182,35 +181,6 @@ def _check_efi_handover(context: Context, kernel: Extent) -> None:
         "load_options",
         "memory",
     )
-
-
-def check_setup_header(context: Context, kernel: Extent) -> None:
-    """Whether a bzImage has the 64-bit (32-bit) EFI handover entry; of 4096 bytes at least. Raises ProgramFailed."""
-    if _number(kernel, _HEADER_MAGIC, 4) != int.from_bytes(b"HdrS", "little") or (
-        _number(kernel, _BOOT_FLAG, 2) != 0xAA55
-    ):
-        raise context.fail("Unsupported kernel image.", "EFI_UNSUPPORTED")
-    if _number(kernel, _VERSION, 2) < 0x20B:
-        raise context.fail("Kernel too old.", "EFI_UNSUPPORTED")
-    if not kernel[_RELOCATABLE]:
-        raise context.fail("Kernel is not relocatable.", "EFI_UNSUPPORTED")
-    wanted = _XLF_EFI_HANDOVER_64 if context.machine == "x64" else _XLF_EFI_HANDOVER_32
-    if _number(kernel, _VERSION, 2) >= 0x20C and not _number(kernel, _XLOADFLAGS, 2) & wanted:
-        raise context.fail("Kernel does not support EFI handover protocol.", "EFI_UNSUPPORTED")
-
-
-def command_line_limit(kernel: Extent) -> int:
-    """The characters of command line that a bzImage takes, without the NUL."""
-    return _number(kernel, _CMDLINE_SIZE, 4)
-
-
-def loads_above_4g(kernel: Extent) -> bool:
-    """Whether a bzImage, and what it is given, may lie above 4 GiB; the flag is there since protocol 2.12."""
-    return _number(kernel, _VERSION, 2) >= 0x20C and bool(_number(kernel, _XLOADFLAGS, 2) & _XLF_CAN_BE_LOADED_ABOVE_4G)
-
-
-def _number(kernel: Extent, offset: int, size: int) -> int:
-    return int.from_bytes(kernel[offset : offset + size], "little")
 
 
 def _check_for_own_loader(context: Context, kernel: Extent, headers: pe.Headers) -> None:
@@ -347,9 +317,6 @@ def _is_overallocated(headers: pe.Headers) -> bool:
     return headers.section_alignment > PAGE and _is_power_of_2(headers.section_alignment)
 
 
-_CODE = "EfiLoaderCode"
-
-
 def _pages(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
@@ -363,7 +330,7 @@ def _load(context: Context, kernel: Extent, headers: pe.Headers) -> Staged:
         loaded = [section for section in headers.sections if section.raw_size]
         content = pe.loaded(kernel, headers.size_of_image, 0, loaded)
     else:
-        content = _loaded_by_firmware(kernel, headers)
+        content = in_memory(kernel, headers)
     try:
         gpa, kind, _ = _allocate(context, headers)
     except AddressTaken:
@@ -377,62 +344,3 @@ def _load(context: Context, kernel: Extent, headers: pe.Headers) -> Staged:
     staged = Staged("kernel", gpa, headers.size_of_image, kind, False)
     context.emit(staged)
     return staged
-
-
-def _load_image(kernel: Extent, headers: pe.Headers) -> str | None:
-    """The status with which the firmware's LoadImage() refuses an image, None where it takes it.
-
-    EDK II, BasePeCoffLib (PeCoffLoaderGetPeHeader, PeCoffLoaderLoadImage) and CoreLoadPeImage.
-    """
-    room = headers.optional_size - pe.DIRECTORIES[headers.optional_magic]
-    count = headers.section_count
-    end_of_headers = headers.size_of_headers
-    if (
-        room != headers.directories * pe.DIRECTORY_SIZE
-        or (headers.size_of_image - headers.table_start) // pe.SECTION_SIZE <= count
-        or (end_of_headers - headers.table_start) // pe.SECTION_SIZE < count
-        or end_of_headers >= headers.size_of_image
-        or end_of_headers > len(kernel)
-        or headers.subsystem not in pe.EFI_SUBSYSTEMS
-        # No firmware has a loader for the number that stands for no machine (257.13's code in emulation).
-        or headers.machine not in pe.MACHINES
-    ):
-        return "EFI_UNSUPPORTED"
-    loaded = [section for section in headers.sections if section.raw_size]
-    for section in loaded:
-        before = min(section.virtual_address, section.raw_offset) < end_of_headers
-        if before or section.raw_offset + section.raw_size > len(kernel):
-            return "EFI_UNSUPPORTED"
-    if any(
-        section.virtual_address + max(section.virtual_size, 1) > headers.size_of_image for section in loaded
-    ) or not _relocates(kernel, headers):
-        return "EFI_LOAD_ERROR"
-    return None
-
-
-def _relocates(kernel: Extent, headers: pe.Headers) -> bool:
-    """Whether the firmware can apply the base relocations (EDK II BasePeCoffLib, PeCoffLoaderRelocateImage)."""
-    start, size = headers.base_relocations
-    if size and start + size > headers.size_of_image:
-        return False
-    blocks = _loaded_by_firmware(kernel, headers)[start : start + size].view()
-    while blocks:
-        if len(blocks) < 8:
-            return False
-        address, size = int.from_bytes(blocks[:4], "little"), int.from_bytes(blocks[4:8], "little")
-        if size < 8 or size > len(blocks) or address >= headers.size_of_image:
-            return False
-        for offset in range(8, size - 1, 2):
-            kind = int.from_bytes(blocks[offset : offset + 2], "little") >> 12
-            if kind not in _RELOCATION_KINDS:
-                return False
-        blocks = blocks[size:]
-    return True
-
-
-def _loaded_by_firmware(kernel: Extent, headers: pe.Headers) -> Extent:
-    return pe.loaded(kernel, headers.size_of_image, headers.size_of_headers, headers.sections)
-
-
-# IMAGE_REL_BASED_ABSOLUTE, HIGH, LOW, HIGHLOW and DIR64 of the Microsoft PE format.
-_RELOCATION_KINDS = (0, 1, 2, 3, 10)

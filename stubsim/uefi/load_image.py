@@ -1,7 +1,8 @@
-"""Where EDK II's LoadImage() puts an image (MdeModulePkg/Core/Dxe/Image/Image.c, CoreLoadPeImage)."""
+"""Which images EDK II's LoadImage() takes and where it puts them (MdeModulePkg/Core/Dxe/Image/Image.c)."""
 
 from __future__ import annotations
 
+from stubsim.extent import Extent
 from stubsim.formats import pe
 from stubsim.machine.ram import PAGE
 from stubsim.rows import NamedTuple
@@ -16,6 +17,9 @@ _TYPES = {
     pe.BOOT_SERVICE_DRIVER: "EfiBootServicesCode",
     pe.RUNTIME_DRIVER: "EfiRuntimeServicesCode",
 }
+
+# IMAGE_REL_BASED_ABSOLUTE, HIGH, LOW, HIGHLOW and DIR64 of the Microsoft PE format.
+_RELOCATION_KINDS = (0, 1, 2, 3, 10)
 
 
 class Placed(NamedTuple):
@@ -65,3 +69,59 @@ def load_file(memory: Memory, image: pe.Image, size: int) -> Placed:
         return place_image(memory, image)
     finally:
         memory.free(file)
+
+
+def refusal(image: Extent, headers: pe.Headers) -> str | None:
+    """The status with which the firmware's LoadImage() refuses an image, None where it takes it.
+
+    EDK II, BasePeCoffLib (PeCoffLoaderGetPeHeader, PeCoffLoaderLoadImage) and CoreLoadPeImage.
+    """
+    room = headers.optional_size - pe.DIRECTORIES[headers.optional_magic]
+    count = headers.section_count
+    end_of_headers = headers.size_of_headers
+    if (
+        room != headers.directories * pe.DIRECTORY_SIZE
+        or (headers.size_of_image - headers.table_start) // pe.SECTION_SIZE <= count
+        or (end_of_headers - headers.table_start) // pe.SECTION_SIZE < count
+        or end_of_headers >= headers.size_of_image
+        or end_of_headers > len(image)
+        or headers.subsystem not in pe.EFI_SUBSYSTEMS
+        # No firmware has a loader for the number that stands for no machine (257.13's code in emulation).
+        or headers.machine not in pe.MACHINES
+    ):
+        return "EFI_UNSUPPORTED"
+    loaded = [section for section in headers.sections if section.raw_size]
+    for section in loaded:
+        before = min(section.virtual_address, section.raw_offset) < end_of_headers
+        if before or section.raw_offset + section.raw_size > len(image):
+            return "EFI_UNSUPPORTED"
+    if any(
+        section.virtual_address + max(section.virtual_size, 1) > headers.size_of_image for section in loaded
+    ) or not _relocates(image, headers):
+        return "EFI_LOAD_ERROR"
+    return None
+
+
+def in_memory(image: Extent, headers: pe.Headers) -> Extent:
+    """The SizeOfImage bytes of an image that it has loaded, before relocation."""
+    return pe.loaded(image, headers.size_of_image, headers.size_of_headers, headers.sections)
+
+
+def _relocates(image: Extent, headers: pe.Headers) -> bool:
+    """Whether the firmware can apply the base relocations (EDK II BasePeCoffLib, PeCoffLoaderRelocateImage)."""
+    start, size = headers.base_relocations
+    if size and start + size > headers.size_of_image:
+        return False
+    blocks = in_memory(image, headers)[start : start + size].view()
+    while blocks:
+        if len(blocks) < 8:
+            return False
+        address, size = int.from_bytes(blocks[:4], "little"), int.from_bytes(blocks[4:8], "little")
+        if size < 8 or size > len(blocks) or address >= headers.size_of_image:
+            return False
+        for offset in range(8, size - 1, 2):
+            kind = int.from_bytes(blocks[offset : offset + 2], "little") >> 12
+            if kind not in _RELOCATION_KINDS:
+                return False
+        blocks = blocks[size:]
+    return True
