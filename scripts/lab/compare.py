@@ -26,7 +26,7 @@ _DEVICES = ("find_serial_console_index", "has_virtio_console_pci_device", "has_g
 # What a recording calls otherwise than the simulator's JSON.
 _KEYS = {"efi_status": "outcome", "messages": "log"}
 # Where in the stub's source it halts: no release says it like another.
-_HALTED = re.compile(r" at [\w./-]+\.c:\d+@\w+, halting\.$")
+_HALTED = re.compile(r" at [\w./-]+\.c:\d+@\w+(?:, halting|\. Halting)\.$")
 _REGISTERS = ("11", "12", "13")
 
 

@@ -9,7 +9,7 @@ from stubsim.systemd.strings import UINT_MAX, mangle, parse_number
 from stubsim.trace import Unknown
 
 # Into which Linux measures its load options.
-_PCR_OF_LINUX = 9
+PCR_OF_LINUX = 9
 
 
 def process_arguments(context: Context) -> tuple[int, str | None]:
@@ -38,7 +38,7 @@ def mangled(context: Context, text: str) -> str:
             what = "what a command line of blanks only becomes"
             why = "this stub also looks for its first letter in the memory behind it"
             affects = ("outcome", "cmdline", "load_options", "measurements", "pcrs", "rtmrs")
-            context.emit(Unknown(what, why, affects, (_PCR_OF_LINUX, PCR_KERNEL_CONFIG)))
+            context.emit(Unknown(what, why, affects, (PCR_OF_LINUX, PCR_KERNEL_CONFIG)))
         return line
     text = "".join(" " if unit <= "\x1f" else unit for unit in text)
     return text.rstrip(" ") if context.model.trims_trailing_blanks else text

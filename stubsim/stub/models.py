@@ -13,7 +13,7 @@ from functools import cache
 from stubsim.errors import StubsimError
 from stubsim.formats.efi_program import SYSTEMD_STUB, StubId
 from stubsim.rows import NamedTuple
-from stubsim.stub import releases
+from stubsim.stub import releases, rhel
 from stubsim.stub.recorded import RECORDED
 from stubsim.stub.releases import Release, Version
 
@@ -48,12 +48,16 @@ class StubModel(NamedTuple):
     drops_control_characters: bool
     # load options of blanks only count as a command line
     takes_blank_options: bool
+    # given ones and the UKI's; or what lies in memory behind them is taken too
+    ends_command_lines: bool
     trims_leading_blanks: bool
     trims_trailing_blanks: bool
     # a line of blanks only: mangled with what lies in memory behind it
     reads_on_behind_blanks: bool
     mangles_shell_line: bool
     takes_smbios_extra: bool
+    # for it, whoever may have written it
+    asks_confidential_host: bool
     mangles_smbios_extra: bool
     appends_console: bool
     # more than one kind of console
@@ -97,6 +101,8 @@ class StubModel(NamedTuple):
     # what StubPcrKernelParameters goes by
     counts_tagged_events: bool
     counts_nothing_as_measured: bool
+    # a folder of addons without a line: as what was measured before it
+    counts_addons_as_measured_last: bool
     packs_os_release: bool
     packs_confexts_apart: bool
     packs_global_extensions: bool
@@ -128,6 +134,7 @@ class StubModel(NamedTuple):
     exports_image_pcr_at_once: bool
     tells_status_of_uki_as_addon: bool
     assertion: str
+    event_assertion: str
     # proposals
     applies_capsules: bool = False
     firmware_section: str | None = None
@@ -226,14 +233,29 @@ def choose(stub: StubId | None, override: str | None = None) -> Choice:
 
 
 def _of_version(stub: StubId) -> Choice:
-    version = releases.parse(stub.version)
     named = f"{stub.name} {stub.version}"
+    build = _of_build(stub.version)
+    if build is not None:
+        return Choice(build[0], f"{named} in the UKI{build[1]}")
+    version = releases.parse(stub.version)
     if version is None:
         return _assumed(f"{named} names no release")
     if (version.release or Release(version.major, 0)) > releases.NEWEST:
         return _assumed(f"{named} is newer than the newest known")
     model, but = _known(version, series_only=stub.series_only)
     return Choice(model, f"{named} in the UKI{but}")
+
+
+def _of_build(version: str) -> tuple[StubModel, str] | None:
+    """The model for a version of RHEL's packages, and in which respect it is not that stub's own."""
+    found = rhel.find(version)
+    if found is None:
+        return None
+    model = StubModel(id=found.id, basis="source", recorded=None, **found.build.fields())
+    if found.assumed is None:
+        return model, ""
+    question = (f"what systemd-stub {found.id} does otherwise than {found.assumed}", _ALL)
+    return model._replace(open_questions=(question,)), f" is not among the known builds: {found.assumed} is assumed"
 
 
 def _known(version: Version, *, series_only: bool = False) -> tuple[StubModel, str]:
@@ -280,6 +302,9 @@ def _named(name: str) -> Choice:
     reason = f"--stub {name}"
     if name in PROPOSALS:
         return Choice(PROPOSALS[name], reason)
+    build = _of_build(name)
+    if build is not None:
+        return Choice(build[0], reason + build[1])
     version = releases.parse(name)
     if version is not None and name.lstrip("v") == str(version.major) and version.major in releases.NEWEST_POINT:
         # A bare series is its newest known point release; 257.0 is the first.

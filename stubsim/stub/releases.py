@@ -92,11 +92,13 @@ OLDEST_FIELDS: dict[str, Any] = {
     "takes_profiles": False,
     "drops_control_characters": False,
     "takes_blank_options": True,
+    "ends_command_lines": False,
     "trims_leading_blanks": False,
     "trims_trailing_blanks": False,
     "reads_on_behind_blanks": False,
     "mangles_shell_line": True,
     "takes_smbios_extra": False,
+    "asks_confidential_host": False,
     "mangles_smbios_extra": False,
     "appends_console": False,
     "appends_all_consoles": False,
@@ -130,6 +132,7 @@ OLDEST_FIELDS: dict[str, Any] = {
     "measures_tagged_events_by_cc": False,
     "counts_tagged_events": False,
     "counts_nothing_as_measured": True,
+    "counts_addons_as_measured_last": False,
     "packs_os_release": False,
     "packs_confexts_apart": False,
     "packs_global_extensions": False,
@@ -153,6 +156,7 @@ OLDEST_FIELDS: dict[str, Any] = {
     "exports_image_pcr_at_once": True,
     "tells_status_of_uki_as_addon": True,
     "assertion": "systemd-boot assertion",
+    "event_assertion": "description || pcrindex == UINT32_MAX",
 }
 
 
@@ -163,6 +167,8 @@ def _row(name: str, since: str, what: str, known: str, **sets: Any) -> Change:
 
 
 CHANGES = (
+    _row("whole-lines", "252.3 253", "a command line ends where it ends; before, what lies in memory behind it may be "
+         "taken, too", "run: a stub built from 252.2 does", ends_command_lines=True),
     _row("trailing-blanks", "252.6 253", "trailing blanks of a command line go", "source: util.c, mangle_stub_cmdline",
          trims_trailing_blanks=True),
     # Not in 252.31 and in 252.39; the tags between are not public any more.

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from stubsim.formats.efi_program import SYSTEMD_STUB
-from stubsim.stub import releases
+from stubsim.stub import releases, rhel
 from stubsim.stub.distributions import SHIPPED
 from stubsim.stub.recorded import RECORDED
 from stubsim.views.block import Block
@@ -22,12 +22,23 @@ def stubs_json() -> Json:
         "schema": "stubsim/stubs/1",
         "series": [{"series": major, "newest": f"{major}.{point}"} for major, point in releases.NEWEST_POINT.items()],
         "changes": [change_json(row) for row in releases.CHANGES],
+        "builds": [_build_json(row) for row in rhel.BUILDS],
         "recorded": [
             {"release": release, "architecture": machine, "areas": dict(areas)}
             for (name, release, machine), areas in RECORDED.items()
             if name == SYSTEMD_STUB
         ],
         "shipped": [row._asdict() for row in SHIPPED],
+    }
+
+
+def _build_json(row: rhel.Build) -> Json:
+    """What a distribution's builds have of later releases, and what no release has."""
+    return {
+        "first": row.first,
+        "release": str(row.release),
+        "changes": list(row.has),
+        "what": row.what,
     }
 
 
@@ -52,8 +63,16 @@ def render_stubs(report: Json, target: Screen | None = None) -> str:
     recorded = [(row["release"], row["architecture"], ", ".join(row["areas"])) for row in report["recorded"]]
     shipped = [(row["distribution"], row["version"], f"{row['source']}, {row['seen']}") for row in report["shipped"]]
     series = [(str(row["series"]), row["newest"]) for row in report["series"]]
+    builds = [
+        (row["first"], f"{row['release']}, and {row['what']}", ", ".join(row["changes"])) for row in report["builds"]
+    ]
     blocks = (
         *_changes(report["changes"]),
+        Block(
+            "RHEL and CentOS Stream, from which build on: its release, and which later changes it has",
+            builds,
+            fixed=(0,),
+        ),
         Block("The newest known release of each series", series, fixed=(0, 1)),
         Block("Recorded boots, and the areas that they show", recorded, fixed=(0, 1)),
         Block("What distributions ship, as found", shipped, fixed=(0, 1)),
