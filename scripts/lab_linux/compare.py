@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,52 @@ class Compared(NamedTuple):
 
     differ: Differences
     unknown: tuple[str, ...]
+
+
+class Counted(NamedTuple):
+    """A predicted log beside the real one: events, and lines for what is wrong or was not foreseen."""
+
+    events: int
+    computed: int
+    unknown: int
+    registers: int
+    wrong: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.events} events: {self.computed} computed and right, {len(self.wrong)} wrong, "
+            f"{len(self.missing)} not foreseen; {self.unknown} unknown; {self.registers} registers right"
+        )
+
+
+def counted(log: Json, expected: Json) -> Counted:
+    """An event that is not known may stand for several, or none; but only in its register."""
+    theirs = [row for row in expected["events"] if row["type"] != _HEADER]
+    ours = [row for row in log["events"] if row["how"] != "unknown"]
+    matcher = SequenceMatcher(None, [*map(_key, ours)], [*map(_key, theirs)], autojunk=False)
+    blocks = matcher.get_matching_blocks()
+    right = {at for block in blocks for at in range(block.a, block.a + block.size)}
+    met = {at for block in blocks for at in range(block.b, block.b + block.size)}
+    wrong = [f"wrong: {_said(row)}" for at, row in enumerate(ours) if at not in right]
+    hidden = [row["pcr"] for row in log["events"] if row["how"] == "unknown"]
+    others = [row for at, row in enumerate(theirs) if at not in met]
+    missing = [f"not foreseen: {_said(row)}" for row in others if row["pcr"] not in hidden]
+    registers = [
+        (bank, pcr, value == expected["pcrs"][bank][pcr])
+        for bank, values in log["pcrs"].items()
+        for pcr, value in values.items()
+    ]
+    wrong += [f"wrong: PCR {pcr} ({bank})" for bank, pcr, is_right in registers if not is_right]
+    return Counted(len(theirs), len(right), len(hidden), sum(row[2] for row in registers), tuple(wrong), tuple(missing))
+
+
+def _key(row: Json) -> tuple[Any, ...]:
+    return row["pcr"], row["type"], tuple(sorted(row["digests"].items()))
+
+
+def _said(row: Json) -> str:
+    return f"PCR {row['pcr']} {row['type']} {row['description']}"
 
 
 def compared(folder: Path) -> Compared:

@@ -33,7 +33,8 @@ _LOG_AREA = 0x10000
 
 def firmware(scenario: Scenario) -> tuple[Path, Path]:
     """Code, and the store as the package has it."""
-    build = "OVMF_CODE_4M.fd" if scenario.secure_boot is None else "OVMF_CODE_4M.secboot.fd"
+    usual = "OVMF_CODE_4M.fd" if scenario.secure_boot is None else "OVMF_CODE_4M.secboot.fd"
+    build = scenario.machine.get("code", usual)
     return packages.firmware(scenario.firmware, build), packages.firmware(scenario.firmware, scenario.store)
 
 
@@ -45,7 +46,7 @@ def command(scenario: Scenario, folder: Path) -> list[str]:
     return [
         *packages.qemu(scenario.qemu),
         # One thread: with more, QEMU 7.2 lets Linux run into code that another processor is patching.
-        "-machine", f"q35,smm={'on' if secure else 'off'}", "-accel", "tcg,thread=single", "-cpu", "max",
+        "-machine", f"{machine['board']},smm={'on' if secure else 'off'}", "-accel", "tcg,thread=single", "-cpu", "max",
         "-m", str(machine["memory"]), "-smp", str(machine["cpus"]),
         "-nodefaults", "-display", "none", "-no-reboot", "-net", "none",
         "-rtc", "base=2026-01-01T00:00:00,clock=vm",
@@ -53,7 +54,7 @@ def command(scenario: Scenario, folder: Path) -> list[str]:
         "-drive", f"if=pflash,format=raw,unit=1,file={folder}/vars.fd",
         *(["-global", "driver=cfi.pflash01,property=secure,value=on"] if secure else []),
         "-drive", f"if=none,id=d0,format=raw,file={folder}/disk.img",
-        "-device", "virtio-blk-pci,drive=d0" + ("" if scenario.content.get("direct") else ",bootindex=0"),
+        *_disk(scenario),
         "-device", "VGA",
         "-chardev", f"file,id=ser,path={folder}/serial", "-device", "isa-serial,chardev=ser",
         "-qmp", f"unix:{folder}/qmp,server=on,wait=off",
@@ -63,6 +64,14 @@ def command(scenario: Scenario, folder: Path) -> list[str]:
         *(["-device", f"virtio-net-pci,romfile={OPTION_ROM}"] if machine["network"] else []),
         *machine["qemu"],
     ]  # fmt: skip
+
+
+def _disk(scenario: Scenario) -> list[str]:
+    """The device with the partition (words: -device's and what stands before it)."""
+    options = str(scenario.machine["disk"]).split()
+    if scenario.content.get("direct"):
+        options = [option.replace(",bootindex=0", "") for option in options]
+    return [part for option in options for part in ("-device", option)]
 
 
 def _direct(scenario: Scenario, folder: Path) -> dict[str, str]:
@@ -173,8 +182,8 @@ def prepare(scenario: Scenario, folder: Path, before: Path | None) -> dict[str, 
     _, template = firmware(scenario)
     shutil.copyfile(template if before is None else before / "vars-after.fd", folder / "vars.fd")
     (folder / "vars.fd").chmod(0o600)
-    store.prepare(folder / "vars.fd", scenario)
     made = scenario.partitions()
+    store.prepare(folder / "vars.fd", scenario, made[ESP])
     if before is not None:
         for name in (ESP, XBOOTLDR):
             if (before / f"{name}-after").is_dir():

@@ -2,7 +2,7 @@
 
 uki.efi and esp/ (xbootldr/), host.json, boot.json with the options of `stubsim boot`; vars-before.fd, vars-after.fd,
 code.fd, option.rom, disk.gpt (34 sectors of the start, 33 of the end), fw_cfg/ (QEMU's files at the end of the boot),
-smbios.bin, eventlog.bin, expect.json; esp-after/, db.crt.
+smbios.bin, eventlog.bin, expect.json; esp-after/, db.crt. Of a blind boot also predicted.json, written before it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from scripts.lab_linux import disk, machine, packages, store
+from scripts.lab_linux import compare, disk, machine, packages, store
 from scripts.lab_linux.scenarios import ESP, XBOOTLDR, Scenario
 from scripts.lab_linux.signing import certificate
 from stubsim.formats import eventlog
@@ -30,14 +30,23 @@ _OFFERED = f"variables/OsIndicationsSupported-{_GLOBAL}"
 _FIRMWARE = re.compile(r"efi: EFI v(\d+)\.(\d+) by (.*)")
 
 
-def record(scenario: Scenario, out: Path) -> Path:
-    """Boot it; the folder, out/NAME, is written when the boot is over. StubsimError: it was not possible."""
+def record(scenario: Scenario, out: Path, *, blind: bool = False) -> Path:
+    """Boot it; the folder, out/NAME, is written when the boot is over. StubsimError: it was not possible.
+
+    ``blind``: the machine is learnt from another boot (scenarios.Scenario.bare), and the log predicted before this one.
+    """
     before = None if scenario.after is None else out / scenario.after
+    known = _machine_of(_learnt(scenario, out)) if blind else {}
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lab-linux-") as name:
         folder = Path(name)
         trees = machine.prepare(scenario, folder, before)
-        shutil.copyfile(folder / "vars.fd", folder / "vars-before.fd")
+        kept = folder / scenario.name
+        kept.mkdir()
+        _files(scenario, folder, kept, trees)
+        if blind:
+            _write(scenario, kept, machine.command(scenario, folder), known)
+            (kept / "predicted.json").write_text(json.dumps(compare.simulated(kept)[1], indent=1) + "\n")
         try:
             command, told = machine.run(scenario, folder)
         finally:
@@ -45,30 +54,43 @@ def record(scenario: Scenario, out: Path) -> Path:
                 shutil.copyfile(folder / "serial", out / f"{scenario.name}.serial")
         if scenario.same_machine is not None:
             told = _machine_of(out / scenario.same_machine) | told
-        kept = folder / scenario.name
-        kept.mkdir()
-        _files(scenario, folder, kept, trees)
+        _left(folder, kept, trees)
         _write(scenario, kept, [part.replace(f"{folder}/", "") for part in command], told)
+        _expectation(kept, told)
         shutil.rmtree(out / scenario.name, ignore_errors=True)
         shutil.move(kept, out)
     return out / scenario.name
 
 
+def _learnt(scenario: Scenario, out: Path) -> Path:
+    """The record of the bare machine, which is booted where there is none yet."""
+    bare = scenario.bare()
+    folder = out / bare.name
+    return folder if folder.is_dir() else record(bare, out)
+
+
 def _files(scenario: Scenario, folder: Path, kept: Path, trees: Iterable[str]) -> None:
-    """What the boot started with, and what it left."""
-    for number, tree in enumerate(trees):
+    """What the boot starts with."""
+    for tree in trees:
         shutil.copytree(folder / tree, kept / tree)
-        if any((folder / tree).iterdir()):
-            disk.read(folder / "disk.img", number, kept / f"{tree}-after")
-    for given in ("kernel", "initrd"):
-        if (folder / given).exists():
-            shutil.copyfile(folder / given, kept / given)
-    shutil.copyfile(folder / "vars-before.fd", kept / "vars-before.fd")
-    shutil.copyfile(folder / "vars.fd", kept / "vars-after.fd")
+    for key, value in scenario.direct().items():
+        if isinstance(value, bytes):
+            (kept / key).write_bytes(value)
+    shutil.copyfile(folder / "vars.fd", kept / "vars-before.fd")
     shutil.copyfile(machine.firmware(scenario)[0], kept / "code.fd")
     if scenario.machine["network"]:
         shutil.copyfile(machine.OPTION_ROM, kept / "option.rom")
     (kept / "disk.gpt").write_bytes(disk.table(folder / "disk.img"))
+    for name in ("pk", "kek", "db", "mok") if scenario.secure_boot else ():
+        shutil.copyfile(certificate(name), kept / f"{name}.crt")
+
+
+def _left(folder: Path, kept: Path, trees: Iterable[str]) -> None:
+    """What it left."""
+    for number, tree in enumerate(trees):
+        if any((folder / tree).iterdir()):
+            disk.read(folder / "disk.img", number, kept / f"{tree}-after")
+    shutil.copyfile(folder / "vars.fd", kept / "vars-after.fd")
 
 
 def _machine_of(folder: Path) -> dict[str, bytes]:
@@ -79,12 +101,18 @@ def _machine_of(folder: Path) -> dict[str, bytes]:
     return {
         "DMI": (folder / "smbios.bin").read_bytes(),
         "smbios_entry_point": base64.b64decode(host["smbios_table"]["entry_point"]),
+        "dmesg": _firmwares(**host["firmware"]).encode(),
         _OFFERED: offered["attributes"].to_bytes(4, "little") + base64.b64decode(offered["data"]),
     } | {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def _firmwares(vendor: str, revision: int, uefi_revision: int) -> str:
+    """What Linux says of the firmware."""
+    return f"efi: EFI v{uefi_revision >> 16}.{(uefi_revision & 0xFFFF) // 10} by {vendor}"
+
+
 def _write(scenario: Scenario, folder: Path, command: list[str], told: dict[str, bytes]) -> None:
-    (folder / "eventlog.bin").write_bytes(told["eventlog.bin"])
+    """The machine, and how it is started."""
     if "DMI" in told:
         (folder / "smbios.bin").write_bytes(told["DMI"])
     for name, data in told.items():
@@ -92,15 +120,17 @@ def _write(scenario: Scenario, folder: Path, command: list[str], told: dict[str,
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-    for name in ("pk", "kek", "db", "mok") if scenario.secure_boot else ():
-        shutil.copyfile(certificate(name), folder / f"{name}.crt")
-    parts = {
-        "host": _host(scenario, folder, told),
-        "expect": _expected(told) | changes(folder),
-        "boot": _boot(scenario, folder, command),
-    }
-    for name, content in parts.items():
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    _write_json(folder / "host.json", _host(scenario, folder, told))
+    _write_json(folder / "boot.json", _boot(scenario, folder, command))
+
+
+def _expectation(folder: Path, told: dict[str, bytes]) -> None:
+    (folder / "eventlog.bin").write_bytes(told["eventlog.bin"])
+    _write_json(folder / "expect.json", _expected(told) | changes(folder))
+
+
+def _write_json(path: Path, content: Json) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _boot(scenario: Scenario, folder: Path, command: list[str]) -> Json:
@@ -132,6 +162,7 @@ def _arguments(scenario: Scenario, folder: Path) -> list[str]:
     if "direct" in content:
         return ["--loader", "qemu-kernel"]
     loader = ["--loader", "none"] if content.get("loader") == "none" else ["--entry", "default"]
+    loader += ["--boot-file", content["boot_file"]] if "boot_file" in content else []
     xbootldr = ["--xbootldr", XBOOTLDR] if (folder / XBOOTLDR).is_dir() else []
     trusted = [part for name in _trusted(scenario) for part in ("--db", f"{name}.crt")]
     return ["--esp", ESP, *xbootldr, *loader, *trusted]

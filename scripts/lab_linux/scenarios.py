@@ -7,6 +7,8 @@ A scenario is the usual partition (systemd-boot, loader.conf, one UKI) on the us
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,8 +31,10 @@ ESP, XBOOTLDR = "esp", "xbootldr"
 _KEYS = {
     "shows", "systemd", "kernel", "firmware", "qemu", "secure_boot", "store", "variable", "machine", "host", "direct",
     "after", "without", "section", "file", "loader", "uki", "ends",
-    "same_machine",
+    "same_machine", "boot_file",
 }  # fmt: skip
+# What makes the machine, whatever it boots.
+_MACHINE = ("firmware", "qemu", "machine", "host")
 _SECTIONS: list[Json] = [
     {"name": ".osrel", "text": 'ID=lab\nVERSION_ID="1"\nPRETTY_NAME="Lab 1"\n'},
     {"name": ".cmdline", "text": "quiet retain_initrd"},
@@ -85,7 +89,8 @@ class Scenario(NamedTuple):
     @property
     def machine(self) -> Json:
         own: Json = self.content.get("machine", {})
-        return {"memory": 1024, "cpus": 1, "banks": ["sha256"], "network": False, "qemu": []} | own
+        usual = {"memory": 1024, "cpus": 1, "banks": ["sha256"], "network": False, "qemu": []}
+        return usual | {"board": "q35", "disk": "virtio-blk-pci,drive=d0,bootindex=0"} | own
 
     @property
     def store(self) -> str:
@@ -101,6 +106,17 @@ class Scenario(NamedTuple):
     def same_machine(self) -> str | None:
         """The scenario whose record tells SMBIOS and fw_cfg for a guest that cannot tell."""
         return self.content.get("same_machine")
+
+    def bare(self) -> Scenario:
+        """The usual UKI on this machine, without its keys: tells fw_cfg and SMBIOS before this scenario is booted."""
+        content = {key: self.content[key] for key in _MACHINE if key in self.content}
+        if self.secure_boot is not None:
+            content["secure_boot"] = "setup"
+        if "direct" in self.content:
+            content["direct"] = {key: row for key, row in self.content["direct"].items() if key != "initrd"}
+        content["shows"] = "a machine"
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return Scenario(f"machine-{digest[:16]}", content)
 
     def partitions(self) -> dict[str, Files]:
         """The files of each partition that this scenario puts there."""
@@ -156,9 +172,11 @@ class _Maker(standard.Reader):
             data = pe.build([self.section(inner) for inner in row["section"]])
         else:
             data = self.data(row)
-        key = row.get("signed_by", "db" if self.scenario.secure_boot == "on" else "none")
-        is_image = data.startswith(b"MZ") and row.get("from") != "shim"
-        return signed(data, key) if is_image and key != "none" else data
+        keys = row.get("signed_by", "db" if self.scenario.secure_boot == "on" else "none")
+        if data.startswith(b"MZ") and row.get("from") != "shim":
+            for key in keys.split():
+                data = data if key == "none" else signed(data, key)
+        return data
 
     def data(self, row: Json) -> bytes:
         if "from" in row:

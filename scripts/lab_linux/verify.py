@@ -1,6 +1,7 @@
 """Scenarios booted by a real Linux in QEMU, and compared with the simulator.
 
     python -m scripts.lab_linux.verify two-profiles xbootldr     # make lab-linux CASE='two-profiles xbootldr'
+    python -m scripts.lab_linux.verify --blind sb-2025           # make lab-blind CASE=sb-2025: predicted, then booted
     python -m scripts.lab_linux.verify --compare build/lab-linux/*/
 
 The folder of each boot is kept (--record, by default build/lab-linux); its differs.json has what differs. The status
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 from scripts.lab_linux import record, scenarios
-from scripts.lab_linux.compare import compared
+from scripts.lab_linux.compare import compared, counted
 from stubsim.errors import StubsimError
 
 
@@ -33,17 +34,31 @@ def told(folder: Path) -> bool:
     return not found
 
 
+def told_blind(folder: Path) -> bool:
+    """Compare the log that was predicted before the boot, say how it is, and whether nothing of it is wrong."""
+    log = json.loads((folder / "predicted.json").read_text())
+    found = counted(log, json.loads((folder / "expect.json").read_text()))
+    print(f"{folder.name:32} {found}", flush=True)
+    for line in (*found.wrong, *found.missing):
+        print(f"    {line}", flush=True)
+    return not found.wrong and not found.missing
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("scenario", nargs="*", help="names of scripts/lab_linux/scenarios (default: all)")
     parser.add_argument("--record", type=Path, default=Path("build/lab-linux"), metavar="DIR", help="where folders go")
     parser.add_argument("--compare", action="store_true", help="boot nothing: the arguments are folders of boots")
+    parser.add_argument("--blind", action="store_true", help="predict the log of each before it is booted")
     arguments = parser.parse_args()
     held = True
     for name in arguments.scenario or scenarios.names():
         try:
-            folder = Path(name) if arguments.compare else record.record(scenarios.read(name), arguments.record)
-            held &= told(folder)
+            if arguments.compare:
+                folder = Path(name)
+            else:
+                folder = record.record(scenarios.read(name), arguments.record, blind=arguments.blind)
+            held &= told_blind(folder) if arguments.blind else told(folder)
         except StubsimError as error:
             held = False
             print(f"{name:32} not booted: {error}", flush=True)

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         platform, host, how = firmware.machine(arguments, host, how)
     with progress.shown(f"booting {arguments.uki}"):
         result = boot(image, host, how)
-        if platform is not None and result.host.tpm:
+        if platform is not None and (result.host.tpm or result.host.confidential == "tdx"):
             from stubsim.explain.whole_log import whole_log, with_whole_log
 
             result = with_whole_log(result, whole_log(result, platform, how))

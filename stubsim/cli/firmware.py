@@ -66,12 +66,11 @@ def is_given(arguments: argparse.Namespace) -> bool:
 
 def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
     """Read the files. What they say of Secure Boot and variables counts, also against the host file."""
-    from stubsim.explain.whole_log import databases
     from stubsim.formats import eventlog_text, option_rom, varstore
     from stubsim.uefi.baseline import Baseline
     from stubsim.uefi.esp import Esp
     from stubsim.uefi.image_path import QEMU_KERNEL
-    from stubsim.uefi.measured.secure_boot_policy import secure_boot
+    from stubsim.uefi.measured.secure_boot_policy import databases, secure_boot
     from stubsim.uefi.platform import Platform, firmware_image
 
     platform = Platform(

@@ -10,7 +10,8 @@ from typing import Any
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
-from stubsim.explain.whole_log import WholeLog, whole_log
+from stubsim.explain.log_writer import WholeLog
+from stubsim.explain.whole_log import whole_log
 from stubsim.hosts import Host
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-unknown",
         action="store_true",
-        help="leave out registers that are not known of such values (default: an error)",
+        help="leave out registers that are not known of such values and of --format eventlog (default: an error)",
     )
     firmware.add_arguments(parser)
     start.add_arguments(parser)
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "text",
         "json",
-        eventlog="the log itself, binary, where every event of it is known",
+        eventlog="the log itself, binary (of a TDX guest the CCEL)",
         pcrlock="components for systemd-pcrlock, into the folder of -o",
         rvps="a message of reference values for trustee's RVPS",
         keylime="a TPM policy for keylime",
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format in ("text", "json"):
         output.write_report(arguments, log_json(log), render_log)
     elif arguments.format == "eventlog":
-        output.write(arguments.output, event_log(log))
+        output.write(arguments.output, event_log(log, allow_unknown=arguments.allow_unknown))
     elif started:
         _write_values(arguments, log, host)
     return 0 if result.outcome.status in ("kernel-started", "firmware-update") else 1
@@ -74,6 +75,16 @@ def _write_values(arguments: argparse.Namespace, log: WholeLog, host: Host) -> N
     from stubsim.views import reference_values
     from stubsim.views.json import dumps
 
+    if log.is_cc:
+        if arguments.format != "rvps" or arguments.pcr:
+            what = "--pcr" if arguments.pcr else f"--format {arguments.format}"
+            raise StubsimError(
+                f"{what} is of a TPM's registers, and the host is a TDX guest without one",
+                expected="--format json, eventlog or rvps, without --pcr",
+            )
+        found = reference_values.registers(log, allow_unknown=arguments.allow_unknown)
+        output.write(arguments.output, dumps(reference_values.rvps_of_registers(log, found)))
+        return
     wanted = reference_values.values(log, arguments.pcr, allow_unknown=arguments.allow_unknown)
     if arguments.format == "pcrlock":
         _write_components(arguments.output, reference_values.pcrlock(log, wanted, host.name))

@@ -19,6 +19,8 @@ _LINUX_TAGS = (0x8F3B22EC, 0x8F3B22ED)
 _ARCHIVES = {row.description: row.pcr for row in SIDECARS}
 _APPLICATION = eventlog.EVENT_TYPES["EV_EFI_BOOT_SERVICES_APPLICATION"]
 _STUBS = (eventlog.EVENT_TYPES["EV_IPL"], eventlog.EVENT_TYPES["EV_EVENT_TAG"])
+# The log's index of it.
+_RTMR_0 = 1
 # An event of a register that no stub's event is taken for.
 _OTHER = 0
 
@@ -32,6 +34,11 @@ def rtmrs(log: eventlog.Log) -> dict[int, bytes]:
     """RTMR -> value after all events of the log."""
     values = replay(log.events).get(BANK, {})
     return {index - 1: value for index, value in values.items() if index}
+
+
+def has_rtmr_0(log: eventlog.Log) -> bool:
+    """A firmware's log has; one that was predicted may be without."""
+    return any(event.pcr == _RTMR_0 for event in log.events)
 
 
 def _pcr(event: eventlog.Event) -> int:

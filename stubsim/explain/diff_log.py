@@ -88,10 +88,11 @@ def compare(
     """
     is_ccel, hints = log.is_ccel, [*_failed(boot), *_userspace(log)]
     banks = _rtmr_bank(boot) if is_ccel else _common_banks(boot, log.header)
+    has_config = not is_ccel or ccel.has_rtmr_0(log)
     if is_ccel:
         hints += _rtmrs(boot, log)
         log = ccel.as_pcrs(log)
-    seen = _seen(boot, log, start, banks, is_ccel=is_ccel)
+    seen = _seen(boot, log, start, banks, is_ccel=is_ccel, has_config=has_config)
     case = Case.of(boot, start, banks[0], seen.real)
     differences = [
         Difference(pair.kind, pair.predicted, pair.logged, cause(case, pair))
@@ -128,10 +129,18 @@ class _Seen(NamedTuple):
     pairs: list[Pair]
 
 
-def _seen(boot: Boot, log: eventlog.Log, start: Start, banks: Sequence[str], *, is_ccel: bool = False) -> _Seen:
+def _seen(
+    boot: Boot,
+    log: eventlog.Log,
+    start: Start,
+    banks: Sequence[str],
+    *,
+    is_ccel: bool = False,
+    has_config: bool = True,
+) -> _Seen:
     items = [Item.logged(place, event) for place, event in enumerate(log.events) if event.type != _NO_ACTION]
     images = compare_images(boot, start, facts(log).applications, items, banks)
-    predicted = _predicted(boot, is_ccel=is_ccel)
+    predicted = [item for item in _predicted(boot, is_ccel=is_ccel) if has_config or item.pcr != PCR_PLATFORM_CONFIG]
     real = _split(boot, items, predicted, images, is_ccel=is_ccel)
     pairs = [
         pair

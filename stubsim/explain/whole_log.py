@@ -1,133 +1,57 @@
-"""The complete event log of a boot: what the firmware measures, and between that what loader, stub and kernel do.
-
-The order is OVMF's, recorded. Each event is computed from the files at hand, taken from a log of the same machine, or
-unknown with the reason; nothing in between.
-"""
+"""The complete event log of a boot: what the firmware measures, and between that what loader, stub and kernel do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator
 
-from stubsim import extent
 from stubsim.errors import StubsimError
-from stubsim.explain.boot_manager import boot_manager_pcr
+from stubsim.explain.cc_log import CcWriter
+from stubsim.explain.log_writer import LogEvent, WholeLog, Writer
 from stubsim.explain.measure import Measurement
-from stubsim.extent import Bytes
-from stubsim.formats import eventlog, pe, signature_list
-from stubsim.machine.tpm import BANKS, Tpm
+from stubsim.machine.tpm import RTMR_BANK, rtmr
 from stubsim.result import Boot
-from stubsim.rows import NamedTuple
 from stubsim.start import Start
-from stubsim.systemd.smbios import EVENTS as SMBIOS_EVENTS
-from stubsim.trace import Event, ImageLoaded, Measured, Unknown
-from stubsim.uefi.baseline import DXE_VOLUME, PEI_VOLUME, Baseline, Source, described, hashed_by, source
-from stubsim.uefi.builds import AFTER_SEPARATORS, BEFORE_BOOT_VARIABLES
+from stubsim.trace import ImageLoaded, Measured, Unknown
+from stubsim.uefi.baseline import PEI_VOLUME
 from stubsim.uefi.esp import same_name
 from stubsim.uefi.image_path import QEMU_KERNEL
-from stubsim.uefi.image_verification import Databases
-from stubsim.uefi.measured import (
-    acpi_data,
-    actions,
-    boot_variables,
-    crtm,
-    handoff_tables,
-    images,
-    partition_table,
-    secure_boot_policy,
-)
-from stubsim.uefi.measured.row import Row, unknown
+from stubsim.uefi.measured import boot_variables, crtm
 from stubsim.uefi.platform import Platform
-from stubsim.uki import Uki
-
-COMPUTED, BASELINE, UNKNOWN = "computed", "baseline", "unknown"
-_APPLICATION = "EV_EFI_BOOT_SERVICES_APPLICATION"
-_DRIVERS = 2, "EV_EFI_BOOT_SERVICES_DRIVER"
-_AUTHORITY = "EV_EFI_VARIABLE_AUTHORITY"
-_PLATFORM_CONFIG, _BOOT_MANAGER, _GPT = 1, 4, 5
-_BLOB, _HANDOFF = "EV_EFI_PLATFORM_FIRMWARE_BLOB", "EV_EFI_HANDOFF_TABLES"
-_ACPI = "EV_PLATFORM_CONFIG_FLAGS"
-# Sources that follow from the firmware's code, and those that not every firmware has.
-_BY_CODE = {(0, "EV_S_CRTM_VERSION"), (0, _BLOB), (1, _ACPI), (1, _HANDOFF), (5, "EV_EFI_ACTION")}
-_OPTIONAL = {(1, _ACPI), (1, _HANDOFF), _DRIVERS}
-# Computed for one kind of processor; a log of the machine knows its own.
-_PEI_VOLUME = source(0, _BLOB, PEI_VOLUME)
-# What a boot whose stages leave something open may have otherwise.
-_OF_THE_CHAIN = (9, 11, 12, 13)
-# Extended by nothing before the system runs: zero says something as well.
-_ALWAYS = (11, 12, 13)
-
-
-class LogEvent(NamedTuple):
-    """One event; without ``digests`` it is not known, and then there may be more than one, or none.
-
-    ``data`` are the event's bytes as the log holds them, addresses of the machine's memory as 0; ``how`` is computed,
-    baseline or unknown.
-    """
-
-    by: str
-    pcr: int
-    type: str | None
-    description: str
-    digests: dict[str, bytes] | None
-    data: bytes
-    how: str
-    because: str | None = None
-
-
-class WholeLog(NamedTuple):
-    """The events in the order of the log, and what was taken for granted."""
-
-    banks: tuple[str, ...]
-    events: tuple[LogEvent, ...]
-    assumed: tuple[str, ...]
-
-    @property
-    def unknown_pcrs(self) -> dict[int, str]:
-        """The registers that have no value, with the first reason."""
-        found: dict[int, str] = {}
-        for event in self.events:
-            if event.digests is None:
-                found.setdefault(event.pcr, event.because or event.description)
-        return found
-
-    @property
-    def pcrs(self) -> dict[str, dict[int, bytes]]:
-        """Bank -> PCR -> value when the kernel has left boot services; only registers of which every event is known."""
-        tpm, lost = Tpm(self.banks), self.unknown_pcrs
-        for event in self.events:
-            if event.digests is not None:
-                tpm.extend(event.pcr, event.digests)
-        return {
-            bank: {pcr: value for pcr, value in values.items() if pcr not in lost}
-            for bank, values in tpm.pcrs().items()
-        }
 
 
 def whole_log(boot: Boot, platform: Platform, start: Start) -> WholeLog:
-    """The log of a boot that was simulated on this platform's host.
+    """The log of a boot that was simulated on this platform's host; of a TDX guest without a TPM that of its registers.
 
-    Raises StubsimError where there is no TPM, and for an image that has no Authenticode digest.
+    Raises StubsimError where nothing is measured, and for an image that has no Authenticode digest.
     """
-    banks = tuple(boot.host.tpm or ())
+    is_cc = not boot.host.tpm and boot.host.confidential == "tdx"
+    banks = (RTMR_BANK,) if is_cc else boot.host.tpm or ()
     if not banks:
         raise StubsimError(
             "nothing is measured, so there is no event log: the host has no TPM",
             hint='a host file gives it one with "tpm": {"banks": ["sha256"]}',
         )
-    writer = _Writer(boot, platform, banks)
+    _check(platform, is_cc=is_cc)
+    writer = (CcWriter if is_cc else Writer)(boot, platform, banks)
     writer.write(start)
-    return WholeLog(banks, tuple(writer.events), tuple(dict.fromkeys((*boot.assumed, *_assumed(platform, writer)))))
+    assumed = tuple(dict.fromkeys((*boot.assumed, *_assumed(platform, writer))))
+    return WholeLog(banks, tuple(writer.events), assumed, is_cc)
+
+
+def _check(platform: Platform, *, is_cc: bool) -> None:
+    baseline = platform.baseline
+    if baseline is not None and baseline.is_cc != is_cc:
+        kinds = {True: "the log of a TDX guest's own registers (CCEL)", False: "a TPM's log"}
+        message = f"the baseline is {kinds[baseline.is_cc]}, and the host has what makes {kinds[is_cc]}"
+        raise StubsimError(message, expected=kinds[is_cc])
 
 
 def with_whole_log(boot: Boot, log: WholeLog) -> Boot:
     """The boot with all events of the log in its trace, and its values; what is not known stays unknown."""
     told = {pcr for event in boot.events(Unknown) for pcr in event.pcrs}
-    lost = [
-        Unknown(f"PCR {pcr}", why, ("measurements", "pcrs"), (pcr,))
-        for pcr, why in log.unknown_pcrs.items()
-        if pcr not in told
-    ]
+    affects = ("measurements", "rtmrs" if log.is_cc else "pcrs")
+    names = {pcr: f"RTMR {rtmr(pcr)}" if log.is_cc else f"PCR {pcr}" for pcr in log.unknown_pcrs}
+    lost = [Unknown(names[pcr], why, affects, (pcr,)) for pcr, why in log.unknown_pcrs.items() if pcr not in told]
     others = [event for event in boot.trace if not isinstance(event, Measured)]
     measured = [
         Measured(event.pcr, event.type or "", _tag(event), event.description, event.digests, event.data, event.by)
@@ -135,7 +59,8 @@ def with_whole_log(boot: Boot, log: WholeLog) -> Boot:
         if event.digests is not None
     ]
     assumed = tuple(dict.fromkeys((*boot.assumed, *log.assumed)))
-    return boot._replace(trace=(*lost, *others, *measured), pcrs=log.pcrs, assumed=assumed)
+    values = {"rtmrs": log.rtmrs} if log.is_cc else {"pcrs": log.pcrs}
+    return boot._replace(trace=(*lost, *others, *measured), assumed=assumed, **values)
 
 
 def measured_whole(measurement: Measurement, platform: Platform, start: Start) -> Measurement:
@@ -161,208 +86,18 @@ def _tag(event: LogEvent) -> int | None:
     return int.from_bytes(event.data[:4], "little") if event.type == "EV_EVENT_TAG" else None
 
 
-def _assumed(platform: Platform, writer: _Writer) -> Iterator[str]:
+def _assumed(platform: Platform, writer: Writer) -> Iterator[str]:
     build = platform.build
-    if writer.is_other_firmware:
+    if isinstance(writer, CcWriter):
+        yield "RTMR 1: what OVMF measures by its public source; no TDX guest was recorded"
+    elif writer.is_other_firmware:
         yield "the baseline was taken with another firmware: what follows from its code is not taken from there"
-    if build is not None and build.has_platform_info and platform.baseline is None:
+    elif build is not None and build.has_platform_info and writer.is_computed(PEI_VOLUME):
         yield crtm.ASSUMES_TCG
     yield from _another_start(writer.boot, platform)
     if platform.firmware is not None and not platform.option_roms and platform.baseline is None:
-        yield "no --option-rom: no device has an option ROM with an EFI program (PCR 2)"
-
-
-class _Writer:
-    """The log on its way."""
-
-    def __init__(self, boot: Boot, platform: Platform, banks: tuple[str, ...]) -> None:
-        self.boot = boot
-        self.platform = platform
-        self.banks = banks
-        self.events: list[LogEvent] = []
-        self.is_on = secure_boot_policy.secure_boot(platform)
-        self.logged: set[bytes] = set()
-        self.gpt_is_measured = False
-        # Its LoadImage() is shim's then, which looks at no db of the firmware's (loader-proto.c; recorded with 16.1).
-        self.through_shim = False
-        self.is_other_firmware = self._is_of_other_firmware()
-
-    def write(self, start: Start) -> None:
-        platform, trace = self.platform, list(self.boot.trace)
-        self._rows(crtm.events(platform))
-        self._rows(secure_boot_policy.events(platform))
-        self._row(actions.separator(7))
-        self._rows(acpi_data.events(platform))
-        self._option_roms()
-        if self.boot.image is not None and self.boot.image.path == QEMU_KERNEL:
-            # Loaded before there is a boot option (recorded: qemukernel257, qemukernel262).
-            kernel = next((event for event in trace if isinstance(event, ImageLoaded)), None)
-            if kernel is not None:
-                trace.remove(kernel)
-                self.gpt_is_measured = True
-                self._image(kernel)
-        order = self._order_of_tables()
-        if order == BEFORE_BOOT_VARIABLES:
-            self._handoff_tables()
-        self._rows(boot_variables.events(platform))
-        self._rows(actions.ready_to_boot())
-        if order == AFTER_SEPARATORS:
-            self._handoff_tables()
-        self._chain(trace, start)
-        if self.boot.outcome.status == "kernel-started":
-            self._rows(actions.exit_boot_services(platform))
-
-    def _order_of_tables(self) -> str | None:
-        """Where the handed-over tables are measured, None: nowhere."""
-        build, baseline = self.platform.build, self.platform.baseline
-        if build is not None:
-            return build.handoff_tables
-        return AFTER_SEPARATORS if baseline is not None and baseline.handoff_after_separators else BEFORE_BOOT_VARIABLES
-
-    def _handoff_tables(self) -> None:
-        if self.platform.build is None:
-            self._rows([unknown(1, _HANDOFF, "SMBIOS", self.platform.no_build)])
-        else:
-            self._rows(handoff_tables.events(self.platform))
-
-    def _chain(self, trace: Sequence[Event], start: Start) -> None:
-        """What is started one by the other, with what each measures."""
-        if self.boot.outcome.status == "kernel-started":
-            other = boot_manager_pcr(self.boot, start)
-            if isinstance(other, str) and _BOOT_MANAGER not in _registers(trace):
-                self._row(unknown(_BOOT_MANAGER, _APPLICATION, "images", other))
-        doubted = self._doubted()
-        for event in trace:
-            if isinstance(event, Measured):
-                self._measured(event, doubted.get(event.pcr))
-            elif isinstance(event, ImageLoaded):
-                self._image(event)
-            elif isinstance(event, Unknown) and event.what not in self.boot.host.unknown:
-                self._left_open(event)
-
-    def _doubted(self) -> dict[int, str]:
-        """The registers that hang on what is not known of the host."""
-        return {
-            pcr: f"{event.what} of the machine is not known"
-            for event in self.boot.trace
-            if isinstance(event, Unknown) and event.what in self.boot.host.unknown
-            for pcr in event.pcrs
-        }
-
-    def _measured(self, event: Measured, doubt: str | None) -> None:
-        digests = {bank: event.digests[bank] for bank in self.banks} if doubt is None else None
-        how = COMPUTED if doubt is None else UNKNOWN
-        self.events.append(
-            LogEvent(event.by, event.pcr, event.type, event.description, digests, event.data, how, doubt)
-        )
-
-    def _left_open(self, event: Unknown) -> None:
-        pcrs = event.pcrs
-        if not pcrs and event.what == SMBIOS_EVENTS:
-            pcrs = (_PLATFORM_CONFIG,)
-        elif not pcrs and "pcrs" in event.affects:
-            pcrs = _OF_THE_CHAIN
-        for pcr in pcrs:
-            self.events.append(LogEvent("stub", pcr, None, event.what, None, b"", UNKNOWN, event.why))
-
-    def _rows(self, rows: Iterable[Row]) -> None:
-        """The events of one source, or the baseline's where they are not known."""
-        for key, group in groupby(rows, lambda row: source(row.pcr, row.type, row.description)):
-            self._source(key, list(group))
-
-    def _source(self, key: Source, rows: list[Row]) -> None:
-        baseline = self.platform.baseline
-        if baseline is None or not self._is_from(baseline, key, rows):
-            for row in rows:
-                self._row(row)
-            return
-        for event in baseline.of(key):
-            name = described(event) or rows[0].description
-            self.events.append(self._logged(event, key[1], name))
-
-    def _logged(self, event: eventlog.Event, kind: str, name: str) -> LogEvent:
-        """An event of the baseline; in a bank that it has not, hashed anew where the event holds what was hashed."""
-        lacking = [bank for bank in self.banks if bank not in event.digests]
-        content = hashed_by(event) if lacking else None
-        if lacking and content is None:
-            why = f"the baseline has no {lacking[0]} bank"
-            return LogEvent("firmware", event.pcr, kind, name, None, b"", UNKNOWN, why)
-        digests = event.digests if content is None else event.digests | self.boot.digests.of(content, lacking)
-        kept = {bank: digests[bank] for bank in self.banks}
-        return LogEvent("firmware", event.pcr, kind, name, kept, event.data, BASELINE)
-
-    def _is_from(self, baseline: Baseline, key: Source, rows: list[Row]) -> bool:
-        """Whether the baseline tells of a source: what is not known, and of the PEI volume what it says itself."""
-        if self.is_other_firmware and key[:2] in _BY_CODE:
-            return False
-        logged = baseline.of(key)
-        if any(row.content is None for row in rows):
-            return bool(logged) or key[:2] in _OPTIONAL
-        return key == _PEI_VOLUME and bool(logged)
-
-    def _is_of_other_firmware(self) -> bool:
-        """Whether the baseline was taken with other code than is at hand."""
-        platform = self.platform
-        if platform.baseline is None or platform.firmware is None or platform.firmware.dxe is None:
-            return False
-        logged = platform.baseline.of(source(0, _BLOB, DXE_VOLUME))
-        if not logged:
-            return False
-        banks = [bank for bank in logged[0].digests if bank in BANKS]
-        digests = self.boot.digests.of(platform.firmware.dxe, banks)
-        return any(logged[0].digests[bank] != digests[bank] for bank in banks)
-
-    def _row(self, row: Row) -> None:
-        digests = None if row.content is None else self.boot.digests.of(row.content, self.banks)
-        how = UNKNOWN if digests is None else COMPUTED
-        self.events.append(
-            LogEvent("firmware", row.pcr, row.type, row.description, digests, row.data, how, row.because)
-        )
-
-    def _option_roms(self) -> None:
-        if not self.platform.option_roms and self.platform.baseline is not None:
-            self._rows([unknown(*_DRIVERS, "option ROM", "the ROMs are not at hand (--option-rom)")])
-        for image, row in images.option_roms(self.platform):
-            if image is None:
-                self._row(row)
-            else:
-                self._hashed(image.data, row)
-
-    def _image(self, event: ImageLoaded) -> None:
-        """LoadImage(): which entry of db vouches for it, the disk it comes from, the image."""
-        self._authority(event)
-        if event.path != QEMU_KERNEL and not self.gpt_is_measured:
-            self.gpt_is_measured = True
-            self._rows(partition_table.events(self.platform))
-        pcr, kind = _DRIVERS if event.subsystem != pe.APPLICATION else (_BOOT_MANAGER, _APPLICATION)
-        image = pe.open_bytes(event.data, event.path)
-        self.through_shim |= event.by == "shim"
-        path = images.file_alone(event.path) if self.through_shim else images.path_on_disk(self.platform, event.path)
-        data = images.load_event(image, len(event.data), path)
-        self._hashed(event.data, Row(pcr, kind, event.path, None, data))
-
-    def _hashed(self, data: Bytes, row: Row) -> None:
-        """An image by its Authenticode digest."""
-        digests = {bank: self.boot.uki.authenticode(bank, extent.of_bytes(data)) for bank in self.banks}
-        self.events.append(LogEvent("firmware", row.pcr, row.type, row.description, digests, row.data, COMPUTED))
-
-    def _authority(self, event: ImageLoaded) -> None:
-        if self.is_on is False or self.through_shim or event.by == "shim":
-            return
-        if isinstance(self.is_on, str):
-            if not self.logged:
-                self.logged.add(b"")
-                self._rows([unknown(7, _AUTHORITY, "db", self.is_on)])
-            return
-        entry = databases(self.platform).authority(Uki(pe.open_bytes(event.data, event.path)))
-        if entry is not None and entry.signature_data not in self.logged:
-            self.logged.add(entry.signature_data)
-            self._row(secure_boot_policy.authority(entry))
-
-
-def _registers(trace: Iterable[Event]) -> set[int]:
-    """Those of which the boot itself leaves something open."""
-    return {pcr for event in trace if isinstance(event, Unknown) for pcr in event.pcrs}
+        register = "RTMR 1" if isinstance(writer, CcWriter) else "PCR 2"
+        yield f"no --option-rom: no device has an option ROM with an EFI program ({register})"
 
 
 def _another_start(boot: Boot, platform: Platform) -> Iterator[str]:
@@ -379,15 +114,3 @@ def _another_start(boot: Boot, platform: Platform) -> Iterator[str]:
         yield f"{name} comes first and starts {wanted or 'no file'}: {image.path} is taken to be started all the same"
     elif boot_variables.has_load_options(options[0]) and boot.start.load_options is None and boot.loader is None:
         yield f"{name} has load options, which are taken to be none (--load-options)"
-
-
-def databases(platform: Platform) -> Databases:
-    """What the store trusts and what it does not. Raises StubsimError for lists that cannot be read."""
-    rows: list[tuple[signature_list.Entry, ...]] = []
-    for name in ("db", "dbx"):
-        content: Bytes | None = platform.variable(name, secure_boot_policy.IMAGE_SECURITY)
-        try:
-            rows.append(signature_list.parse(bytes(content or b"")))
-        except StubsimError as error:
-            raise error.within(section=name) from None
-    return Databases(*rows)

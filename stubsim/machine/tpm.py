@@ -20,7 +20,7 @@ BANKS = tuple(BANK_BITS)
 DIGEST_SIZES = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 # The PCRs that are the stub's alone: an untouched one says something as well, so they are always listed.
 _STUB_PCRS = (11, 12, 13)
-_RTMR_BANK = "sha384"
+RTMR_BANK = "sha384"
 _STARTUP_LOCALITY = b"StartupLocality\0"
 
 
@@ -44,7 +44,7 @@ class Tpm:
         self._pcrs = {bank: {pcr: bytes(DIGEST_SIZES[bank]) for pcr in _STUB_PCRS} for bank in self.banks}
         self._rtmrs: dict[int, bytes] = {}
         if confidential == "tdx":
-            self._rtmrs = {index: bytes(DIGEST_SIZES[_RTMR_BANK]) for index in range(3)}
+            self._rtmrs = {index: bytes(DIGEST_SIZES[RTMR_BANK]) for index in range(3)}
 
     @property
     def present(self) -> bool:
@@ -54,8 +54,8 @@ class Tpm:
     @property
     def algorithms(self) -> tuple[str, ...]:
         """The digests ``extend`` needs of everything that is measured."""
-        extra = self._rtmrs and _RTMR_BANK not in self.banks
-        return (*self.banks, _RTMR_BANK) if extra else self.banks
+        extra = self._rtmrs and RTMR_BANK not in self.banks
+        return (*self.banks, RTMR_BANK) if extra else self.banks
 
     @property
     def tags_events(self) -> bool:
@@ -78,7 +78,7 @@ class Tpm:
             values[pcr] = _extended(bank, values.get(pcr) or bytes(DIGEST_SIZES[bank]), digests[bank])
         index = rtmr(pcr) if by_cc else None
         if index in self._rtmrs:
-            self._rtmrs[index] = _extended(_RTMR_BANK, self._rtmrs[index], digests[_RTMR_BANK])
+            self._rtmrs[index] = _extended(RTMR_BANK, self._rtmrs[index], digests[RTMR_BANK])
 
     def show(self, pcr: int) -> None:
         """List a PCR among the values though nothing may have extended it."""

@@ -31,9 +31,14 @@ class Known(NamedTuple):
 
 
 class Baseline:
-    """The firmware's events of a log; raises nothing: what cannot be told stays out."""
+    """The firmware's events of a log; raises nothing: what cannot be told stays out.
+
+    ``is_cc`` tells that the log is of a TDX guest's own registers, and its index one of these (from 1 on).
+    """
 
     def __init__(self, log: eventlog.Log) -> None:
+        self.is_cc = log.is_ccel
+        self.log = log
         self.events: dict[Source, list[eventlog.Event]] = {}
         self.variables: dict[str, Known] = {}
         blobs = iter((PEI_VOLUME, DXE_VOLUME))
@@ -50,7 +55,7 @@ class Baseline:
                 self.variables[name] = known
             elif kind == "EV_EFI_HANDOFF_TABLES":
                 self.handoff_after_separators = separated
-            elif kind == "EV_EFI_ACTION" and not event.data.startswith(_EXIT):
+            elif kind == "EV_EFI_ACTION" and not is_exit(event.data):
                 continue
             self.events.setdefault((event.pcr, kind, name), []).append(event)
 
@@ -64,11 +69,16 @@ class Baseline:
         return None if known is None else known.data == b"\1"
 
 
+def is_exit(data: bytes) -> bool:
+    """Whether an action is one of ExitBootServices()."""
+    return data.startswith(_EXIT)
+
+
 def described(event: eventlog.Event) -> str | None:
-    """What an event of the firmware says it is: an action, or the name of a boot variable."""
+    """What an event of the firmware says it is: an action, or the name of a variable."""
     if event.type == eventlog.EVENT_TYPES["EV_EFI_ACTION"]:
         return event.data.decode("ascii", "replace")
-    known = _variable(event.data) if event.type == eventlog.EVENT_TYPES["EV_EFI_VARIABLE_BOOT"] else None
+    known = _variable(event.data) if eventlog.type_name(event.type) in ("EV_EFI_VARIABLE_BOOT", _CONFIG) else None
     return None if known is None else known.name
 
 

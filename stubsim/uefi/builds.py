@@ -1,4 +1,4 @@
-"""Builds of OVMF, and what each measures in its own way: a table, recognised by the PEI volume of an image.
+"""Builds of OVMF, and what each measures in its own way: a table, recognised by the volumes of an image.
 
 Every row was recorded in the lab (QEMU 7.2 q35 under TCG, real logs). An image that is not in the table measures what
 all of them do alike; the rest of it is unknown.
@@ -34,7 +34,8 @@ class Build(NamedTuple):
     ``crtm_version`` is PcdFirmwareVersionString. ``pei_patches`` are constant changes of the PEI volume; None: see
     ``pei_unknown``, or ``has_platform_info``: the structure that 2022.11 fills in within the volume.
     ``no_secure_boot`` is the data of SecureBoot where no key is enrolled or the build cannot check any; ``menu`` and
-    ``shell`` are the boot entries of its own, in front of and behind those of devices.
+    ``shell`` are the boot entries of its own, in front of and behind those of devices. ``has_cc``: it has TdTcg2Dxe,
+    and that measures a separator into RTMR 1 (its public source; not recorded).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Build(NamedTuple):
     menu: tuple[LoadOption, ...]
     shell: LoadOption | None
     exit_fails_first: bool
+    has_cc: bool
 
 
 def _own(attributes: int, description: str, file: UUID) -> LoadOption:
@@ -86,6 +88,7 @@ _2022 = Build(
     menu=_OLD_MENU,
     shell=_OLD_SHELL,
     exit_fails_first=False,
+    has_cc=False,
 )
 _2022_SECURE = _2022._replace(name=f"{_2022.name}, Secure Boot build", smm=True, secure_boot=True)
 _2025 = _2022._replace(
@@ -96,6 +99,7 @@ _2025 = _2022._replace(
     has_platform_info=False,
     no_secure_boot=b"",
     acpi_data=True,
+    has_cc=True,
 )
 _2025_SECURE = _2025._replace(
     name=f"{_2025.name}, Secure Boot build",
@@ -126,19 +130,40 @@ _2026_SECURE = _2026._replace(
     shell=None,
 )
 
-# SHA-256 of the PEI volume as it is in the file -> the build.
+# SHA-256 of the PEI volume as it is in the file, and of the DXE volume -> the build.
 BUILDS = {
-    "471281a7d197d12ac61a810e5150b9b5ddc47be78ef0c24af7a8192c81b3a808": _2022,
-    "dd099b33f9e54526542b92036e12aed1af73d17f0cdeaa12ab02b1030953ac4c": _2022_SECURE,
-    "acc7cc32f3e05161d1620022562909c284f700d73082cf7ac159451a3f7c7212": _2025,
-    "98cf2a7e49cbca9a9b7796d1edf9ac412db5b4541865f1953017f74041ef4358": _2025_SECURE,
-    "10e48f005bc9f46830c4596b9ab6f8d0b98427f08e17d6d0e6eef582a7b12512": _2026,
-    "7dc26c2a9bf8da46a397aa48736acb6c5af6960e03975bc20e425fb5f59c76fc": _2026_SECURE,
+    (
+        "471281a7d197d12ac61a810e5150b9b5ddc47be78ef0c24af7a8192c81b3a808",
+        "82a0445201cb49945461acc6ed78426700fb7e92819862edc55ba3ad4559b135",
+    ): _2022,
+    (
+        "dd099b33f9e54526542b92036e12aed1af73d17f0cdeaa12ab02b1030953ac4c",
+        "a644ed209b188dd428ea3e15c0b1dbbc1ad05d406bb2857cac4a73b98d0b6b4f",
+    ): _2022_SECURE,
+    (
+        "acc7cc32f3e05161d1620022562909c284f700d73082cf7ac159451a3f7c7212",
+        "450136d3f01290a89f67a4ecc0e3f8a9d16f49e9eb4e17c4cacdffdeea32f806",
+    ): _2025,
+    (
+        "98cf2a7e49cbca9a9b7796d1edf9ac412db5b4541865f1953017f74041ef4358",
+        "8e61460f5088f6ed97e3f28cad67a193d19b210b376bc254e283544b30957bca",
+    ): _2025_SECURE,
+    (
+        "10e48f005bc9f46830c4596b9ab6f8d0b98427f08e17d6d0e6eef582a7b12512",
+        "7aad15bf592e8ebe437b48d49fde223385d8b649821d4026aba079250d009d23",
+    ): _2026,
+    (
+        "7dc26c2a9bf8da46a397aa48736acb6c5af6960e03975bc20e425fb5f59c76fc",
+        "bb17345bd6a81c2b5a7146721b14aca295f6273c712232db65d6933ffef2039d",
+    ): _2026_SECURE,
 }
 
 
-def build_of(pei: memoryview | None) -> Build | None:
-    """The build whose PEI volume this is, None for another one."""
+def build_of(pei: memoryview | None, dxe: memoryview) -> Build | None:
+    """The build whose volumes these are, None for another one: one volume may be in several (strictnx of 2025.02)."""
     import hashlib
 
-    return None if pei is None else BUILDS.get(hashlib.sha256(pei).hexdigest())
+    if pei is None:
+        return None
+    pei_digest, dxe_digest = (hashlib.sha256(volume).hexdigest() for volume in (pei, dxe))
+    return BUILDS.get((pei_digest, dxe_digest))

@@ -79,7 +79,8 @@ def firmware_image(data: bytes) -> FirmwareImage:
         expected = "an image of OVMF with its code, such as OVMF_CODE.fd"
         raise StubsimError("no firmware volume with a DXE core", offset=0, expected=expected, hint=hint)
     pei = found.get(firmware_volume.PEI)
-    return FirmwareImage(pei, found[firmware_volume.DXE], build_of(pei))
+    dxe = found[firmware_volume.DXE]
+    return FirmwareImage(pei, dxe, build_of(pei, dxe))
 
 
 def processors(platform: Platform) -> int | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
-from stubsim.explain.whole_log import LogEvent, WholeLog
+from stubsim.explain.log_writer import LogEvent, WholeLog
 from stubsim.formats import eventlog
+from stubsim.machine.tpm import rtmr
 from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
@@ -21,18 +22,20 @@ def log_json(log: WholeLog) -> Json:
     return {
         "schema": "stubsim/log/1",
         "banks": list(log.banks),
-        "events": [_event(event) for event in log.events],
+        "events": [_event(event, is_cc=log.is_cc) for event in log.events],
         "pcrs": {bank: {str(pcr): value.hex() for pcr, value in values.items()} for bank, values in log.pcrs.items()},
-        "unknown": [{"pcr": pcr, "why": why} for pcr, why in sorted(log.unknown_pcrs.items())],
+        "rtmrs": {str(index): value.hex() for index, value in log.rtmrs.items()},
+        "unknown": [row._asdict() for row in log.lost],
         "assumed": list(log.assumed),
     }
 
 
-def _event(event: LogEvent) -> Json:
+def _event(event: LogEvent, *, is_cc: bool) -> Json:
     digests = None if event.digests is None else {bank: digest.hex() for bank, digest in event.digests.items()}
     return {
         "by": event.by,
         "pcr": event.pcr,
+        "rtmr": rtmr(event.pcr) if is_cc else None,
         "type": event.type,
         "description": event.description,
         "digests": digests,
@@ -41,19 +44,25 @@ def _event(event: LogEvent) -> Json:
     }
 
 
-def event_log(log: WholeLog) -> bytes:
+def event_log(log: WholeLog, *, allow_unknown: bool = False) -> bytes:
     """The log as the firmware hands it over, but for addresses of the machine's memory, which are 0.
 
-    Raises StubsimError where an event is not known: a log with a gap would look complete.
+    Of a TDX guest it is the CCEL: sha384 alone, and the index is that of a register, from 1 on. Raises StubsimError
+    where an event is not known, as a log with a gap would look complete, unless registers with one may be left out.
     """
+    lost = log.lost_pcrs
     events = []
     for event in log.events:
+        if event.pcr in lost and allow_unknown:
+            continue
         if event.digests is None or event.type is None:
             raise StubsimError(
-                f"PCR {event.pcr}: {event.description} is not known: {event.because}",
-                hint="--format json or text has the events that are known",
+                f"{log.register(event.pcr)}: {event.description} is not known: {event.because}",
+                hint="--format json or text has the events that are known, --allow-unknown leaves out such registers",
             )
-        events.append(eventlog.Event(event.pcr, eventlog.EVENT_TYPES[event.type], event.digests, event.data))
+        index = rtmr(event.pcr) if log.is_cc else None
+        pcr = event.pcr if index is None else index + 1
+        events.append(eventlog.Event(pcr, eventlog.EVENT_TYPES[event.type], event.digests, event.data))
     return eventlog.build(events, log.banks)
 
 
@@ -67,14 +76,19 @@ def render_log(report: Json, target: Screen | None = None) -> str:
 
         for row in report["events"]:
             style = "yellow" if row["digests"] is None else ""
-            console.print(Text(clean(_line(row)), style=style))
+            console.print(Text(clean(_line(row)), style=style), soft_wrap=True)
         for bank, values in report["pcrs"].items():
             console.print()
             console.print(Text(f"PCR values, {bank}", style="bold"))
             for pcr, value in values.items():
-                console.print(Text(f"{pcr:>3}  {value}"))
+                console.print(Text(f"{pcr:>3}  {value}"), soft_wrap=True)
+        if report["rtmrs"]:
+            console.print()
+            console.print(Text("RTMR values, sha384", style="bold"))
+            for index, value in report["rtmrs"].items():
+                console.print(Text(f"{index:>3}  {value}"), soft_wrap=True)
         for title, lines in (
-            ("Not known", [f"PCR {row['pcr']}: {row['why']}" for row in report["unknown"]]),
+            ("Not known", [f"{row['register']}: {row['why']}" for row in report["unknown"]]),
             ("Taken for granted", report["assumed"]),
         ):
             if lines:
@@ -87,7 +101,8 @@ def render_log(report: Json, target: Screen | None = None) -> str:
 
 
 def _line(row: Json) -> str:
-    head = f"{row['pcr']:>3}  {row['by']:<8}  {row['type'] or 'events':<33}  "
+    register = row["pcr"] if row["rtmr"] is None else f"R{row['rtmr']}"
+    head = f"{register:>3}  {row['by']:<8}  {row['type'] or 'events':<33}  "
     if row["digests"] is None:
         return f"{head}{'unknown':<{_SHOWN}}  {row['description']}"
     digest = next(iter(row["digests"].values()))[:_SHOWN]

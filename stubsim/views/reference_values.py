@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stubsim.errors import StubsimError
-from stubsim.explain.whole_log import LogEvent, WholeLog
+from stubsim.explain.log_writer import LogEvent, WholeLog
 from stubsim.formats.eventlog import ALGORITHMS
 from stubsim.hosts import Host
 
@@ -28,6 +28,8 @@ Values = dict[str, dict[int, bytes]]
 # IMA's, keylime's own, and what can be changed at will.
 _NOT_FOR_KEYLIME = (10, 16)
 _NAME_MAX = 64
+# What can be computed of a TDX guest.
+_ASKED_FOR = {1: "RTMR 1", 2: "RTMR 2"}
 # TPM 2.0 Library, Part 2: TPM_CC_PolicyPCR; and the bytes of a selection of 24 registers.
 _POLICY_PCR, _SELECTION = 0x17F, 3
 _APPLICATION = "EV_EFI_BOOT_SERVICES_APPLICATION"
@@ -61,23 +63,44 @@ def values(log: WholeLog, pcrs: Sequence[int] | None, *, allow_unknown: bool) ->
     }
 
 
+def registers(log: WholeLog, *, allow_unknown: bool) -> dict[int, bytes]:
+    """The registers of a TDX guest that a policy can ask for; StubsimError for one that is not known, likewise."""
+    found = log.rtmrs
+    for row in log.lost:
+        if row.register in _ASKED_FOR.values() and not allow_unknown:
+            hint = "--allow-unknown leaves out what is not known"
+            raise StubsimError(f"{row.register} is not known: {row.why}", hint=hint)
+    return {index: found[index] for index in _ASKED_FOR if index in found}
+
+
 def conditions(log: WholeLog, wanted: Values) -> list[str]:
     """When the values hold, and which were left out."""
     known = {pcr for found in wanted.values() for pcr in found}
-    left_out = [f"PCR {pcr} is left out: {why}" for pcr, why in sorted(log.unknown_pcrs.items()) if pcr not in known]
+    left_out = [f"{row.register} is left out: {row.why}" for row in log.lost if row.pcr not in known]
     return [*log.assumed, *left_out]
 
 
 def rvps(log: WholeLog, wanted: Values, host: Host) -> Json:
-    """The message; the payload is JSON in base64, name -> values."""
+    """The message for PCRs, by trustee's names for those of a virtual TPM."""
+    kind = {"sev-snp": "snp", "tdx": "tdx"}.get(host.confidential or "", "tpm")
+    bank = "sha256" if "sha256" in wanted else next(iter(wanted), "")
+    names = {f"{kind}_pcr{pcr:02}": value for pcr, value in wanted.get(bank, {}).items()}
+    return _message(names, conditions(log, wanted))
+
+
+def rvps_of_registers(log: WholeLog, wanted: dict[int, bytes]) -> Json:
+    """The message for a TDX guest's own registers."""
+    return _message({f"rtmr_{index}": value for index, value in wanted.items()}, conditions(log, {}))
+
+
+def _message(names: dict[str, bytes], said: list[str]) -> Json:
+    """The payload is JSON in base64, name -> values."""
     import base64
     import json
 
-    kind = {"sev-snp": "snp", "tdx": "tdx"}.get(host.confidential or "", "tpm")
-    bank = "sha256" if "sha256" in wanted else next(iter(wanted), "")
-    names = {f"{kind}_pcr{pcr:02}": [value.hex()] for pcr, value in wanted.get(bank, {}).items()}
-    payload = base64.b64encode(json.dumps(names, sort_keys=True).encode()).decode()
-    return {"version": "0.1.0", "type": "sample", "payload": payload, "conditions": conditions(log, wanted)}
+    accepted = {name: [value.hex()] for name, value in names.items()}
+    payload = base64.b64encode(json.dumps(accepted, sort_keys=True).encode()).decode()
+    return {"version": "0.1.0", "type": "sample", "payload": payload, "conditions": said}
 
 
 def keylime(wanted: Values) -> Json:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import lzma
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -309,7 +312,7 @@ def test_diff_log_compares_the_firmwares_events_too(machine: Path):
 
 def test_a_store_whose_entries_start_something_else_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch):
     """The made-up firmware is taken for a build that is known, so that its boot entries are."""
-    monkeypatch.setattr("stubsim.uefi.platform.build_of", lambda pei: next(iter(BUILDS.values())))
+    monkeypatch.setattr("stubsim.uefi.platform.build_of", lambda pei, dxe: next(iter(BUILDS.values())))
     path = build_path(hard_drive(1, 2048, 2048, FIRST), file_path("\\EFI\\Linux\\other.efi"))
     option = LoadOption(1, "other", path, b"q\0").raw
     rows = {"BootOrder": b"\0\0", "Boot0000": option, "BootNext": b"\0\0"}
@@ -325,3 +328,141 @@ def test_a_store_whose_entries_start_something_else_is_told(machine: Path, monke
     told = " ".join(invoke("log", esp / "other.efi", *call).json["assumed"])
     assert "comes first" not in told
     assert "Boot0000 has load options" in told
+
+
+TDX = HOST | {"confidential": "tdx", "tpm": None}
+ACTION, EXITS = b"Calling EFI Application from Boot Option", (
+    b"Exit Boot Services Invocation", b"Exit Boot Services Returned with Success",
+)  # fmt: skip
+
+
+def build(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """Take the made-up firmware for the build with this in its name."""
+    found = next(row for row in BUILDS.values() if part in row.name)
+    monkeypatch.setattr("stubsim.uefi.platform.build_of", lambda pei, dxe: found)
+
+
+def test_a_tdx_guest_has_its_own_registers(machine: Path, monkeypatch: pytest.MonkeyPatch):
+    """One separator for all of RTMR 1 (edk2, TdTcg2Dxe); image and GPT by the same digests as elsewhere."""
+    build(monkeypatch, "2025.02")
+    written(machine, "host.json", HOST | {"tpm": {"banks": ["sha384"]}})
+    usual = {row["description"]: row["digests"] for row in report(machine, *files(machine))["events"]}
+    written(machine, "host.json", TDX)
+    found = report(machine, *files(machine))
+    assert found["pcrs"] == {}
+    assert set(found["rtmrs"]) == {"1", "2"}
+    assert [row["register"] for row in found["unknown"]] == ["MRTD", "RTMR 0"]
+    path = next(row["description"] for row in found["events"] if "APPLICATION" in (row["type"] or ""))
+    rows = [hashlib.sha384(text).digest() for text in (ACTION, bytes(4))]
+    rows += [bytes.fromhex(usual[name]["sha384"]) for name in ("GPT", path)]
+    rows += [hashlib.sha384(text).digest() for text in EXITS]
+    value = bytes(48)
+    for row in rows:
+        value = hashlib.sha384(value + row).digest()
+    assert found["rtmrs"]["1"] == value.hex()
+    booted = invoke("boot", machine / "uki.efi", "--smbios", machine / "host.json", *files(machine), "--format", "json")
+    assert booted.json["rtmrs"] == found["rtmrs"]
+    assert "RTMR values, sha384\n  1  " in log(machine, *files(machine)).out
+
+
+def test_the_ccel_has_what_is_known_and_is_read_again(machine: Path, monkeypatch: pytest.MonkeyPatch):
+    build(monkeypatch, "2025.02")
+    written(machine, "host.json", TDX)
+    call = [*files(machine), "--format", "eventlog", "-o", str(machine / "ccel")]
+    assert log(machine, *call).status == 2
+    assert not (machine / "ccel").exists()
+    assert log(machine, *call, "--allow-unknown").status == 0
+    real = eventlog.parse_log((machine / "ccel").read_bytes())
+    assert real.is_ccel
+    assert {each.pcr for each in real.events} == {2, 3}
+    again = ["--smbios", machine / "host.json", "--eventlog", machine / "ccel", "--format", "json"]
+    assert invoke("diff-log", machine / "uki.efi", *again).json["equal"]
+    written(machine, "other.efi", uki(linux=linux("6.12.118-lab")))
+    assert not invoke("diff-log", machine / "other.efi", *again).json["equal"]
+
+
+@pytest.mark.oracle
+def test_tpm2_eventlog_reads_the_ccel(machine: Path, monkeypatch: pytest.MonkeyPatch, oracle: Callable[[str], str]):
+    build(monkeypatch, "2025.02")
+    written(machine, "host.json", TDX)
+    log(machine, *files(machine), "--format", "eventlog", "-o", str(machine / "ccel"), "--allow-unknown")
+    done = subprocess.run([oracle("tpm2_eventlog"), machine / "ccel"], capture_output=True, check=True, text=True)
+    for index, value in report(machine, *files(machine))["rtmrs"].items():
+        assert f"  {int(index) + 1}  : 0x{value}" in done.stdout
+
+
+@pytest.mark.parametrize(("part", "register"), [("2026.08", "RTMR 1"), (None, "RTMR 1")])
+def test_what_a_build_does_in_a_tdx_guest_is_known_or_said(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, part: str | None, register: str
+):
+    if part is not None:
+        build(monkeypatch, part)
+    written(machine, "host.json", TDX)
+    found = report(machine, *files(machine))
+    assert set(found["rtmrs"]) == {"2"}
+    assert register in {row["register"] for row in found["unknown"]}
+    ended = log(machine, *files(machine), "--format", "rvps")
+    assert "RTMR 1 is not known" in ended.err
+    message = log(machine, *files(machine), "--format", "rvps", "--allow-unknown").json
+    assert set(json.loads(base64.b64decode(message["payload"]))) == {"rtmr_2"}
+    for refused in (["--format", "keylime"], ["--format", "rvps", "--pcr", "4"]):
+        assert log(machine, *files(machine), *refused).status == 2
+
+
+def test_a_build_without_the_measurement_protocol_has_no_log(machine: Path, monkeypatch: pytest.MonkeyPatch):
+    build(monkeypatch, "2022.11")
+    written(machine, "host.json", TDX)
+    ended = log(machine, *files(machine))
+    assert ended.status == 2
+    assert "no measurement protocol for TDX guests" in ended.err
+
+
+def ccel(machine: Path, separator: int) -> str:
+    """A log of a TDX guest; the separator of older builds is in RTMR 0."""
+    events = [
+        event(1, "EV_EFI_HANDOFF_TABLES2", b"td hob", banks=("sha384",)),
+        config("SecureBoot", b"\0", ("sha384",))._replace(pcr=1),
+        event(2, "EV_EFI_ACTION", ACTION, banks=("sha384",)),
+        event(separator, "EV_SEPARATOR", bytes(4), banks=("sha384",)),
+        event(2, "EV_EFI_GPT_EVENT", b"table", banks=("sha384",)),
+        event(2, "EV_EFI_BOOT_SERVICES_APPLICATION", b"another UKI", bytes(40), ("sha384",)),
+        event(3, "EV_IPL", b"another section", banks=("sha384",)),
+        *(event(2, "EV_EFI_ACTION", text, banks=("sha384",)) for text in EXITS),
+    ]
+    return str(written(machine, "old.ccel", eventlog.build(events, ("sha384",))))
+
+
+@pytest.mark.parametrize(("separator", "count"), [(1, 0), (2, 1)])
+def test_a_log_of_the_guest_tells_of_its_firmware(machine: Path, separator: int, count: int):
+    written(machine, "host.json", TDX)
+    found = report(machine, "--baseline", ccel(machine, separator))
+    assert unknown(found) == {(1, "the SMBIOS events of PCR 1")}
+    assert set(found["rtmrs"]) == {"1", "2"}
+    assert sum(row["type"] == "EV_SEPARATOR" and row["rtmr"] == 1 for row in found["events"]) == count
+    rows = {row["description"]: row for row in found["events"]}
+    assert rows["GPT" if "GPT" in rows else "EV_EFI_GPT_EVENT"]["how"] == "baseline"
+    assert rows["SecureBoot"]["rtmr"] == 0
+    assert hashlib.sha384(b"another UKI").hexdigest() not in str(found)
+    # The store itself is measured there.
+    with_store = report(machine, "--baseline", ccel(machine, separator), "--vars", str(machine / "vars.fd"))
+    assert (1, "configuration") in unknown(with_store)
+
+
+def test_a_baseline_is_of_the_same_kind_of_machine(machine: Path):
+    ended = log(machine, "--baseline", ccel(machine, 2))
+    assert ended.status == 2
+    assert "the baseline is the log of a TDX guest's own registers (CCEL)" in ended.err
+    written(machine, "host.json", TDX)
+    assert log(machine, "--baseline", str(baseline(machine))).status == 2
+
+
+@pytest.mark.parametrize(("kind", "images"), [("tdx", False), ("sev-snp", True)])
+def test_a_confidential_guests_firmware_was_never_recorded(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, kind: str, images: bool
+):
+    build(monkeypatch, "2022.11")
+    written(machine, "host.json", HOST | {"confidential": kind})
+    found = report(machine, *files(machine))
+    lost = {row["pcr"] for row in found["unknown"]}
+    assert {0, 1, 5, 7} <= lost
+    assert (4 not in lost) is images

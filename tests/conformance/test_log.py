@@ -13,7 +13,8 @@ import pytest
 
 from stubsim.cli import firmware, machine, parsers
 from stubsim.cli.start import start as start_of
-from stubsim.explain.whole_log import LogEvent, WholeLog, whole_log
+from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.whole_log import whole_log
 from stubsim.formats import eventlog
 from stubsim.simulation import boot
 from stubsim.uki import load

@@ -95,10 +95,12 @@ def booted(found: tuple[boot_variables.Option, ...] | str) -> list[tuple[int, st
 
 
 def test_an_image_is_recognised_by_its_pei_volume():
-    assert build_of(None) is None
-    assert build_of(memoryview(b"pei")) is None
+    assert build_of(None, memoryview(b"dxe")) is None
+    assert build_of(memoryview(b"pei"), memoryview(b"dxe")) is None
     assert len(BUILDS) == 6
-    assert all(len(bytes.fromhex(digest)) == 32 for digest in BUILDS)
+    assert all(len(bytes.fromhex(digest)) == 32 for digests in BUILDS for digest in digests)
+    # An image of other volumes is another build, whichever of them it is.
+    assert len({pei for pei, _ in BUILDS}) == len({dxe for _, dxe in BUILDS}) == len(BUILDS)
 
 
 def test_firmware_code_of_a_build_that_patches_two_bytes():

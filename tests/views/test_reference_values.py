@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stubsim.errors import StubsimError
-from stubsim.explain.whole_log import LogEvent, WholeLog
+from stubsim.explain.log_writer import LogEvent, WholeLog
 from stubsim.hosts import Host
 from stubsim.views import reference_values
 from tests.conftest import NO_ORACLE, ORACLES

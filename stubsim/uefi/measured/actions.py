@@ -8,7 +8,7 @@ from stubsim.uefi.measured.row import Row, plain, unknown
 from stubsim.uefi.platform import Platform
 
 BOOT_ATTEMPT = "Calling EFI Application from Boot Option"
-_EXIT = "Exit Boot Services Invocation"
+EXIT = "Exit Boot Services Invocation"
 _FAILED, _SUCCEEDED = (f"Exit Boot Services Returned with {how}" for how in ("Failure", "Success"))
 
 
@@ -30,8 +30,12 @@ def exit_boot_services(platform: Platform) -> Iterator[Row]:
     """2026.08's memory map changes under the kernel's first call, with every kernel that was recorded."""
     build = platform.build
     if build is None:
-        yield unknown(5, "EV_EFI_ACTION", _EXIT, f"how often it is called: {platform.no_build}")
+        yield unknown(5, "EV_EFI_ACTION", EXIT, f"how often it is called: {platform.no_build}")
         return
     if build.exit_fails_first:
-        yield from (action(5, _EXIT), action(5, _FAILED))
-    yield from (action(5, _EXIT), action(5, _SUCCEEDED))
+        yield from (action(5, EXIT), action(5, _FAILED))
+    yield from exit_at_once()
+
+
+def exit_at_once() -> Iterator[Row]:
+    yield from (action(5, EXIT), action(5, _SUCCEEDED))

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from stubsim.formats.efi_string import utf16z
+from stubsim.uefi.baseline import DXE_VOLUME, PEI_VOLUME
 from stubsim.uefi.builds import Build
 from stubsim.uefi.measured.row import Row, plain, unknown
 from stubsim.uefi.platform import Platform, processors
@@ -37,10 +38,10 @@ def events(platform: Platform) -> Iterator[Row]:
         yield plain(0, "EV_S_CRTM_VERSION", build.crtm_version or "no firmware version", utf16z(build.crtm_version))
     yield _pei(platform)
     if platform.firmware is None or platform.firmware.dxe is None:
-        yield unknown(0, _BLOB, "DXE volume", platform.no_build)
+        yield unknown(0, _BLOB, DXE_VOLUME, platform.no_build)
     else:
         dxe = platform.firmware.dxe
-        yield Row(0, _BLOB, "DXE volume", dxe, _where(build, 1, len(dxe)))
+        yield Row(0, _BLOB, DXE_VOLUME, dxe, _where(build, 1, len(dxe)))
 
 
 def _where(build: Build | None, index: int, size: int) -> bytes:
@@ -52,16 +53,16 @@ def _pei(platform: Platform) -> Row:
     """The volume as it lies in RAM: PEIMs run there and have written to their globals."""
     build = platform.build
     if build is None or platform.firmware is None or platform.firmware.pei is None:
-        return unknown(0, _BLOB, "PEI volume", platform.no_build)
+        return unknown(0, _BLOB, PEI_VOLUME, platform.no_build)
     volume = bytearray(platform.firmware.pei)
     because = build.pei_unknown
     if because is None and build.has_platform_info:
         because = _with_platform_info(volume, platform, build)
     if because is not None:
-        return unknown(0, _BLOB, "PEI volume", because)
+        return unknown(0, _BLOB, PEI_VOLUME, because)
     for patch in build.pei_patches:
         volume[patch.offset : patch.offset + len(patch.data)] = patch.data
-    return Row(0, _BLOB, "PEI volume", bytes(volume), _where(build, 0, len(volume)))
+    return Row(0, _BLOB, PEI_VOLUME, bytes(volume), _where(build, 0, len(volume)))
 
 
 def _with_platform_info(volume: bytearray, platform: Platform, build: Build) -> str | None:

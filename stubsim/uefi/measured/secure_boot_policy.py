@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
+from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
+from stubsim.formats import signature_list
 from stubsim.formats.signature_list import Entry
+from stubsim.uefi.image_verification import Databases
 from stubsim.uefi.measured.row import Row, plain, unknown, variable_data
 from stubsim.uefi.platform import Platform
 from stubsim.uefi.variables import GLOBAL
@@ -65,3 +69,15 @@ def authority(entry: Entry) -> Row:
     """The entry of db that vouched for an image, which is measured once a boot."""
     data = variable_data("db", IMAGE_SECURITY, entry.signature_data)
     return plain(7, "EV_EFI_VARIABLE_AUTHORITY", "db", data)
+
+
+def databases(platform: Platform) -> Databases:
+    """What the store trusts and what it does not. Raises StubsimError for lists that cannot be read."""
+    rows: list[tuple[signature_list.Entry, ...]] = []
+    for name in ("db", "dbx"):
+        content: Bytes | None = platform.variable(name, IMAGE_SECURITY)
+        try:
+            rows.append(signature_list.parse(bytes(content or b"")))
+        except StubsimError as error:
+            raise error.within(section=name) from None
+    return Databases(*rows)
