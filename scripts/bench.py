@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from stubsim.formats import pe
+from stubsim.formats import pe, pe_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 KB, MB = 1000, 1000 * 1000
@@ -82,7 +82,7 @@ def best_of(commands: dict[str, list[str]], rounds: int) -> dict[str, Cost]:
 
 def resized(image: pe.Image, size: int) -> bytes:
     """The same UKI with an initrd of noise that brings the file to about this size."""
-    sections = [(section, pe.section_data(image, section)) for section in image.sections]
+    sections = [(section, pe_memory.section_data(image, section)) for section in image.sections]
     initrd = [number for number, (section, _) in enumerate(sections) if section.name == ".initrd"]
     if not initrd:
         give_up("the UKI has no .initrd to enlarge")

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stubsim.formats import pe
+from stubsim.formats import pe, pe_memory
 
 Json = dict[str, Any]
 
@@ -100,7 +100,7 @@ class Contents:
         for section in image.sections:
             row: Json = {"name": section.name, "virtual_size": section.virtual_size}
             if section.name in CARRIED:
-                row |= self.of(bytes(pe.section_data(image, section)), section.name)
+                row |= self.of(bytes(pe_memory.section_data(image, section)), section.name)
             else:
                 row["filler"] = True
             rows.append(row)

@@ -7,7 +7,7 @@ from functools import cached_property
 from stubsim.digests import Shared
 from stubsim.errors import StubsimError
 from stubsim.extent import Bytes, Extent
-from stubsim.formats import efi_program, efifw, pe
+from stubsim.formats import efi_program, efifw, pe, pe_memory
 from stubsim.rows import NamedTuple
 
 # Readers and ukify agree on this many profiles; the text of further ones is not read.
@@ -74,7 +74,7 @@ class Uki:
     def loaded(self) -> Extent:
         """The SizeOfImage bytes in memory: what stub, kernel and TPM see, where sections overlap not the file's."""
         image = self.image
-        return pe.loaded(image.data, image.size_of_image, image.size_of_headers, image.sections)
+        return pe_memory.loaded(image.data, image.size_of_image, image.size_of_headers, image.sections)
 
     def data(self, section: pe.Section) -> Extent:
         """The section's VirtualSize bytes in memory."""

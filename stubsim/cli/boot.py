@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.errors import StubsimError
-from stubsim.formats import pe
+from stubsim.formats import pe_memory
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.result import Boot
 from stubsim.simulation import boot
@@ -79,7 +79,7 @@ def _tell(result: Boot, good: bool, where: str, *, seen: bool) -> None:
     """A line on standard error for each complaint, and for what ended the boot unless that is ``seen`` beside it."""
     last = result.outcome.message or result.outcome.status
     complaints = any(isinstance(event, Log) and event.level in ("error", "warning") for event in result.trace)
-    if complaints or pe.overlaps(result.uki.image):
+    if complaints or pe_memory.overlaps(result.uki.image):
         from stubsim.explain.warnings import of_boot
 
         for text in of_boot(result):

@@ -20,7 +20,7 @@ from stubsim.explain.contents import (
 from stubsim.explain.kernels import fits, kernel_refused
 from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
-from stubsim.formats import efi_program, firmware_volume, hwids, pe
+from stubsim.formats import efi_program, firmware_volume, hwids, pe, pe_memory
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
@@ -137,7 +137,7 @@ def _overlaps(subject: Subject) -> Iterator[str]:
 
 def overlaps(uki: Uki) -> Iterator[str]:
     """Sections that the firmware copies over others: what is measured and used is not what the file has there."""
-    pairs = pe.overlaps(uki.image)
+    pairs = pe_memory.overlaps(uki.image)
     for before, section in pairs[:_OVERLAPS_MAX]:
         hidden = "the headers" if before is None else label(before)
         yield f"{label(section)} lies over {hidden} in memory: the firmware copies it later, and what lies there counts"

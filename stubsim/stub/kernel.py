@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from stubsim.extent import Bytes, Extent, of_bytes
-from stubsim.formats import pe
+from stubsim.formats import pe, pe_memory
 from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.formats.efi_string import utf16z
 from stubsim.machine.ram import PAGE
@@ -328,7 +328,7 @@ def _load(context: Context, kernel: Extent, headers: pe.Headers) -> Staged:
     """
     if context.model.loads_kernel_itself:
         loaded = [section for section in headers.sections if section.raw_size]
-        content = pe.loaded(kernel, headers.size_of_image, 0, loaded)
+        content = pe_memory.loaded(kernel, headers.size_of_image, 0, loaded)
     else:
         content = in_memory(kernel, headers)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stubsim.extent import Extent
-from stubsim.formats import pe
+from stubsim.formats import pe, pe_memory
 from stubsim.machine.ram import PAGE
 from stubsim.rows import NamedTuple
 from stubsim.uefi.memory import POOL_OVERHEAD, Memory, OutOfResources
@@ -104,7 +104,7 @@ def refusal(image: Extent, headers: pe.Headers) -> str | None:
 
 def in_memory(image: Extent, headers: pe.Headers) -> Extent:
     """The SizeOfImage bytes of an image that it has loaded, before relocation."""
-    return pe.loaded(image, headers.size_of_image, headers.size_of_headers, headers.sections)
+    return pe_memory.loaded(image, headers.size_of_image, headers.size_of_headers, headers.sections)
 
 
 def _relocates(image: Extent, headers: pe.Headers) -> bool:

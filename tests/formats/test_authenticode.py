@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim.errors import StubsimError
-from stubsim.formats import authenticode, pe
+from stubsim.formats import authenticode, pe, pe_memory
 from stubsim.formats.pe import SectionSpec
 
 DATA = pe.build([SectionSpec(".a", b"1" * 700), SectionSpec(".b", b"2" * 30)])
@@ -83,7 +83,7 @@ def test_firmware_measured_the_same(shared: Path):
         # With Secure Boot the stub vouches for the kernel itself, and this firmware does not measure it then.
         if path.parent.name.endswith("@257.13") and not path.parent.name.startswith("sb-"):
             section = next(each for each in image.sections if each.name == ".linux" and each.virtual_size)
-            kernel = pe.open_bytes(pe.section_data(image, section), ".linux")
+            kernel = pe.open_bytes(pe_memory.section_data(image, section), ".linux")
             # A driver goes into PCR 2.
             is_last = authenticode.digest(kernel).hex() == events[-1]
             assert is_last == (kernel.subsystem == pe.APPLICATION), path

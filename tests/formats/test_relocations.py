@@ -9,7 +9,7 @@ import pefile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim.formats import pe
+from stubsim.formats import pe, pe_memory
 from stubsim.formats.pe import SectionSpec
 from stubsim.formats.relocations import relocated
 
@@ -31,7 +31,7 @@ def image(*blocks: bytes, **options: int) -> pe.Image:
 
 
 def hit(of: pe.Image) -> list[str]:
-    loaded = pe.loaded(of.data, of.size_of_image, of.size_of_headers, of.sections)
+    loaded = pe_memory.loaded(of.data, of.size_of_image, of.size_of_headers, of.sections)
     return [section.name for section in relocated(of, loaded, of.sections[:2])]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from scripts.lab import images
 from stubsim.errors import StubsimError
-from stubsim.formats import pe
+from stubsim.formats import pe, pe_memory
 from stubsim.formats.pe import SectionSpec
 
 STUB = pe.build(
@@ -35,7 +35,9 @@ def test_sections_stand_behind_those_of_the_stub_and_keep_name_size_and_data():
 def test_the_headers_grow_up_to_the_first_section():
     data = images.uki(STUB, [SectionSpec(f".x{number}", b"x") for number in range(MOST)])
     assert len(pefile.PE(data=data).sections) == MOST + 2
-    assert bytes(pe.section_data(pe.open_bytes(data, "made"), pe.open_bytes(data, "made").sections[0])) == b"code"
+    assert (
+        bytes(pe_memory.section_data(pe.open_bytes(data, "made"), pe.open_bytes(data, "made").sections[0])) == b"code"
+    )
     with pytest.raises(StubsimError, match="no room"):
         images.uki(STUB, [SectionSpec(".x", b"x")] * (MOST + 1))
 
