@@ -14,16 +14,10 @@ from hashlib import new
 
 from stubsim.errors import StubsimError
 from stubsim.explain import ccel
-from stubsim.explain.diff_log_causes import (
-    Case,
-    Logged,
-    cause,
-    is_command_line,
-    is_smbios,
-    smbios_is_measured,
-)
+from stubsim.explain.diff_log_causes import cause
 from stubsim.explain.diff_log_root import Story, root_cause
 from stubsim.explain.images_in_log import Images, compare_images
+from stubsim.explain.log_case import Case, Logged, is_command_line, is_smbios, smbios_is_measured
 from stubsim.explain.log_facts import Disagreement, facts
 from stubsim.explain.log_items import Difference, Item, Pair, is_image
 from stubsim.formats import eventlog

@@ -2,127 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from stubsim.errors import StubsimError
-from stubsim.explain.images_in_log import Images
+from stubsim.explain.log_case import (
+    ADDONS,
+    ARCHIVES,
+    SMBIOS,
+    Case,
+    is_addon,
+    is_archive,
+    is_choice,
+    is_command_line,
+    is_smbios,
+    smbios_is_measured,
+)
 from stubsim.explain.log_items import Item, Pair, is_image
 from stubsim.formats import fdt, pe
 from stubsim.formats.efi_string import decode_utf8, from_utf16
-from stubsim.hosts import Host
 from stubsim.linux.measure import INITRD_TAG, LOAD_OPTIONS_TAG, PCR_KERNEL_INITRD
-from stubsim.result import Boot
-from stubsim.rows import NamedTuple
-from stubsim.start import Start
 from stubsim.stub.arguments import split_shell_line
 from stubsim.stub.cmdline import CMDLINE_EXTRA
-from stubsim.stub.devicetree import DEVICETREE_ADDON_EVENT_TAG
-from stubsim.stub.initrd import INITRD_ADDON_EVENT_TAG, UCODE_ADDON_EVENT_TAG
 from stubsim.stub.models import NEWEST, released, which
 from stubsim.stub.profile import PROFILE_EVENT_TAG
-from stubsim.stub.sidecars import TABLE as SIDECARS
 from stubsim.systemd.measure import (
     PCR_BOOT_LOADER_CONFIG,
     PCR_KERNEL_CONFIG,
     PCR_KERNEL_IMAGE,
-    PCR_PLATFORM_CONFIG,
 )
 from stubsim.systemd.strings import mangle
-
-_ADDONS = {
-    DEVICETREE_ADDON_EVENT_TAG: "devicetree addon",
-    UCODE_ADDON_EVENT_TAG: "microcode addon",
-    INITRD_ADDON_EVENT_TAG: "initrd addon",
-}
-_SMBIOS = {
-    "smbios:type1": "the system information, with serial number and UUID,",
-    "smbios:type2": "the base board",
-    "smbios:type11": "the OEM strings",
-}
-_ARCHIVES = {row.description: row for row in SIDECARS}
-
-
-class Logged(NamedTuple):
-    """The log's events: those that are compared, those of a stub before it, and of all others how many by PCR.
-
-    ``first`` is the place of the stub's first one.
-    """
-
-    images: Images
-    first: int
-    items: list[Item]
-    earlier: list[Item]
-    skipped: Counter[int]
-    hints: list[str]
-
-
-class Case(NamedTuple):
-    """What the rules look at beside the two events; facts of the whole log, which may be long, are found once.
-
-    ``first`` is the place of the stub's first event, ``contents`` are the digests in PCR 11 by description,
-    ``earlier`` the places of what a stub before this one left, ``identified`` the sections of this UKI that were found
-    by their digest in the log, as far as looked for.
-    """
-
-    boot: Boot
-    start: Start
-    bank: str
-    contents: dict[str, set[bytes]]
-    has_smbios: bool
-    first_command_line: int
-    earlier: frozenset[int]
-    identified: dict[str, pe.Section | None]
-    images: Images
-    first: int
-
-    @classmethod
-    def of(cls, boot: Boot, start: Start, bank: str, log: Logged) -> Case:
-        contents: dict[str, set[bytes]] = {}
-        for item in log.items:
-            if item.pcr == PCR_KERNEL_IMAGE:
-                contents.setdefault(item.description, set()).add(item.digests.get(bank, b""))
-        return cls(
-            boot,
-            start,
-            bank,
-            contents,
-            any(is_smbios(item) for item in log.items),
-            min((item.place for item in log.items if is_command_line(item)), default=-1),
-            frozenset(item.place for item in log.earlier),
-            {},
-            log.images,
-            log.first,
-        )
-
-
-def is_smbios(item: Item) -> bool:
-    """One of the SMBIOS events of PCR 1; in a confidential guest they have no tag."""
-    return item.pcr == PCR_PLATFORM_CONFIG and item.type in ("EV_EVENT_TAG", "EV_IPL") and item.description in _SMBIOS
-
-
-def smbios_is_measured(host: Host) -> bool:
-    """Whether a boot loader says that it has measured SMBIOS already."""
-    return any(variable.name == "LoaderPcrSMBIOS" for variable in host.variables)
-
-
-def is_command_line(item: Item) -> bool:
-    """Load options, the addons' or SMBIOS's command line: their event's text is what was measured."""
-    return item.pcr == PCR_KERNEL_CONFIG and item.type == "EV_IPL" and item.description not in _ARCHIVES
-
-
-def is_archive(item: Item) -> bool:
-    """Credentials and extensions of the partition."""
-    return item.description in _ARCHIVES and item.pcr == _ARCHIVES[item.description].pcr
-
-
-def is_addon(item: Item) -> bool:
-    return item.pcr == PCR_KERNEL_CONFIG and item.tag in _ADDONS
-
-
-def is_choice(item: Item) -> bool:
-    """A section that the machine decides on."""
-    return item.pcr == PCR_KERNEL_IMAGE and item.description in (".efifw", ".dtbauto")
 
 
 def cause(case: Case, pair: Pair) -> str:
@@ -235,7 +143,7 @@ def _smbios(case: Case, pair: Pair) -> str | None:
     item = pair.item
     what = f"SMBIOS {item.description.removeprefix('smbios:')}"
     if pair.kind == "differs":
-        return f"{what}: {_SMBIOS[item.description]} differs from the host file's table"
+        return f"{what}: {SMBIOS[item.description]} differs from the host file's table"
     if pair.kind == "missing":
         if not case.has_smbios:
             return (
@@ -304,7 +212,7 @@ def _section(case: Case, pair: Pair) -> str | None:
 
 def _archive(case: Case, pair: Pair) -> str | None:
     item = pair.item
-    row = _ARCHIVES[item.description]
+    row = ARCHIVES[item.description]
     where = f"*{row.suffix} in {row.folder or 'the folder .extra.d of the UKI'}"
     if pair.kind == "differs":
         return f"{item.description!r} differs: other files, names or contents ({where})"
@@ -318,7 +226,7 @@ def _archive(case: Case, pair: Pair) -> str | None:
 def _addon(case: Case, pair: Pair) -> str | None:
     item = pair.item
     assert item.tag is not None
-    what = f"the {_ADDONS[item.tag]} {item.description!r}"
+    what = f"the {ADDONS[item.tag]} {item.description!r}"
     if pair.kind == "differs":
         return f"{what} differs: it has other contents on the machine"
     if pair.kind == "missing":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from stubsim.explain.diff_log_causes import Case, is_addon, is_archive, is_choice, is_smbios
+from stubsim.explain.log_case import Case, is_addon, is_archive, is_choice, is_smbios
 from stubsim.explain.log_facts import Disagreement
 from stubsim.explain.log_items import Difference, Item, is_image
 from stubsim.rows import NamedTuple

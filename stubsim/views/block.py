@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stubsim.result import Boot
 from stubsim.rows import NamedTuple
+from stubsim.trace import Unknown
 
 # The mark of an answer that something not known has a say in.
 DOUBT = " (see Unknown)"
@@ -22,3 +24,9 @@ class Block(NamedTuple):
     right: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     fixed: tuple[int, ...] = ()
+
+
+def doubt(boot: Boot, *keys: str) -> str:
+    """A mark where something that is not known has a say in it."""
+    affected = {key for event in boot.events(Unknown) for key in event.affects}
+    return DOUBT if affected.intersection(keys) else ""

@@ -10,9 +10,9 @@ from stubsim.formats.efi_string import from_utf16
 from stubsim.result import Boot
 from stubsim.rows import NamedTuple
 from stubsim.stub.programs import is_simulated
-from stubsim.trace import ImageLoaded, Measured, Unknown
+from stubsim.trace import ImageLoaded, Measured
 from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
-from stubsim.views.block import DOUBT, Block
+from stubsim.views.block import Block, doubt
 from stubsim.views.units import size
 
 _TEXT_MAX = 48
@@ -45,7 +45,12 @@ def chain_block(boot: Boot) -> Block:
         for number, line in enumerate(zip_longest(*cells, fillvalue="")):
             rows.append((label if number == 0 else "", *line))
     names = [shown[0].name, *(f"-> {stage.name}" for stage in shown[1:])]
-    return Block("The chain" + _doubt(boot), rows, ("", *names), fixed=(0,))
+    return Block(
+        "The chain" + doubt(boot, "outcome", "cmdline", "initrd", "devicetree", "measurements"),
+        rows,
+        ("", *names),
+        fixed=(0,),
+    )
 
 
 def _cells(shown: tuple[Stage, ...]) -> Iterator[list[tuple[str, ...]]]:
@@ -132,8 +137,3 @@ def _handed_on(boot: Boot) -> Iterator[str]:
 
 def _shortened(text: str) -> str:
     return f'"{text}"' if len(text) <= _TEXT_MAX else f'"{text[:_TEXT_MAX]}..." ({len(text)} characters)'
-
-
-def _doubt(boot: Boot) -> str:
-    affected = {key for event in boot.events(Unknown) for key in event.affects}
-    return DOUBT if affected & {"outcome", "cmdline", "initrd", "devicetree", "measurements"} else ""

@@ -16,10 +16,11 @@ from stubsim.machine.tpm import rtmr
 from stubsim.result import Boot
 from stubsim.stub.devicetree import Devicetree
 from stubsim.stub.programs import is_simulated
-from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+from stubsim.trace import EspWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.variables import NON_VOLATILE
-from stubsim.views.block import DOUBT, Block
+from stubsim.views.block import Block, doubt
 from stubsim.views.chain import chain_block
+from stubsim.views.terminal_handover import BLOCKS
 from stubsim.views.units import gpa_range
 from stubsim.views.units import size as _size
 
@@ -54,7 +55,7 @@ def headline(boot: Boot) -> str:
         line = f"not simulated: {message}"
     else:
         line = f"the boot fails: {message or status}" + (f" ({efi_status})" if efi_status else "")
-    return line + _doubt(boot, "outcome", *(("selection",) if "chosen" in line else ()))
+    return line + doubt(boot, "outcome", *(("selection",) if "chosen" in line else ()))
 
 
 def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
@@ -62,7 +63,7 @@ def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
     yield Block(None, [*_facts(boot)], fixed=(0,))
     if not boot.follows_update:
         yield chain_block(boot)
-    for make in (_initrd, _memory, _writes, _opaque_page, _fw_blob, _bios_addr, _entries, _pcrs, _rtmrs, _variables):
+    for make in (_initrd, _memory, *BLOCKS, _pcrs, _rtmrs, _variables):
         block = make(boot)
         if block is not None:
             yield block
@@ -73,7 +74,7 @@ def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
         for row in boot.events(EspWritten)
     ]
     if written:
-        yield Block("Files written on the partition" + _doubt(boot, "esp_changes"), written)
+        yield Block("Files written on the partition" + doubt(boot, "esp_changes"), written)
     messages = [(event.level, event.message) for event in boot.events(Log)]
     if messages:
         yield Block("Messages", messages, fixed=(0,))
@@ -112,11 +113,11 @@ def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
     if prepared is None:
         return
     cmdline = "(none)" if prepared.cmdline is None else prepared.cmdline or "(empty)"
-    yield "command line", cmdline + _doubt(boot, "cmdline")
+    yield "command line", cmdline + doubt(boot, "cmdline")
     if boot.outcome.status == "kernel-started" and boot.prepared is not None and not boot.follows_update:
         yield "kernel", _kernel(boot)
     if prepared.devicetree is not None:
-        yield "devicetree", _installed(prepared.devicetree) + _doubt(boot, "devicetree")
+        yield "devicetree", _installed(prepared.devicetree) + doubt(boot, "devicetree")
 
 
 def _kernel(boot: Boot) -> str:
@@ -155,10 +156,10 @@ def _choices(boot: Boot) -> Iterator[tuple[str, str]]:
         name, _, why = reason.partition(": ")
         what, match = chosen.get(name, (None, None))
         if what is None:
-            yield name, f"none: {why}" + _doubt(boot, "selection")
+            yield name, f"none: {why}" + doubt(boot, "selection")
             continue
         entry = "" if match is None or match.entry.name is None else f', named "{match.entry.name}" in .hwids'
-        yield name, what + entry + _doubt(boot, "selection")
+        yield name, what + entry + doubt(boot, "selection")
         yield "", f"because {why}"
     if chosen[".efifw"][0] is not None and boot.outcome.status not in ("firmware-update", "hypervisor-abort"):
         yield "", _why_not_handed_over(boot)
@@ -232,7 +233,7 @@ def _initrd(boot: Boot) -> Block | None:
         for part in initrd.initrds
     ]
     whose = "" if initrd.by_stub else ", left by an earlier stage"
-    title = f"Initrd, {_size(initrd.size)}{whose}" + _doubt(boot, "initrd")
+    title = f"Initrd, {_size(initrd.size)}{whose}" + doubt(boot, "initrd")
     return Block(title, rows, ("part", "offset", "bytes", *(() if initrd.known else ("",))), (1, 2))
 
 
@@ -249,88 +250,11 @@ def _memory(boot: Boot) -> Block | None:
         if (row.name, row.gpa) in left and row.type == "EfiLoaderData":
             what += ", next boot"
         elif row.name in _FILES:
-            what = f"{_short(row.name)} buffer"
+            what = f"{row.name.rpartition('/')[2]} buffer"
         private = (("shared" if row.shared else "private"),) if shared else ()
         rows.append((gpa_range(row.gpa, row.size), _size(row.size), row.type, *private, what))
     columns = ("gpa", "size", "type", *(("memory",) if shared else ()), "what")
-    return Block("Memory" + _doubt(boot, "memory"), rows, columns, (1,), (GPA_NOTE,), (0, 2))
-
-
-def _writes(boot: Boot) -> Block | None:
-    """The writes to fw_cfg; where nothing was written but could have been, that."""
-    writes: list[FwCfgWritten] = boot.events(FwCfgWritten)
-    if not writes and (boot.proposal is None or boot.dialect == "capsule"):
-        return None
-    rows = [
-        (str(number), row.file, f"{row.selector:#06x}", str(row.offset), str(len(row.data)), f"{row.gpa:#010x}")
-        for number, row in enumerate(writes, 1)
-    ]
-    title = f"fw_cfg writes in order, {boot.dialect}" if writes else "fw_cfg: nothing is written"
-    notes = () if boot.proposal is None else (f"{boot.proposal}.",)
-    columns = ("", "file", "selector", "offset", "bytes", "from gpa")
-    return Block(title + _doubt(boot, "fw_cfg"), rows, columns, (0, 3, 4), notes, (2, 5))
-
-
-def _opaque_page(boot: Boot) -> Block | None:
-    for file in (vmfwupdate.OPAQUE_BLOB, vmfwupdate.SPEC_OPAQUE):
-        try:
-            left = vmfwupdate.parse_opaque(_last_write(boot, file) or b"")
-        except StubsimError:
-            continue
-        rows = [(each.kind, f"{each.gpa:#010x}", str(each.size), f"{each.sha256.hex()[:16]}...") for each in left]
-        title = f"{_short(file)}, for the next boot (a format of stubsim's own)"
-        return Block(title, rows, ("what", "gpa", "bytes", "SHA-256"), (2,), (), (0, 1, 3))
-    return None
-
-
-def _fw_blob(boot: Boot) -> Block | None:
-    data = _last_write(boot, vmfwupdate.FW_BLOB)
-    if data is None or len(data) != vmfwupdate.FW_BLOB_SIZE:
-        return None
-    blob = vmfwupdate.unpack_fw_blob(data)
-    return _for_hypervisor("fw-blob", ("bios_size", blob.bios_size), ("bios_paddr", blob.bios_paddr))
-
-
-def _bios_addr(boot: Boot) -> Block | None:
-    """The document's two files, as far as they were written."""
-    address, count = (_last_write(boot, file) for file in (vmfwupdate.SPEC_BIOS_ADDR, vmfwupdate.SPEC_BIOS_SIZE))
-    if address is None:
-        return None
-    size = () if count is None else (("bios-size", int.from_bytes(count, "little")),)
-    return _for_hypervisor("bios-addr", *size, ("bios-addr", int.from_bytes(address, "little")))
-
-
-def _for_hypervisor(file: str, *numbers: tuple[str, int]) -> Block:
-    """What was written about the new firmware: sizes, and the address as the last."""
-    *sizes, (label, gpa) = numbers
-    rows = [*((name, f"{count} ({_size(count)})") for name, count in sizes), (label, f"{gpa:#010x}")]
-    if gpa:
-        return Block(f"{file}, for the hypervisor: the new firmware", rows, fixed=(0,))
-    return Block(f"{file}, for the hypervisor: the address is taken back", rows, fixed=(0,))
-
-
-def _entries(boot: Boot) -> Block | None:
-    data = _last_write(boot, vmfwupdate.FUKI_BLOB)
-    if data is None:
-        return None
-    rows = [
-        (
-            vmfwupdate.FUKI_TYPES.get(row.type, str(row.type)),
-            "shared" if row.map else "private",
-            str(row.size),
-            f"{row.gpa:#010x}",
-        )
-        for row in vmfwupdate.unpack_fuki(data)
-    ]
-    return Block("vmfwupdate-blob, for the hypervisor", rows, ("type", "map", "bytes", "gpa"), (2,), (), (0, 1, 3))
-
-
-def _last_write(boot: Boot, file: str) -> bytes | None:
-    return next((row.data for row in reversed(boot.events(FwCfgWritten)) if row.file == file), None)
-
-
-def _short(file: str) -> str:
-    return file.rpartition("/")[2]
+    return Block("Memory" + doubt(boot, "memory"), rows, columns, (1,), (GPA_NOTE,), (0, 2))
 
 
 def _pcrs(boot: Boot) -> Block | None:
@@ -348,7 +272,7 @@ def _pcrs(boot: Boot) -> Block | None:
     count = f"{len(events)} measurement{'' if len(events) == 1 else 's'}"
     title = f"PCR values after the stub's {count}, from zero" if rows else f"{count}; no TPM, so no PCR values"
     rows.sort(key=lambda row: int(row[0]))
-    return Block(title + _doubt(boot, "pcrs"), rows, right=(0,), fixed=(1,))
+    return Block(title + doubt(boot, "pcrs"), rows, right=(0,), fixed=(1,))
 
 
 def _rtmrs(boot: Boot) -> Block | None:
@@ -357,7 +281,7 @@ def _rtmrs(boot: Boot) -> Block | None:
     rows = [(str(index), "sha384", value.hex()) for index, value in boot.known_rtmrs.items() if index in touched]
     if not rows:
         return None
-    title = "RTMR values after the same measurements, from zero" + _doubt(boot, "rtmrs")
+    title = "RTMR values after the same measurements, from zero" + doubt(boot, "rtmrs")
     return Block(title, rows, right=(0,), fixed=(1,))
 
 
@@ -371,7 +295,7 @@ def _snp(boot: Boot, launch: Launch) -> Block:
         *zip_longest(("without",), launch.excluded, fillvalue=""),
         ("computed by", launch.tool),
     ]
-    title = "SEV-SNP launch measurement of the chosen firmware" + _doubt(boot, "selection")
+    title = "SEV-SNP launch measurement of the chosen firmware" + doubt(boot, "selection")
     return Block(title, rows, fixed=(0,))
 
 
@@ -381,7 +305,7 @@ def _variables(boot: Boot) -> Block | None:
     if not last:
         return None
     rows = [(row.name, _value(row)) for row in last.values()]
-    return Block("Variables set by the stub" + _doubt(boot, "variables"), rows, fixed=(0,))
+    return Block("Variables set by the stub" + doubt(boot, "variables"), rows, fixed=(0,))
 
 
 def _value(row: VariableSet) -> str:
@@ -415,12 +339,6 @@ def _compatible(data: Bytes | None) -> str:
         return fdt.root_compatible(data or b"")[0]
     except (StubsimError, IndexError):
         return "without compatible"
-
-
-def _doubt(boot: Boot, *keys: str) -> str:
-    """A mark where something that is not known has a say in it."""
-    affected = {key for event in boot.events(Unknown) for key in event.affects}
-    return DOUBT if affected.intersection(keys) else ""
 
 
 def _text(data: bytes) -> str:
