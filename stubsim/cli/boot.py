@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.errors import StubsimError
 from stubsim.formats import pe_memory
-from stubsim.hosts.recognise import HOST_HELP
 from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.trace import Log, Unknown
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_uki(parser)
-    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
+    machine.add_smbios(parser)
     firmware.add_arguments(parser)
     start.add_arguments(parser)
     formats.add(

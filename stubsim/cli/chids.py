@@ -6,12 +6,11 @@ import argparse
 
 from stubsim import chid
 from stubsim.cli import formats, machine, output
-from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.chids import chids_json, render_chids
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
+    machine.add_smbios(parser)
     machine.add_allow_outside(parser)
     parser.add_argument("--view", choices=chid.VIEWS, default="stub", help="by whose rules (default: stub)")
     formats.add(parser, "text", "json")

@@ -12,7 +12,6 @@ from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
 from stubsim.explain.log_facts import applied
 from stubsim.formats import eventlog, eventlog_text
-from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
 from stubsim.views.diff_log import diff_log_json, render_diff_log
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
-    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
+    machine.add_smbios(parser)
     parser.add_argument(
         "--eventlog",
         metavar="FILE",

@@ -6,7 +6,6 @@ import argparse
 
 from stubsim.cli import formats, machine, output
 from stubsim.hosts import Host
-from stubsim.hosts.recognise import HOST_HELP
 from stubsim.views.entries import entries_json, render_entries
 
 
@@ -14,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--esp", metavar="DIR", required=True, help="the tree of the partition that has systemd-boot")
     parser.add_argument("--xbootldr", metavar="DIR", help="the tree of the partition beside it")
     parser.add_argument("--boot-file", metavar="PATH", help="systemd-boot's own path there, if it is none of the usual")
-    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", help=HOST_HELP)
+    machine.add_smbios(parser, required=False)
     formats.add(parser, "text", "json")
 
 

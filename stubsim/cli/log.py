@@ -13,7 +13,6 @@ from stubsim.errors import StubsimError
 from stubsim.explain.log_writer import WholeLog
 from stubsim.explain.whole_log import whole_log
 from stubsim.hosts import Host
-from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
 from stubsim.views.log import event_log, log_json, render_log
 
@@ -23,7 +22,7 @@ _PCR_MAX = 23
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_uki(parser)
-    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
+    machine.add_smbios(parser)
     parser.add_argument(
         "--pcr",
         metavar="N",

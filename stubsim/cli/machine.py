@@ -9,6 +9,7 @@ from typing import Any
 from stubsim import hosts
 from stubsim.cli import output
 from stubsim.hosts import Host
+from stubsim.hosts.recognise import HOST_HELP
 
 
 class Once(argparse.Action):
@@ -27,6 +28,11 @@ class Once(argparse.Action):
                 "host.json joins two sources for one"
             )
         setattr(namespace, self.dest, values)
+
+
+def add_smbios(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """The option of a command for one machine."""
+    parser.add_argument("--smbios", "--host", action=Once, metavar="HOST", required=required, help=HOST_HELP)
 
 
 def add_allow_outside(parser: argparse.ArgumentParser) -> None:

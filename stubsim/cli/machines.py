@@ -11,6 +11,7 @@ from stubsim import hosts
 from stubsim.errors import StubsimError
 from stubsim.hosts import Host
 from stubsim.hosts.recognise import HOST_HELP
+from stubsim.machine.tpm import BANKS
 
 
 def add_machines(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,12 @@ def add_phases(parser: argparse.ArgumentParser, what: str) -> None:
         help=f"{what}; ':' is right after the stub; may be repeated (default: enter-initrd, and on to leave-initrd, "
         "sysinit and ready)",
     )
+
+
+def add_banks(parser: argparse.ArgumentParser, which: str) -> None:
+    """--bank; ``which`` says what is asked of them, and which there are by default."""
+    banks = f"{', '.join(BANKS)}; {which}"
+    parser.add_argument("--bank", metavar="BANK", action="append", type=str.lower, choices=BANKS, help=banks)
 
 
 def given_machines(arguments: argparse.Namespace) -> list[tuple[str, Host]]:

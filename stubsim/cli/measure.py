@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from stubsim import uki
 from stubsim.cli import firmware, formats, output, progress, start
-from stubsim.cli.machines import add_machines, add_phases, given_machines
+from stubsim.cli.machines import add_banks, add_machines, add_phases, given_machines
 from stubsim.errors import StubsimError
 from stubsim.explain.measure import PHASES, Measurement, measure_any, measure_hosts, policy
 from stubsim.hosts import Host
-from stubsim.machine.tpm import BANKS
 from stubsim.start import Start
 
 if TYPE_CHECKING:
@@ -22,14 +21,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
     add_machines(parser)
-    parser.add_argument(
-        "--bank",
-        metavar="BANK",
-        action="append",
-        type=str.lower,
-        choices=BANKS,
-        help=f"{', '.join(BANKS)}; may be repeated (default: those of the machine's TPM; without one sha256)",
-    )
+    add_banks(parser, "may be repeated (default: those of the machine's TPM; without one sha256)")
     add_phases(parser, "a boot phase path as of systemd-measure")
     parser.add_argument("--policy", action="store_true", help="the set of values to seal against, with their machines")
     firmware.add_arguments(parser)

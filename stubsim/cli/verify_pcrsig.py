@@ -6,13 +6,12 @@ import argparse
 
 from stubsim import uki
 from stubsim.cli import formats, output, progress, start
-from stubsim.cli.machines import add_machines, add_phases, given_machines
+from stubsim.cli.machines import add_banks, add_machines, add_phases, given_machines
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain import signing_keys
 from stubsim.explain.measure import PHASES
 from stubsim.explain.pcr_signatures import verify
-from stubsim.machine.tpm import BANKS
 from stubsim.views.pcr_signatures import render_verify_pcrsig, verify_pcrsig_json
 
 
@@ -25,14 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
     add_machines(parser)
-    parser.add_argument(
-        "--bank",
-        metavar="BANK",
-        action="append",
-        type=str.lower,
-        choices=BANKS,
-        help=f"{', '.join(BANKS)}; each has to have signatures; may be repeated (default: the one that systemd enrols "
-        "in, sha256 where the machine has it, else sha1)",
+    add_banks(
+        parser,
+        "each has to have signatures; may be repeated (default: the one that systemd enrols in, sha256 where the "
+        "machine has it, else sha1)",
     )
     add_phases(parser, "a boot phase path that has to have a signature, as of systemd-measure")
     parser.add_argument(

@@ -7,7 +7,6 @@ import argparse
 from stubsim.cli import formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.explain.why import why
-from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
 from stubsim.views.json import Json
 from stubsim.views.why import render_why, why_json
@@ -15,7 +14,7 @@ from stubsim.views.why import render_why, why_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_uki(parser)
-    parser.add_argument("--smbios", "--host", action=machine.Once, metavar="HOST", required=True, help=HOST_HELP)
+    machine.add_smbios(parser)
     start.add_arguments(parser)
     formats.add(parser, "text", "json", "html")
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stubsim import chid
-from stubsim.explain.selection import KINDS
 from stubsim.fleet.audit import Audit, Hit, Model
 from stubsim.views.block import Block
-from stubsim.views.fleet import number
+from stubsim.views.fleet import entry_json, number
 from stubsim.views.json import Json
 from stubsim.views.terminal import Screen, render_blocks
 
@@ -37,13 +36,8 @@ def audit_json(path: str, source: str, found: Audit) -> Json:
 
 
 def _row(row: Row) -> Json:
-    entry, kind = row.entry, KINDS.get(row.entry.type)
     return {
-        "index": entry.index,
-        "type": entry.type if kind is None else kind.word,
-        "chid": str(entry.chid),
-        "name": entry.name,
-        "string": entry.string,
+        **entry_json(row.entry),
         "source": None if row.place.line is None else {"path": row.place.path, "line": row.place.line},
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stubsim.explain.selection import KINDS
 from stubsim.fleet.columns import HOST, STRINGS
 from stubsim.fleet.summary import Count, OfEntry, OfPcr, OfSection, Summary
+from stubsim.formats.hwids import Entry
 from stubsim.views.block import Block
 from stubsim.views.json import Json, model_json, uki_json
 from stubsim.views.terminal import Screen, render_blocks
@@ -75,7 +76,15 @@ def _section(row: OfSection) -> Json:
 
 
 def _entry(row: OfEntry) -> Json:
-    entry = row.entry
+    return {
+        **entry_json(row.entry),
+        "machines": row.machines,
+        "types": [{"chid_type": kind, "machines": machines} for kind, machines in row.types.items()],
+    }
+
+
+def entry_json(entry: Entry) -> Json:
+    """An entry of `.hwids`."""
     kind = KINDS.get(entry.type)
     return {
         "index": entry.index,
@@ -83,8 +92,6 @@ def _entry(row: OfEntry) -> Json:
         "chid": str(entry.chid),
         "name": entry.name,
         "string": entry.string,
-        "machines": row.machines,
-        "types": [{"chid_type": kind, "machines": machines} for kind, machines in row.types.items()],
     }
 
 
