@@ -14,9 +14,13 @@ from stubsim import uki
 from stubsim.cli import firmware, parsers
 from stubsim.cli.start import start as start_of
 from stubsim.errors import StubsimError
+from stubsim.explain.measure import PHASES, at_phase
+from stubsim.explain.pcr_signatures import verify
 from stubsim.explain.whole_log import whole_log
-from stubsim.hosts import recognise
+from stubsim.formats import pcrsig
+from stubsim.hosts import Host, recognise
 from stubsim.simulation import boot
+from stubsim.start import Start
 from stubsim.uefi.variables import LOADER, RUNTIME
 from stubsim.views.json import boot_json
 from stubsim.views.log import log_json
@@ -28,7 +32,18 @@ _FILES = {
     "--firmware": "code.fd", "--vars": "vars-before.fd", "--gpt": "disk.gpt", "--fw-cfg": "fw_cfg",
     "--option-rom": "option.rom",
 }  # fmt: skip
+# The bank that systemd enrols in.
+_ENROLLED = "sha256"
 _HEADER = "EV_NO_ACTION"
+
+
+class Said(NamedTuple):
+    """The JSON of `stubsim boot` and `stubsim log`, the policies of PCR 11, and those of them that the UKI signs."""
+
+    boot: Json
+    log: Json
+    policies: Json
+    signed: Json | None
 
 
 class Compared(NamedTuple):
@@ -84,14 +99,21 @@ def _said(row: Json) -> str:
     return f"PCR {row['pcr']} {row['type']} {row['description']}"
 
 
-def compared(folder: Path) -> Compared:
+def compared(folder: Path, predicted: Said | None = None) -> Compared:
+    """``predicted`` is what was said before the boot; without it the simulator is asked now."""
     expected = json.loads((folder / "expect.json").read_text())
     try:
-        report, log = simulated(folder)
+        said = simulated(folder) if predicted is None else predicted
     except StubsimError as error:
         return Compared({"refused": (str(error), "it booted")}, ())
+    report, log = said.boot, said.log
     affected = {key for row in report["unknown"] for key in row["affects"]}
-    pairs = [*_pairs(report, expected), ("log", *_whole(log, expected)), *_registers(log, expected)]
+    pairs = [
+        *_pairs(report, expected),
+        ("log", *_whole(log, expected)),
+        *_registers(log, expected),
+        *_of_policies(said, expected),
+    ]
     differ = {key: narrowed(ours, theirs) for key, ours, theirs in pairs if ours != theirs and key not in affected}
     unknown = [key for key, _, _ in pairs if key in affected]
     # Of the log each event is known or not by itself.
@@ -100,8 +122,8 @@ def compared(folder: Path) -> Compared:
     return Compared(differ, tuple(unknown))
 
 
-def simulated(folder: Path) -> tuple[Json, Json]:
-    """The JSON of `stubsim boot` and of `stubsim log`, both with the firmware's files, run inside the folder."""
+def simulated(folder: Path) -> Said:
+    """What is said with the firmware's files, run inside the folder."""
     recorded, before = json.loads((folder / "boot.json").read_text()), Path.cwd()
     os.chdir(folder)
     try:
@@ -112,9 +134,40 @@ def simulated(folder: Path) -> tuple[Json, Json]:
         image = uki.load(recorded["uki"])
         platform, host, start = firmware.machine(arguments, recognise.load("host.json"), start_of(arguments))
         result = boot(image, host, start)
-        return boot_json(result), log_json(whole_log(result, platform, start))
+        report, log = boot_json(result), log_json(whole_log(result, platform, start))
+        return Said(
+            report, log, _policies(log), _signed(image, host, start, (report["profile"] or {"index": 0})["index"])
+        )
     finally:
         os.chdir(before)
+
+
+def _policies(log: Json) -> Json:
+    """Bank -> phase -> digest of a policy over PCR 11, for the register that is predicted."""
+    return {
+        bank: {
+            _word(phase): pcrsig.policy_pcr(bank, {11: at_phase(bank, bytes.fromhex(values["11"]), phase)}).hex()
+            for phase in ("", *PHASES)
+        }
+        for bank, values in log["pcrs"].items()
+        if values.get("11") is not None
+    }
+
+
+def _signed(image: uki.Uki, host: Host, start: Start, profile: int) -> Json | None:
+    """Phase -> the policy that `stubsim verify-pcrsig` says holds there; None: the UKI signs nothing."""
+    if not any(row.name == ".pcrsig" for row in image.image.sections):
+        return None
+    return {
+        _word(held.value.phase): verdict.entry.pol.hex()
+        for verdict in verify(image, [("host", host)], start, phases=PHASES, banks=[_ENROLLED]).verdicts
+        for held in verdict.held
+        if verdict.bank == _ENROLLED and held.handed.profile == profile and verdict.entry.pol is not None
+    }
+
+
+def _word(phase: str) -> str:
+    return phase.rpartition(":")[2] or "none"
 
 
 def _without_db(options: list[str]) -> list[str]:
@@ -168,6 +221,15 @@ def _registers(log: Json, expected: Json) -> Iterator[tuple[str, Any, Any]]:
     for bank, values in expected["pcrs"].items():
         ours = {pcr: value for pcr, value in log["pcrs"].get(bank, {}).items() if value is not None}
         yield f"pcrs.{bank}", ours, {pcr: values[pcr] for pcr in ours}
+
+
+def _of_policies(said: Said, expected: Json) -> Iterator[tuple[str, Any, Any]]:
+    """What the guest's TPM made of PCR 11 itself; records of an older lab have none."""
+    seen = expected.get("policies") or {}
+    if seen:
+        yield "policies", said.policies, seen
+    if seen and said.signed is not None:
+        yield "signed", said.signed, {word: policy for word, policy in seen[_ENROLLED].items() if word != "none"}
 
 
 def _measured(events: list[Json]) -> list[Json]:

@@ -33,6 +33,31 @@ for variable in /sys/firmware/efi/efivars/*; do cat "$variable" >"variables/${va
 )
 [ ! -e /.extra ] || cp -a /.extra extra
 
+# What the TPM makes a policy of PCR 11, before and after the phases that systemd-pcrphase would measure.
+tpm() {
+    # A command and its answer, in hexadecimal, by one open file and one write.
+    exec 3<>/dev/tpm0
+    printf "$(echo "$1" | sed 's/../\\x&/g')" >/command
+    dd if=/command bs=4096 count=1 2>/dev/null >&3
+    dd bs=4096 count=1 2>/dev/null <&3 | od -A n -t x1 -v | tr -d ' \n'
+    exec 3>&-
+}
+# /phases: a word of systemd-pcrphase (or "none"), bank, TPM_ALG_ID, the word's hash in that bank
+mkdir policies
+while read -r phase bank algorithm hash; do
+    [ -d "pcrs/$bank" ] || continue
+    # TPM2_PCR_Extend of register 11, with a password that is empty
+    size=$(printf %08x $((33 + ${#hash} / 2)))
+    [ "$phase" = none ] ||
+        tpm "8002${size}000001820000000b0000000940000009000000000000000001$algorithm$hash" >/dev/null
+    # TPM2_StartAuthSession (policy, SHA-256), TPM2_PolicyPCR, TPM2_PolicyGetDigest, TPM2_FlushContext
+    answer=$(tpm 80010000002b000001764000000740000007001000112233445566778899aabbccddeeff0000010010000b)
+    session=$(echo "$answer" | cut -c 21-28)
+    tpm "80010000001a0000017f${session}000000000001${algorithm}03000800" >/dev/null
+    tpm "80010000000e00000189$session" | cut -c 25- >"policies/$phase.$bank"
+    tpm "80010000000e00000165$session" >/dev/null
+done </phases
+
 stty -F /dev/ttyS0 raw
 {
     echo

@@ -18,6 +18,7 @@ _HOLD = {
     "linux-image-cloud-amd64": r"linux-(image|binary|modules)-\d.*",
     "ovmf": "ovmf-generic",
     "qemu-system-x86": r"lib.*|zlib1g|qemu-system-(common|data)|seabios|ipxe-qemu",
+    "systemd": r"lib.*|zlib1g",
     "systemd-tpm": r"lib.*|zlib1g",
 }
 MODULES = ("efivarfs", "qemu_fw_cfg")
@@ -52,13 +53,18 @@ def modules(suite: str) -> dict[str, bytes]:
     """Those that the guest needs, by file name."""
     found = {}
     for name in MODULES:
-        path = file(suite, "linux-image-cloud-amd64", f"usr/lib/modules/*/kernel/**/{name}.ko.xz")
-        found[f"{name}.ko"] = lzma.decompress(path.read_bytes())
+        path = file(suite, "linux-image-cloud-amd64", f"**/lib/modules/*/kernel/**/{name}.ko*")
+        data = path.read_bytes()
+        found[f"{name}.ko"] = lzma.decompress(data) if path.suffix == ".xz" else data
     return found
 
 
 def stub(suite: str) -> Path:
     return file(suite, "systemd-boot-efi", "usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+
+
+def addon_stub(suite: str) -> Path:
+    return file(suite, "systemd-boot-efi", "usr/lib/systemd/boot/efi/addonx64.efi.stub")
 
 
 def loader(suite: str) -> Path:

@@ -89,7 +89,7 @@ def _sections(path: Path, number: int) -> dict[str, bytes]:
 
 
 def stubsim(boot: Boot) -> Values:
-    _, log = compare.simulated(boot.folder)
+    log = compare.simulated(boot.folder).log
     return {pcr: value for pcr, value in log["pcrs"][BANK].items() if pcr in _REGISTERS and value is not None}
 
 

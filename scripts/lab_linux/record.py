@@ -30,13 +30,14 @@ _OFFERED = f"variables/OsIndicationsSupported-{_GLOBAL}"
 _FIRMWARE = re.compile(r"efi: EFI v(\d+)\.(\d+) by (.*)")
 
 
-def record(scenario: Scenario, out: Path, *, blind: bool = False) -> Path:
+def record(scenario: Scenario, out: Path, *, blind: bool = False, like: Path | None = None) -> Path:
     """Boot it; the folder, out/NAME, is written when the boot is over. StubsimError: it was not possible.
 
-    ``blind``: the machine is learnt from another boot (scenarios.Scenario.bare), and the log predicted before this one.
+    ``blind``: all is predicted before this boot; the machine is learnt from another one (scenarios.Scenario.bare), or
+    from ``like``, its record.
     """
     before = None if scenario.after is None else out / scenario.after
-    known = _machine_of(_learnt(scenario, out)) if blind else {}
+    known = _machine_of(like or _learnt(scenario, out)) if blind else {}
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lab-linux-") as name:
         folder = Path(name)
@@ -46,7 +47,7 @@ def record(scenario: Scenario, out: Path, *, blind: bool = False) -> Path:
         _files(scenario, folder, kept, trees)
         if blind:
             _write(scenario, kept, machine.command(scenario, folder), known)
-            (kept / "predicted.json").write_text(json.dumps(compare.simulated(kept)[1], indent=1) + "\n")
+            _write_json(kept / "predicted.json", compare.simulated(kept)._asdict())
         try:
             command, told = machine.run(scenario, folder)
         finally:
@@ -245,6 +246,7 @@ def _expected(told: dict[str, bytes]) -> Json:
             if name.startswith("extra/")
         },
         "pcrs": _pcrs(told) if seen else _replayed(log),
+        "policies": policies(told),
         "variables": dict(_loader_variables(told)) if seen else None,
         "events": [_event(event) for event in log.events],
     }
@@ -282,6 +284,16 @@ def _pcrs(told: dict[str, bytes]) -> Json:
             _, bank, pcr = name.split("/")
             found.setdefault(bank, {})[pcr] = data.decode().strip().lower()
     return {bank: dict(sorted(values.items(), key=lambda row: int(row[0]))) for bank, values in found.items()}
+
+
+def policies(told: dict[str, bytes]) -> Json:
+    """Bank -> phase -> digest of a policy over PCR 11, as the guest's TPM made it."""
+    found: Json = {}
+    for name, data in told.items():
+        if name.startswith("policies/"):
+            phase, _, bank = name.removeprefix("policies/").partition(".")
+            found.setdefault(bank, {})[phase] = data.decode().strip()
+    return found
 
 
 def _replayed(log: eventlog.Log) -> Json:

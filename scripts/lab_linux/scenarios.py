@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scripts.lab import images, standard
-from scripts.lab_linux import packages
+from scripts.lab_linux import packages, ukify
 from scripts.lab_linux.signing import signed
 from stubsim.errors import StubsimError
 from stubsim.formats import cpio, pe
@@ -27,11 +27,14 @@ Files = dict[str, bytes]
 FOLDER = Path(__file__).resolve().parent / "scenarios"
 INIT = Path(__file__).resolve().parent / "init.sh"
 ESP, XBOOTLDR = "esp", "xbootldr"
+# The phases of a boot, as systemd-pcrphase measures them.
+WORDS = ("enter-initrd", "leave-initrd", "sysinit", "ready")
+_ALGORITHMS = {"sha1": "0004", "sha256": "000b", "sha384": "000c", "sha512": "000d"}
 
 _KEYS = {
     "shows", "systemd", "kernel", "firmware", "qemu", "secure_boot", "store", "variable", "machine", "host", "direct",
     "after", "without", "section", "file", "loader", "uki", "ends",
-    "same_machine", "boot_file",
+    "same_machine", "boot_file", "ukify",
 }  # fmt: skip
 # What makes the machine, whatever it boots.
 _MACHINE = ("firmware", "qemu", "machine", "host")
@@ -76,6 +79,11 @@ class Scenario(NamedTuple):
     def qemu(self) -> str | None:
         """The suite of QEMU, None: the machine's own."""
         return self.content.get("qemu")
+
+    @property
+    def ukify(self) -> str | None:
+        """The suite of the ukify that builds and signs the UKI, None: the lab puts it together."""
+        return self.content.get("ukify")
 
     @property
     def secure_boot(self) -> str | None:
@@ -190,6 +198,8 @@ class _Maker(standard.Reader):
         replaced = {row["name"] for row in own} | set(self.content.get("without", ()))
         rows = [row for row in _SECTIONS if row["name"] not in replaced] + own
         specs: list[SectionSpec] = [self.section(row) for row in rows]
+        if self.scenario.ukify is not None:
+            return ukify.build(self.scenario.ukify, packages.stub(self.scenario.systemd), specs)
         return images.uki(packages.stub(self.scenario.systemd).read_bytes(), specs)
 
     def _of_debian(self, what: str) -> bytes:
@@ -210,8 +220,17 @@ class _Maker(standard.Reader):
 def initrd(suite: str) -> bytes:
     """init.sh, busybox, and the modules that it needs of this suite's kernel."""
     archives = [
-        cpio.pack(".", [("init", INIT.read_bytes())], 0o755, 0o755),
+        cpio.pack(".", [("init", INIT.read_bytes()), ("phases", _phases())], 0o755, 0o755),
         cpio.pack("bin", [("busybox", packages.busybox().read_bytes())], 0o755, 0o755),
         cpio.pack("modules", sorted(packages.modules(suite).items()), 0o755, 0o644),
     ]
     return gzip.compress(b"".join(bytes(part) for parts in archives for part in parts), mtime=0)
+
+
+def _phases() -> bytes:
+    """What systemd extends PCR 11 by in turn, for the guest: word, bank, TPM_ALG_ID, hash; first nothing."""
+    return b"".join(
+        f"{word} {bank} {algorithm} {hashlib.new(bank, word.encode()).hexdigest()}\n".encode()
+        for word in ("none", *WORDS)
+        for bank, algorithm in _ALGORITHMS.items()
+    )

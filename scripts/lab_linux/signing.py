@@ -1,4 +1,4 @@
-"""The lab's own keys for Secure Boot (PK, KEK, db, and mok for shim), made once, and images signed by them."""
+"""The lab's own keys, made once: for Secure Boot (PK, KEK, db, and mok for shim), for policies (pcr); signed images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from scripts.lab.stubs import LAB
 from scripts.lab.virtual import tool
 
-NAMES = ("pk", "kek", "db", "mok")
 # Who owns an entry of the signature databases; not a GUID of the specification.
 OWNER = "5eed0e5b-0000-4000-8000-00000000b007"
 
