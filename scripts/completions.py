@@ -10,7 +10,7 @@ import shtab
 from stubsim.cli import parsers
 from stubsim.handover import DIALECTS
 from stubsim.stub.models import PROPOSALS
-from stubsim.stub.releases import NEWEST_POINT
+from stubsim.systemd.release import NEWEST_POINT
 
 # Shell -> where its completions are looked for, below a prefix such as /usr/local.
 PLACES = {

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stubsim.formats import pe
-from stubsim.stub.releases import Release, changes, fields, parse
+from stubsim.stub.releases import changes, fields
+from stubsim.systemd.release import Release, parse
 
 Json = dict[str, Any]
 Counts = dict[tuple[str, str, str], Counter[str]]

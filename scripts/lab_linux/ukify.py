@@ -29,7 +29,7 @@ def build(suite: str, stub: Path, sections: Sequence[SectionSpec]) -> bytes:
         key = certificate("pcr").with_suffix(".key")
         public = folder / "public"
         tool("openssl", "pkey", "-in", str(key), "-pubout", "-out", str(public))
-        base, *profiles = _groups(sections)
+        base, *profiles = groups(sections)
         joined = []
         for number, group in enumerate(profiles):
             made = folder / f"profile{number}"
@@ -44,7 +44,7 @@ def build(suite: str, stub: Path, sections: Sequence[SectionSpec]) -> bytes:
         return out.read_bytes()
 
 
-def _groups(sections: Sequence[SectionSpec]) -> list[list[SectionSpec]]:
+def groups(sections: Sequence[SectionSpec]) -> list[list[SectionSpec]]:
     """The base with the first profile, then each further profile."""
     groups: list[list[SectionSpec]] = [[]]
     for section in sections:

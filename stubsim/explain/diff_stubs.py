@@ -9,7 +9,8 @@ from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.models import behaviour, release_of
-from stubsim.stub.releases import CHANGES, Change, changes, fields
+from stubsim.stub.releases import CHANGES, changes, fields
+from stubsim.systemd.release import Change
 
 # What differs by part of the report: sections, variables, PCRs and so on by name.
 Names = dict[str, frozenset[str]]

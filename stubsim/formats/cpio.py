@@ -7,7 +7,8 @@ An initrd is any number of archives one behind the other with zero bytes between
 from __future__ import annotations
 
 from binascii import unhexlify
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from struct import Struct
 
 from stubsim.errors import StubsimError
@@ -25,7 +26,7 @@ _HEADER_SIZE = 110
 _FIELDS = Struct(">13I")
 
 # systemd-stub writes every digit in lower case but this one (the recorded initrds of 257.13 and 262.1).
-_STUB_TRAILER = b"070701" + b"0" * 32 + b"00000001" + b"0" * 48 + b"0000000B" + b"0" * 8 + b"TRAILER!!!" + b"\0" * 4
+END = b"070701" + b"0" * 32 + b"00000001" + b"0" * 48 + b"0000000B" + b"0" * 8 + b"TRAILER!!!" + b"\0" * 4
 
 
 class Member(NamedTuple):
@@ -62,21 +63,29 @@ def pack(target_dir: str, files: Sequence[tuple[str, Bytes]], dir_mode: int, fil
     Raises StubsimError for a file of 4 GiB or more, which the format has no field for.
     """
     parts: list[Bytes] = []
-    pending = bytearray()
-    ino = 0
-    folders = target_dir.split("/")
-    for depth in range(1, len(folders) + 1):
-        ino += 1
-        mode = dir_mode if depth == len(folders) else _PARENT_MODE
-        pending += _header("/".join(folders[:depth]), ino, _DIRECTORY | mode, 0)
+    numbers = count(1)
+    pending = bytearray(b"".join(folders(target_dir, dir_mode, numbers)))
     for name, data in files:
-        ino += 1
-        pending += _header(f"{target_dir}/{name}", ino, _REGULAR | file_mode, len(data))
+        pending += _header(f"{target_dir}/{name}", next(numbers), _REGULAR | file_mode, len(data))
         if data:
             parts += (bytes(pending), data)
             pending = bytearray(-len(data) % 4)
-    parts.append(bytes(pending + _STUB_TRAILER))
+    parts.append(bytes(pending + END))
     return parts
+
+
+def folders(target_dir: str, dir_mode: int, numbers: Iterator[int]) -> list[bytes]:
+    """A member for each folder down to the target, with the inodes that come next."""
+    names = target_dir.split("/")
+    modes = [_PARENT_MODE] * (len(names) - 1) + [dir_mode]
+    return [
+        _header("/".join(names[:depth]), next(numbers), _DIRECTORY | mode, 0) for depth, mode in enumerate(modes, 1)
+    ]
+
+
+def file(path: str, data: Bytes, mode: int, number: int) -> list[Bytes]:
+    """A file's member, in parts whose sum is a multiple of 4. Raises StubsimError as `pack` does."""
+    return [_header(path, number, _REGULAR | mode, len(data)), data, bytes(-len(data) % 4)]
 
 
 def _header(name: str, ino: int, mode: int, size: int) -> bytes:

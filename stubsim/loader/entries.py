@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cmp_to_key
+from functools import cmp_to_key, partial
 from typing import Any
 
 from stubsim.errors import StubsimError
@@ -72,12 +72,14 @@ def all_entries(
         found += _written(xbootldr, XBOOTLDR, model, machine, None)
     if model.reads_smbios_entries:
         found += _from_smbios(esp, model, machine, own_path, oem_strings)
-    own = sorted((row for row in found if isinstance(row, Entry)), key=cmp_to_key(compare))
+    own = sorted((row for row in found if isinstance(row, Entry)), key=cmp_to_key(partial(compare, model=model)))
+    if not model.adds_power_entries:
+        config = config._replace(auto_poweroff=False, auto_reboot=False)
     added = _added(config, esp, version, machine, own_path, firmware_setup=firmware_setup)
     return Entries((*own, *added), tuple(row for row in found if isinstance(row, Hidden)))
 
 
-def compare(a: Entry, b: Entry) -> int:
+def compare(a: Entry, b: Entry, model: LoaderModel) -> int:
     """The order of the menu (boot_entry_compare): exhausted ones last, newer versions first."""
     if order := _compare(_exhausted(a), _exhausted(b)):
         return order
@@ -85,7 +87,8 @@ def compare(a: Entry, b: Entry) -> int:
         return order
     if a.sort_key is not None and b.sort_key is not None:
         order = _compare(a.sort_key, b.sort_key) or _compare_optional(a.machine_id, b.machine_id)
-        if order := order or -compare_versions(a.version, b.version):
+        order = order or -compare_versions(a.version, b.version)
+        if order := order or (_compare(a.profile, b.profile) if model.sorts_versions_by_profile else 0):
             return order
     if order := -compare_versions(a.id_without_profile or a.id, b.id_without_profile or b.id):
         return order
@@ -96,34 +99,48 @@ def compare(a: Entry, b: Entry) -> int:
     return -_compare(a.tries.left, b.tries.left) or _compare(a.tries.done, b.tries.done)
 
 
-def default_entry(entries: Sequence[Entry], config: Config, wanted: Wanted) -> Entry | None:
+def default_entry(entries: Sequence[Entry], config: Config, wanted: Wanted, model: LoaderModel) -> Entry | None:
     """The entry that is started when nobody chooses; None where only the firmware's own are there.
 
     Patterns name the first entry that they match, in the order of config_select_default_entry: the variable for one
-    boot, the preferred entry, the default by variable, then by loader.conf; else the first of systemd-boot's own.
+    boot, the preferred entry by variable, then by loader.conf, the default by both, else the first of systemd-boot's
+    own. What is preferred has to have tries left.
     """
-    by_variable = None if wanted.default is None else lower(wanted.default)
-    saved = wanted.last if by_variable == SAVED else by_variable
-    in_config = config.default
-    if in_config == SAVED:
-        in_config = None if by_variable == SAVED else wanted.last
-    preferred = wanted.preferred if wanted.preferred is not None else config.preferred
-    for pattern in (wanted.one_shot, preferred):
-        chosen = None if pattern is None else find(entries, pattern)
-        if chosen is not None:
+    if (chosen := _first(entries, wanted.one_shot)) is not None:
+        return chosen
+    if model.prefers_entry:
+        able = [entry for entry in entries if not _exhausted(entry)]
+        if (chosen := _by_both(able, wanted.preferred, config.preferred, wanted.last)) is not None:
             return chosen
-    # The entry booted last is written as its id is, and so it is looked for.
-    for pattern in (saved, in_config):
-        chosen = None if pattern is None else next((row for row in entries if matches(pattern, row.id)), None)
-        if chosen is not None:
-            return chosen
-    return next((entry for entry in entries if entry.may_be_selected), None)
+    if (chosen := _by_both(entries, wanted.default, config.default, wanted.last)) is not None:
+        return chosen
+    return next((row for row in entries if row.may_be_selected and (model.may_select_profile or not row.profile)), None)
+
+
+def _by_both(entries: Sequence[Entry], variable: str | None, in_config: str | None, last: str | None) -> Entry | None:
+    """By a variable, else by loader.conf; @saved is the entry booted last, which is looked for once."""
+    by_variable = None if variable is None else lower(variable)
+    patterns = [last if by_variable == SAVED else by_variable]
+    if in_config != SAVED:
+        patterns.append(in_config)
+    elif by_variable != SAVED:
+        patterns.append(last)
+    found = (_first(entries, pattern, folds=pattern is not last) for pattern in patterns)
+    return next((entry for entry in found if entry is not None), None)
+
+
+def _first(entries: Sequence[Entry], pattern: str | None, *, folds: bool = True) -> Entry | None:
+    """The entry booted last is written as its id is, and so it is looked for."""
+    if pattern is None:
+        return None
+    folded = lower(pattern) if folds else pattern
+    return next((row for row in entries if matches(folded, row.id)), None)
 
 
 def find(entries: Sequence[Entry], pattern: str) -> Entry | None:
     """The first entry whose id the pattern matches, without regard to case."""
     folded = lower(pattern)
-    return next((entry for entry in entries if matches(folded, entry.id)), None)
+    return next((entry for entry in entries if matches(folded, lower(entry.id))), None)
 
 
 def loader_version(uki: Uki) -> str | None:
@@ -135,7 +152,7 @@ def loader_version(uki: Uki) -> str | None:
 def _unified(esp: Esp, partition: str, model: LoaderModel, machine: str) -> list[Entry | Hidden]:
     found: list[Entry | Hidden] = []
     for file in sorted(esp.folder(type2.FOLDER) or ()):
-        if not type2.valid_name(file):
+        if not type2.valid_name(file, model):
             continue
         image = _image(esp, f"{type2.FOLDER}\\{file}")
         if isinstance(image, Uki) and image.machine != machine:
@@ -150,7 +167,7 @@ def _unified(esp: Esp, partition: str, model: LoaderModel, machine: str) -> list
 def _written(esp: Esp, partition: str, model: LoaderModel, machine: str, own_path: str | None) -> list[Entry | Hidden]:
     found: list[Entry | Hidden] = []
     for file in sorted(esp.folder(type1.FOLDER) or ()):
-        if type1.valid_name(file):
+        if type1.valid_name(file, model):
             content = bytes(esp.read(f"{type1.FOLDER}\\{file}") or b"")
             found.append(
                 type1.parse(content, file, partition, model, machine=machine, own_path=own_path, exists=_exists_on(esp))
@@ -165,7 +182,7 @@ def _from_smbios(
     for text in oem_strings:
         name, equals, content = text.removeprefix(_SMBIOS_ENTRY).partition(b"=")
         file = decode_utf8(name)
-        if text.startswith(_SMBIOS_ENTRY) and equals and type1.valid_name(file):
+        if text.startswith(_SMBIOS_ENTRY) and equals and type1.valid_name(file, model):
             found.append(
                 type1.parse(
                     content, file, ESP, model,
@@ -189,7 +206,13 @@ def _image(esp: Esp, path: str) -> Uki | str:
 
 
 def _added(
-    config: Config, esp: Esp, version: str, machine: str, own_path: str | None, *, firmware_setup: bool
+    config: Config,
+    esp: Esp,
+    version: str,
+    machine: str,
+    own_path: str | None,
+    *,
+    firmware_setup: bool,
 ) -> list[Entry]:
     added = []
     if config.auto_entries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stubsim.loader.releases import LoaderModel
 from stubsim.rows import NamedTuple
 from stubsim.systemd.strings import lower, parse_number
 
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     options: str | None = None
     options_implied: bool = False
     profile: int = 0
+    profile_id: str | None = None
     initrds: tuple[str, ...] = ()
     devicetree: str | None = None
     extras: tuple[str, ...] = ()
@@ -62,17 +64,23 @@ class Hidden(NamedTuple):
     why: str
 
 
-def parse_tries(directory: str, file: str, suffix: str) -> tuple[str, Tries] | None:
+def is_auto(file: str, model: LoaderModel) -> bool:
+    """Whether the name is one of those that systemd-boot keeps for entries of its own."""
+    return (lower(file) if model.folds_auto_prefix else file).startswith("auto-")
+
+
+def parse_tries(directory: str, file: str, suffix: str, *, folds: bool) -> tuple[str, Tries] | None:
     """The id without the counter and the counter of a name like ``lab+3-1.efi``; None without one.
 
-    The last + counts, and what follows it must be the whole rest of the name (systemd-boot, boot_entry_parse_tries).
+    The last + counts, and what follows it must be the whole rest of the name (systemd-boot, boot_entry_parse_tries),
+    in any case if it ``folds``.
     """
     name, plus, rest = file.rpartition("+")
     left, rest = parse_number(rest) if plus else (None, rest)
     if left is None or left > _INT_MAX:
         return None
     done, rest = parse_number(rest[1:]) if rest.startswith("-") else (0, rest)
-    if done is None or done > _INT_MAX or lower(rest) != suffix:
+    if done is None or done > _INT_MAX or (lower(rest) if folds else rest) != suffix:
         return None
     after = f"{name}+{max(left - 1, 0)}-{min(done + 1, _INT_MAX)}{suffix}"
     return name + suffix, Tries(left, done, directory, file, after)

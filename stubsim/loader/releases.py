@@ -1,118 +1,163 @@
-"""What differs between the releases of systemd-boot, as one table; no step compares versions.
+"""What changed in systemd-boot, release by release: one table, from the oldest on; no step compares versions.
 
-How sure: 257.13 and 262.1 were recorded starting a real Linux; 252 and 257 were read in their source, 258 to 261 in the
-public source between the releases.
+"source" is src/boot/ (src/boot/efi/ up to 256) of the tags v252 to v261.2, each file compared tag by tag; 252.32 to
+252.39 and 262 have no public tag: 252.39's source is Debian's, 262.1 was recorded.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from stubsim.rows import NamedTuple
-
-# EFI_LOADER_FEATURE_* (systemd, efivars-fundamental.h) up to DEVICETREE.
-_FEATURES_252 = 0x7FF
+from stubsim.systemd.release import NEWEST, OLDEST, Release, parse, row
 
 
 class LoaderModel(NamedTuple):
-    """One release's behaviour. ``release`` is the first that has it."""
+    """One release's behaviour; the values here are those of the oldest, 252."""
 
-    release: int
-    features: int | None = _FEATURES_252
+    release: Release = OLDEST
+    # EFI_LOADER_FEATURE_* (efivars-fundamental.h).
+    features: int = 0x7FF
     # Keys of a Type #1 entry beyond those of every release.
     type1_keys: frozenset[str] = frozenset()
+    # A Type #2 entry's own command line is passed on, and so measured; unmangled but for a newline at its end.
+    passes_implied_options: bool = True
+    mangles_implied_options: bool = False
     lists_profiles: bool = False
+    lists_profiles_without_cmdline: bool = False
+    may_select_profile: bool = True
+    sorts_versions_by_profile: bool = False
+    adds_power_entries: bool = False
     measures_smbios: bool = False
+    checks_smbios_length: bool = False
+    measures_smbios_by_cc: bool = False
     exports_tpm_banks: bool = False
     exports_keyboard_layout: bool = False
     creates_random_seed: bool = False
     creates_loader_folder: bool = False
+    # An entry's key `efi` counts boots, and renews the random seed, like Linux.
+    treats_efi_as_linux: bool = True
     measures_loader_conf: bool = False
     measures_by_cc: bool = False
     measures_tagged_events_by_cc: bool = False
     appends_smbios_extra: bool = False
+    # What is appended to no options is appended to "(null)".
+    prints_missing_options: bool = False
     reads_smbios_entries: bool = False
     refuses_two_kinds: bool = False
-    # Initrds of an entry begin at multiples of 4.
+    # Initrds of an entry begin at multiples of 4; the last one is padded as well.
     pads_initrds: bool = False
+    pads_last_initrd: bool = False
+    # initrd= of a file that is empty.
+    names_empty_initrds: bool = True
     prefers_entry: bool = False
-    # The counter of a file's name is no part of the entry's id.
+    # The counter of a file's name is no part of the entry's id; nor then is the profile, and upper case stays.
     strips_counter: bool = False
+    keeps_profile_behind_counter: bool = False
+    lowers_counted_ids: bool = False
+    # Else the file is renamed on systemd-boot's own partition, wherever the entry is.
+    counts_on_own_partition: bool = False
+    folds_counter_suffix: bool = False
+    folds_architecture: bool = False
+    folds_auto_prefix: bool = False
+    devicetree_under_secure_boot: bool = True
     # LoadImage() comes before the initrd is put together, and its failure is told in other words.
     loads_image_first: bool = False
     prints_gnu_efi_status: bool = True
 
 
-class Change(NamedTuple):
-    """Fields that have another value from a release on; ``basis`` is "recorded" or "source"."""
-
-    release: int
-    basis: str
-    what: str
-    fields: dict[str, Any]
-
+_TYPE1_258 = frozenset({"uki", "uki-url"})
+_TYPE1_259 = _TYPE1_258 | {"profile"}
 
 CHANGES = (
-    Change(253, "source", "statuses in systemd's own words", {"prints_gnu_efi_status": False}),
-    Change(
-        255,
-        "source",
-        "a line for kernels of Type #1 entries from SMBIOS, loader.conf into PCR 5",
-        {"appends_smbios_extra": True, "measures_loader_conf": True},
-    ),
-    Change(256, "source", "the measurement protocol of confidential guests", {"measures_by_cc": True}),
-    Change(
-        257,
-        "recorded",
-        "an entry for each profile of a UKI",
-        {"lists_profiles": True, "pads_initrds": True, "features": 0x7FFF},
-    ),
-    # PR 38897 of September 2025, also in 258.1 and in the last point releases of 257; recorded: initrdaddon262.
-    Change(257, "source", "ids without the counter of boots", {"strips_counter": True}),
-    Change(
-        258,
-        "source",
-        "Type #1 entries that name a UKI, entries from SMBIOS, LoaderTpm2ActivePcrBanks",
-        {
-            "type1_keys": frozenset({"profile", "uki", "uki-url"}),
-            "reads_smbios_entries": True,
-            "refuses_two_kinds": True,
-            "exports_tpm_banks": True,
-            "loads_image_first": True,
-            "features": 0x7FFFF,
-        },
-    ),
-    Change(
-        261,
-        "source",
-        "SMBIOS into PCR 1, LoaderKeyboardLayout, a random seed where there is none, a preferred entry",
-        {
-            "measures_smbios": True,
-            "measures_tagged_events_by_cc": True,
-            "exports_keyboard_layout": True,
-            "creates_random_seed": True,
-            "prefers_entry": True,
-            "features": None,
-        },
-    ),
-    Change(
-        262,
-        "recorded",
-        "files beside a Type #1 entry's UKI",
-        {
-            "type1_keys": frozenset({"extra", "profile", "uki", "uki-url"}),
-            "features": 0x3FFFFF,
-            "creates_loader_folder": True,
-        },
-    ),
-)
-OLDEST, NEWEST = 252, 262
+    row("implied-options", "252.3 253", "a UKI's own command line is passed on without control characters",
+        "source: boot.c, config_entry_add_unified", mangles_implied_options=True),
+    row("counter-partition", "252.14 253.8 254.1 255", "boots of an entry on XBOOTLDR are counted there",
+        "source: boot.c, config_entry_bump_counters", counts_on_own_partition=True),
+    row("no-devicetree", "252.17 253.11 254.4 255", "no devicetree of an entry under Secure Boot",
+        "source: boot.c, image_start", devicetree_under_secure_boot=False),
+    row("counter-suffix", "252.29 253.23 254.16 255.10 256.3 257", "boots are counted whatever the case of .EFI, .CONF",
+        "source: boot.c, boot_entry_parse_tries", folds_counter_suffix=True),
+    row("architecture", "252.31 253.26 254.19 255.13 256.7 257", "the key architecture in any case",
+        "source: boot.c, boot_entry_add_type1", folds_architecture=True),
+    row("status-texts", "253", "UEFI statuses in systemd's own words", "source: boot.c", prints_gnu_efi_status=False),
+    row("features-254", "254", "LoaderFeatures 0x1fff", "source: boot.c, export_variables", features=0x1FFF),
+    row("features-255", "255", "LoaderFeatures 0x3fff", "source: boot.c, export_variables", features=0x3FFF),
+    row("loader-conf", "255", "loader.conf is measured into PCR 5", "source: boot.c, config_load_defaults",
+        measures_loader_conf=True),
+    row("no-implied-options", "255", "a UKI's own command line is not passed on", "source: boot.c, image_start",
+        passes_implied_options=False),
+    row("power-entries", "255", "auto-poweroff and auto-reboot", "source: boot.c, config_load_all_entries",
+        adds_power_entries=True),
+    row("smbios-extra", "256", "a line from SMBIOS for kernels of Type #1 entries, behind \"(null)\" without "
+        "options", "source: boot.c, image_start", appends_smbios_extra=True, prints_missing_options=True),
+    row("confidential-guests", "256", "a confidential guest's registers are extended (systemd pull request 30996)",
+        "source: measure.c", measures_by_cc=True),
+    row("padding", "256.7 257", "each initrd of an entry is padded to 4 bytes", "source: boot.c, initrd_prepare",
+        pads_initrds=True, pads_last_initrd=True),
+    row("last-padding", "257", "the last initrd is not padded (systemd issue 35439)", "source: boot.c, initrd_prepare",
+        pads_last_initrd=False),
+    row("profiles", "257", "an entry for each profile of a UKI, up to one without .cmdline; LoaderFeatures 0x7fff",
+        "recorded: sdprofile257", lists_profiles=True, features=0x7FFF),
+    row("auto-prefix", "257", "files named auto-* are no entries in any case", "source: boot.c",
+        folds_auto_prefix=True),
+    row("smbios-extra-alone", "257", "the line from SMBIOS alone where they have none", "source: boot.c, image_start",
+        prints_missing_options=False),
+    row("profiles-without-cmdline", "257.6 258", "profiles behind one without .cmdline are entries, too",
+        "source: boot.c, boot_entry_add_type2", lists_profiles_without_cmdline=True),
+    row("counter", "257.10 258.1 259", "ids without the counter of boots (systemd pull request 38897)",
+        "source: boot.c, boot_entry_parse_tries; recorded: initrdaddon262", strips_counter=True),
+    row("type1-uki", "258", "Type #1 entries by uki and uki-url; of two kinds: none; LoaderFeatures 0x7ffff",
+        "source: boot.c, boot_entry_add_type1", type1_keys=_TYPE1_258, refuses_two_kinds=True, features=0x7FFFF),
+    row("smbios-entries", "258", "entries from SMBIOS", "source: boot.c, config_load_smbios_entries",
+        reads_smbios_entries=True),
+    row("tpm-banks", "258", "LoaderTpm2ActivePcrBanks", "source: export-vars.c", exports_tpm_banks=True),
+    row("image-first", "258", "the image is loaded before initrds are read", "source: boot.c, call_image_start",
+        loads_image_first=True),
+    row("efi-kind", "258", "for entries by efi no boots are counted and no random seed is renewed",
+        "source: boot.c, LOADER_TYPE_BUMP_COUNTERS", treats_efi_as_linux=False),
+    row("empty-initrds", "258.3 259", "no initrd= for a file that is empty", "source: boot.c, initrd_prepare",
+        names_empty_initrds=False),
+    row("counted-profiles", "258.3 259", "the id of a counted file has its profile",
+        "source: boot.c, boot_entry_add_type2", keeps_profile_behind_counter=True),
+    row("profiles-last", "258.8 259.6 260.2 261", "other profiles than the first are sorted behind it, and are the "
+        "default by name only", "source: boot.c, boot_entry_compare, config_select_default_entry",
+        may_select_profile=False, sorts_versions_by_profile=True),
+    row("type1-profile", "259", "the key profile of a Type #1 entry", "source: boot.c, boot_entry_add_type1",
+        type1_keys=_TYPE1_259),
+    row("counted-case", "259", "the id of a counted Type #1 entry is in lower case",
+        "source: boot.c, boot_entry_add_type1", lowers_counted_ids=True),
+    row("preferred", "260", "LoaderEntryPreferred and preferred in loader.conf; LoaderFeatures 0xfffff",
+        "source: boot.c, config_select_default_entry", prefers_entry=True, features=0xFFFFF),
+    row("extra", "261", "files of an entry by extra: credentials and extensions",
+        "source: boot.c, load_extras", type1_keys=_TYPE1_259 | {"extra"}),
+    row("smbios", "261", "SMBIOS is measured into PCR 1; LoaderFeatures 0x3fffff", "source: boot.c, run",
+        measures_smbios=True, features=0x3FFFFF),
+    row("tagged-events", "261", "tagged events reach a confidential guest's registers (systemd pull request 41099)",
+        "source: measure.c", measures_tagged_events_by_cc=True),
+    row("keyboard-layout", "261", "LoaderKeyboardLayout", "source: export-vars.c", exports_keyboard_layout=True),
+    row("random-seed", "261", "a random seed is created where there is none", "source: random-seed.c",
+        creates_random_seed=True),
+    row("loader-folder", "261.2 262", "\\loader is created for the seed", "source: random-seed.c",
+        creates_loader_folder=True),
+    row("smbios-length", "261.2 262", "an SMBIOS type 1 may be shorter than 27 bytes", "source: measure-smbios.c",
+        checks_smbios_length=True),
+    row("smbios-confidential", "262", "SMBIOS is measured by the confidential protocol without a TPM",
+        "run: the stub's code of 262.1, which is the same", measures_smbios_by_cc=True),
+)  # fmt: skip
 
 
-def model_of(release: int) -> LoaderModel:
-    """The sum of the changes up to a release; those before 252 and after 262 are taken for these."""
-    model = LoaderModel(OLDEST)
-    for change in CHANGES:
-        if change.release <= release:
-            model = model._replace(release=change.release, **change.fields)
-    return model
+def release_of(version: str) -> Release | None:
+    """The known release that goes by this version ("262.1-1", "258"), None for any other."""
+    found = parse(version)
+    if found is None or found.before is not None:
+        return None
+    release = found.release or Release(found.major, 0)
+    return release if OLDEST <= release <= NEWEST else None
+
+
+def model_of(version: str) -> LoaderModel:
+    """What a release does; one that is not known is taken for the nearest that is."""
+    found = parse(version)
+    release = Release(0, 0) if found is None else found.release or Release(found.major, 0)
+    release = min(max(release, OLDEST), NEWEST)
+    sets = {key: value for change in CHANGES if change.holds(release) for key, value in change.sets.items()}
+    return LoaderModel(release)._replace(**sets)

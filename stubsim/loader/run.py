@@ -14,12 +14,12 @@ from stubsim.loader import config as loader_conf
 from stubsim.loader import handing_on
 from stubsim.loader.config import SAVED
 from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version
-from stubsim.loader.entry import ESP, TYPE2, Entry
-from stubsim.loader.releases import LoaderModel, model_of
+from stubsim.loader.entry import EFI, ESP, TYPE2, Entry
+from stubsim.loader.releases import LoaderModel, model_of, release_of
 from stubsim.rows import NamedTuple
 from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
 from stubsim.systemd.random_seed import refresh_random_seed
-from stubsim.systemd.smbios import measure_smbios
+from stubsim.systemd.smbios import Type1TooShortError, measure_smbios
 from stubsim.systemd.strings import lower
 from stubsim.systemd.variables import ATTRIBUTES, export_common_variables
 from stubsim.uefi.esp import Esp, same_name
@@ -52,8 +52,7 @@ class Loader(NamedTuple):
 
     @property
     def model(self) -> LoaderModel:
-        number = self.version.partition(".")[0].partition("~")[0].partition("-")[0]
-        return model_of(int(number) if number.isdigit() else 0)
+        return model_of(self.version)
 
 
 class Handed(NamedTuple):
@@ -112,7 +111,7 @@ def entries_of(loader: Loader, host: Host, esp: Esp, xbootldr: Esp | None) -> En
 
 def default_of(loader: Loader, host: Host, entries: Entries, esp: Esp) -> Entry | None:
     """The entry that is started when nobody chooses."""
-    return default_entry(entries.entries, _config(loader, esp), _wanted(host))
+    return default_entry(entries.entries, _config(loader, esp), _wanted(host), loader.model)
 
 
 def offers_setup(host: Host) -> bool | None:
@@ -179,8 +178,9 @@ def run(
     model, esp = loader.model, partitions.esp
     protocols = Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, counts_tagged=True)
     _export_variables(services, loader, host)
-    if model.measures_smbios and services.tpm.reached(by_cc=protocols.cc):
-        measure_smbios(services, protocols, host)
+    _tell_release(services, loader)
+    if model.measures_smbios and services.tpm.reached(by_cc=model.measures_smbios_by_cc):
+        _measure_smbios(services, protocols, host, model)
     _load_drivers(services, loader, host, esp)
     conf = esp.read(LOADER_CONF)
     if conf is not None and model.measures_loader_conf:
@@ -196,36 +196,32 @@ def run(
         services.unknown("LoaderEntries", why, "variables")
     if _shows_menu(config, host):
         _set(services, "LoaderTimeMenuUSec", None)
-    path = _count(services, entry, partitions.of(entry))
+    path = _count(services, entry, partitions, model)
     _save(services, entry, config, wanted)
-    refresh_random_seed(
-        services,
-        host,
-        esp,
-        lambda level, message: None,
-        creates=model.creates_random_seed,
-        creates_folder=model.creates_loader_folder,
-    )
+    if entry.kind != EFI or model.treats_efi_as_linux:
+        refresh_random_seed(
+            services,
+            host,
+            esp,
+            lambda level, message: None,
+            creates=model.creates_random_seed,
+            creates_folder=model.creates_loader_folder,
+        )
     if model.loads_image_first:
         _load(load_image, path, model)
     initrd = _initrd(entry, partitions.of(entry), model)
     if not model.loads_image_first:
         _load(load_image, path, model)
     devicetree = None
-    if entry.devicetree is not None and not host.secure_boot:
+    if entry.devicetree is not None and (model.devicetree_under_secure_boot or not host.secure_boot):
         devicetree = partitions.of(entry).read(entry.devicetree)
         if devicetree is None:
             raise _failed(model, f"Error loading {entry.devicetree}", "EFI_NOT_FOUND")
-    options = _load_options(entry, model, host, given)
+    initrd = _with_extras(services, protocols, entry, partitions.of(entry)) or initrd
+    options = _load_options(entry, model, partitions.of(entry), host, given)
     if options:
         digests = services.digests.of(options)
         log_event(services, protocols, PCR_KERNEL_CONFIG, from_utf16(options), digests)
-    if entry.extras:
-        services.unknown(
-            "what becomes of the entry's extra files",
-            "systemd-boot 262.1 was once seen to pass none of them on",
-            "cmdline", "initrd", "devicetree", "measurements", "pcrs", "rtmrs",
-        )  # fmt: skip
     _set(services, "LoaderTimeExecUSec", None)
     return Handed(entry, path, options, initrd, devicetree)
 
@@ -243,10 +239,33 @@ def _export_variables(services: Services, loader: Loader, host: Host) -> None:
     )
     _set(services, "LoaderTimeInitUSec", None)
     _set(services, "LoaderInfo", f"systemd-boot {loader.version}")
-    if model.features is not None:
-        services.set_variable("LoaderFeatures", model.features.to_bytes(8, "little"), ATTRIBUTES)
-    else:
-        services.unknown("LoaderFeatures", f"no recording of systemd-boot {loader.version}", "variables")
+    services.set_variable("LoaderFeatures", model.features.to_bytes(8, "little"), ATTRIBUTES)
+
+
+def _tell_release(services: Services, loader: Loader) -> None:
+    if release_of(loader.version) is None:
+        services.unknown(
+            f"what systemd-boot {loader.version} does otherwise than {loader.model.release}",
+            "its rules are not known",
+            "cmdline", "initrd", "variables", "esp_changes", "measurements", "pcrs", "rtmrs",
+        )  # fmt: skip
+
+
+def _measure_smbios(services: Services, protocols: Protocols, host: Host, model: LoaderModel) -> None:
+    """Raises ProgramFailed where it halts."""
+    try:
+        measure_smbios(services, protocols, host, checks_length=model.checks_smbios_length)
+    except Type1TooShortError:
+        because = "the SMBIOS structure of type 1 has less than 27 bytes with its strings"
+        raise ProgramFailed("systemd-boot halts at an assertion", None, because) from None
+
+
+def _with_extras(services: Services, protocols: Protocols, entry: Entry, esp: Esp) -> bytes | None:
+    """The initrd of the entry's extra files, each kind measured by itself; None: there are none."""
+    archives = handing_on.extras(entry, esp)
+    for kind, parts in archives:
+        log_event(services, protocols, kind.pcr, kind.description, services.digests.of_parts(parts))
+    return b"".join(bytes(part) for _, parts in archives for part in parts) if archives else None
 
 
 def _load_drivers(services: Services, loader: Loader, host: Host, esp: Esp) -> None:
@@ -309,21 +328,26 @@ def _set(services: Services, name: str, text: str | None) -> None:
     services.set_variable(name, None if text is None else utf16z(text), ATTRIBUTES, 2)
 
 
-def _count(services: Services, entry: Entry, esp: Esp) -> str:
+def _count(services: Services, entry: Entry, partitions: Partitions, model: LoaderModel) -> str:
     """The path of the image, after one more try was put down in the name of the entry's file."""
     assert entry.loader is not None
-    if entry.tries is None:
+    if entry.tries is None or (entry.kind == EFI and not model.treats_efi_as_linux):
         return entry.loader
+    esp = partitions.of(entry) if model.counts_on_own_partition else partitions.esp
     before, after = (f"{entry.tries.directory}\\{name}" for name in (entry.tries.current, entry.tries.next))
-    services.rename(before, after, len(esp.read(before) or b""))
+    there = esp.read(before)
+    if there is None:
+        # Where systemd-boot looks on the wrong partition.
+        return entry.loader
+    services.rename(before, after, len(there))
     _set(services, "LoaderBootCountPath", after)
     return after if entry.kind == TYPE2 else entry.loader
 
 
-def _load_options(entry: Entry, model: LoaderModel, host: Host, given: bytes | None) -> bytes | None:
+def _load_options(entry: Entry, model: LoaderModel, esp: Esp, host: Host, given: bytes | None) -> bytes | None:
     if given is not None:
         return given or None
-    text = handing_on.load_options(entry, model, () if host.confidential is not None else host.oem_strings)
+    text = handing_on.load_options(entry, model, esp, () if host.confidential is not None else host.oem_strings)
     return None if text is None else utf16z(text)
 
 

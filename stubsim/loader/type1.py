@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stubsim.formats.efi_string import decode_utf8
-from stubsim.loader.entry import EFI, LINUX, UKI, UKI_URL, Entry, Hidden, parse_tries
+from stubsim.loader.entry import EFI, LINUX, UKI, UKI_URL, Entry, Hidden, is_auto, parse_tries
 from stubsim.loader.releases import LoaderModel
 from stubsim.systemd.key_value import key_values
 from stubsim.systemd.strings import UINT_MAX, efi_path, lower, parse_number
@@ -19,8 +19,8 @@ _TEXTS = frozenset({b"title", b"sort-key", b"version", b"machine-id"})
 _IMAGES = {b"linux": LINUX, b"efi": EFI, b"uki": UKI, b"uki-url": UKI_URL}
 
 
-def valid_name(file: str) -> bool:
-    return file[:1] not in ("", ".") and lower(file).endswith(_SUFFIX) and not lower(file).startswith("auto-")
+def valid_name(file: str, model: LoaderModel) -> bool:
+    return file[:1] not in ("", ".") and lower(file).endswith(_SUFFIX) and not is_auto(file, model)
 
 
 def parse(
@@ -59,7 +59,7 @@ def parse(
             entry = entry._replace(kind=kind, loader=efi_path(text))
             if kind == EFI and own_path is not None and lower(efi_path(text)) == lower(own_path):
                 return Hidden(place, partition, "it is systemd-boot itself")
-        elif key == b"architecture" and lower(text) != machine:
+        elif key == b"architecture" and (lower(text) if model.folds_architecture else text) != machine:
             return Hidden(place, partition, f"for architecture {text}")
         elif key == b"profile" and "profile" in model.type1_keys:
             number, tail = parse_number(text)
@@ -85,10 +85,10 @@ def parse(
         return Hidden(place, partition, "it names no image")
     if entry.loader is not None and not exists(entry.loader):
         return Hidden(place, partition, f"{entry.loader} does not exist")
-    counted = None if directory is None else parse_tries(directory, file, _SUFFIX)
+    counted = None if directory is None else parse_tries(directory, file, _SUFFIX, folds=model.folds_counter_suffix)
     if counted is not None:
         name, tries = counted
         if model.strips_counter:
-            entry = entry._replace(id=lower(name) if model.refuses_two_kinds else name)
+            entry = entry._replace(id=lower(name) if model.lowers_counted_ids else name)
         entry = entry._replace(tries=tries)
     return entry

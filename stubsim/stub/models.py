@@ -15,7 +15,8 @@ from stubsim.formats.efi_program import SYSTEMD_STUB, StubId
 from stubsim.rows import NamedTuple
 from stubsim.stub import releases, rhel
 from stubsim.stub.recorded import RECORDED
-from stubsim.stub.releases import Release, Version
+from stubsim.systemd import release as systemd_releases
+from stubsim.systemd.release import Release, Version
 
 
 class StubModel(NamedTuple):
@@ -165,7 +166,7 @@ def model_of(release: Release) -> StubModel:
     )
 
 
-NEWEST = model_of(releases.NEWEST)
+NEWEST = model_of(systemd_releases.NEWEST)
 
 _NEXT = NEWEST._replace(id="next", basis="proposal", recorded=None, applies_capsules=True)
 
@@ -186,25 +187,27 @@ PROPOSALS = {model.id: model for model in (_NEXT, _FUKI)}
 
 def release_of(model: StubModel) -> Release | None:
     """The release that a model follows, be it assumed; None for a proposal and another's stub."""
-    version = None if model.name != SYSTEMD_STUB or model.id in PROPOSALS else releases.parse(model.id)
+    version = None if model.name != SYSTEMD_STUB or model.id in PROPOSALS else systemd_releases.parse(model.id)
     return None if version is None else version.release
 
 
 def released() -> Iterator[StubModel]:
     """The stub of every known release, oldest first."""
-    return map(model_of, releases.KNOWN)
+    return map(model_of, systemd_releases.KNOWN)
 
 
 def which(does: Callable[[StubModel], object]) -> str:
     """The known releases whose stub does something, in words such as ``260.3 to 260.4, 261.1 to 262``."""
-    return releases.in_words(release for release in releases.KNOWN if does(model_of(release)))
+    return systemd_releases.in_words(release for release in systemd_releases.KNOWN if does(model_of(release)))
 
 
 def in_words(ids: Iterable[str]) -> str:
     """Models by their id: runs of known releases, then proposals."""
     names = set(ids)
-    known = [release for release in releases.KNOWN if str(release) in names]
-    return ", ".join([*([releases.in_words(known)] if known else []), *(name for name in PROPOSALS if name in names)])
+    known = [release for release in systemd_releases.KNOWN if str(release) in names]
+    return ", ".join(
+        [*([systemd_releases.in_words(known)] if known else []), *(name for name in PROPOSALS if name in names)]
+    )
 
 
 def behaviour(model: StubModel) -> tuple[object, ...]:
@@ -237,10 +240,10 @@ def _of_version(stub: StubId) -> Choice:
     build = _of_build(stub.version)
     if build is not None:
         return Choice(build[0], f"{named} in the UKI{build[1]}")
-    version = releases.parse(stub.version)
+    version = systemd_releases.parse(stub.version)
     if version is None:
         return _assumed(f"{named} names no release")
-    if (version.release or Release(version.major, 0)) > releases.NEWEST:
+    if (version.release or Release(version.major, 0)) > systemd_releases.NEWEST:
         return _assumed(f"{named} is newer than the newest known")
     model, but = _known(version, series_only=stub.series_only)
     return Choice(model, f"{named} in the UKI{but}")
@@ -261,9 +264,9 @@ def _of_build(version: str) -> tuple[StubModel, str] | None:
 def _known(version: Version, *, series_only: bool = False) -> tuple[StubModel, str]:
     """The model for a version that is not newer than the newest, and in which respect it is not that stub's own."""
     release = version.release or Release(version.major, 0)
-    if release < releases.OLDEST:
-        return _before_the_oldest(release), f" is older than the oldest known: {releases.OLDEST} is assumed"
-    newest = Release(release.major, releases.NEWEST_POINT[release.major])
+    if release < systemd_releases.OLDEST:
+        return _before_the_oldest(release), f" is older than the oldest known: {systemd_releases.OLDEST} is assumed"
+    newest = Release(release.major, systemd_releases.NEWEST_POINT[release.major])
     if version.release is None and series_only:
         return model_of(newest)._replace(recorded=None), f", which names no point release: {newest} is assumed"
     if version.before is not None:
@@ -287,8 +290,8 @@ def _before(release: Release, version: str) -> StubModel:
 
 
 def _before_the_oldest(release: Release) -> StubModel:
-    question = (f"what systemd-stub {release} does otherwise than {releases.OLDEST}, the oldest known", _ALL)
-    return model_of(releases.OLDEST)._replace(recorded=None, open_questions=(question,))
+    question = (f"what systemd-stub {release} does otherwise than {systemd_releases.OLDEST}, the oldest known", _ALL)
+    return model_of(systemd_releases.OLDEST)._replace(recorded=None, open_questions=(question,))
 
 
 # Keys of the boot's JSON that a stub decides.
@@ -305,14 +308,18 @@ def _named(name: str) -> Choice:
     build = _of_build(name)
     if build is not None:
         return Choice(build[0], reason + build[1])
-    version = releases.parse(name)
-    if version is not None and name.lstrip("v") == str(version.major) and version.major in releases.NEWEST_POINT:
+    version = systemd_releases.parse(name)
+    if (
+        version is not None
+        and name.lstrip("v") == str(version.major)
+        and version.major in systemd_releases.NEWEST_POINT
+    ):
         # A bare series is its newest known point release; 257.0 is the first.
-        version = version._replace(release=Release(version.major, releases.NEWEST_POINT[version.major]))
-    if version is None or (version.release or Release(version.major, 0)) > releases.NEWEST:
+        version = version._replace(release=Release(version.major, systemd_releases.NEWEST_POINT[version.major]))
+    if version is None or (version.release or Release(version.major, 0)) > systemd_releases.NEWEST:
         raise StubsimError(
             f"unknown stub {name!r}",
-            expected=f"a release such as {releases.NEWEST} or 257, or {', '.join(PROPOSALS)}",
+            expected=f"a release such as {systemd_releases.NEWEST} or 257, or {', '.join(PROPOSALS)}",
         )
     model, but = _known(version)
     return Choice(model, reason + but)

@@ -9,7 +9,7 @@ from stubsim.formats.efi_program import LANZABOOTE, STUBBLE, SYSTEMD_STUB
 from stubsim.linux.identify import identify
 from stubsim.rows import NamedTuple
 from stubsim.stub.models import NEWEST, Choice, StubModel, choose
-from stubsim.stub.releases import parse
+from stubsim.systemd.release import parse
 from stubsim.uki import Uki
 
 _NEWEST_STUBBLE = "14"

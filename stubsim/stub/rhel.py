@@ -12,7 +12,8 @@ from typing import Any
 
 from stubsim.rows import NamedTuple
 from stubsim.stub.releases import CHANGES as UPSTREAM
-from stubsim.stub.releases import Change, Release, changes, fields
+from stubsim.stub.releases import changes, fields
+from stubsim.systemd.release import Change, Release
 
 
 class Build(NamedTuple):

@@ -14,7 +14,7 @@ from stubsim.errors import StubsimError
 from stubsim.hosts.fixture import BANKS
 from stubsim.hosts.reading import Mistake, nearest, shown
 from stubsim.rows import NamedTuple
-from stubsim.stub.releases import NEWEST_POINT
+from stubsim.systemd.release import NEWEST_POINT
 
 NONE = "none"
 Place = tuple[str, ...]

@@ -20,18 +20,21 @@ Json = dict[str, Any]
 def entries_json(esp: str, xbootldr: str | None, boot_file: str | None, host: Host) -> Json:
     """The contract of `stubsim entries --format json`; raises StubsimError where there is no systemd-boot."""
     partition = Esp(esp)
+    partitions = run.Partitions(partition, None if xbootldr is None else Esp(xbootldr))
     loader = loader_of(partition, host, boot_file)
-    entries = run.entries_of(loader, host, partition, None if xbootldr is None else Esp(xbootldr))
+    entries = run.entries_of(loader, host, partition, partitions.xbootldr)
     default = run.default_of(loader, host, entries, partition)
     return {
         "schema": "stubsim/entries/1",
         "loader": {"path": loader.path, "version": loader.version},
-        "entries": [_entry(row, loader, host, is_default=row == default) for row in entries.entries],
+        "entries": [
+            _entry(row, loader, host, partitions.of(row), is_default=row == default) for row in entries.entries
+        ],
         "hidden": [row._asdict() for row in entries.hidden],
     }
 
 
-def _entry(entry: Entry, loader: run.Loader, host: Host, *, is_default: bool) -> Json:
+def _entry(entry: Entry, loader: run.Loader, host: Host, esp: Esp, *, is_default: bool) -> Json:
     oem_strings = () if host.confidential is not None else host.oem_strings
     return {
         "id": entry.id,
@@ -43,9 +46,11 @@ def _entry(entry: Entry, loader: run.Loader, host: Host, *, is_default: bool) ->
         "partition": entry.partition,
         "file": entry.file,
         "image": entry.loader,
-        "load_options": handing_on.load_options(entry, loader.model, oem_strings),
+        "load_options": handing_on.load_options(entry, loader.model, esp, oem_strings),
         "initrds": list(entry.initrds),
         "devicetree": entry.devicetree,
+        "extras": list(entry.extras),
+        "ignored": [f"{path}: {why}" for path, why in handing_on.ignored_extras(entry, esp)],
         "tries": None if entry.tries is None else {"left": entry.tries.left, "done": entry.tries.done},
     }
 
@@ -62,6 +67,8 @@ def render_entries(report: Json, target: Screen | None = None) -> str:
         console.print(Text(clean(f"systemd-boot {loader['version']} ({loader['path']})"), style="bold"))
         for row in report["entries"]:
             console.print(Text(clean(f"{'*' if row['default'] else ' '} {row['id']}: {_told(row)}")))
+            for ignored in row["ignored"]:
+                console.print(Text(clean(f"    ignored: {ignored}"), style="yellow"))
         for row in report["hidden"]:
             console.print(Text(clean(f"  hidden: {row['file']}: {row['why']}"), style="yellow"))
 

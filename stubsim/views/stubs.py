@@ -10,6 +10,7 @@ from stubsim.formats.efi_program import SYSTEMD_STUB
 from stubsim.stub import releases, rhel
 from stubsim.stub.distributions import SHIPPED
 from stubsim.stub.recorded import RECORDED
+from stubsim.systemd import release as systemd_releases
 from stubsim.views.block import Block
 from stubsim.views.terminal import Screen, render_blocks
 
@@ -20,7 +21,9 @@ def stubs_json() -> Json:
     """The contract of `stubsim stubs --format json`; see the schema of the same name."""
     return {
         "schema": "stubsim/stubs/1",
-        "series": [{"series": major, "newest": f"{major}.{point}"} for major, point in releases.NEWEST_POINT.items()],
+        "series": [
+            {"series": major, "newest": f"{major}.{point}"} for major, point in systemd_releases.NEWEST_POINT.items()
+        ],
         "changes": [change_json(row) for row in releases.CHANGES],
         "builds": [_build_json(row) for row in rhel.BUILDS],
         "recorded": [
@@ -42,7 +45,7 @@ def _build_json(row: rhel.Build) -> Json:
     }
 
 
-def change_json(row: releases.Change) -> Json:
+def change_json(row: systemd_releases.Change) -> Json:
     """A row of the table."""
     return {
         "name": row.name,

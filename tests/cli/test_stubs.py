@@ -5,7 +5,8 @@ from __future__ import annotations
 from jsonschema import Draft202012Validator
 
 from stubsim import schemas
-from stubsim.stub.releases import CHANGES, parse
+from stubsim.stub.releases import CHANGES
+from stubsim.systemd.release import parse
 from tests.samples import invoke
 
 

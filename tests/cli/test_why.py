@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from stubsim import schemas
 from stubsim.formats import hwids
-from stubsim.stub.releases import KNOWN
+from stubsim.systemd.release import KNOWN
 from tests.conftest import recordings
 from tests.samples import COMPATIBLE, FULL_UKI, MACHINE, devicetree, execute, invoke, table, uki, written
 

@@ -19,7 +19,8 @@ from scripts.carry_over import carry_over
 from stubsim.formats import pe
 from stubsim.stub import rhel
 from stubsim.stub.models import DESCRIPTIVE, Choice, StubModel, model_of
-from stubsim.stub.releases import CHANGES, Change, Release, fields, parse
+from stubsim.stub.releases import CHANGES, fields
+from stubsim.systemd.release import Change, Release, parse
 from tests.conformance.comparisons import COMPARISONS, Json, Recording, booted
 from tests.conftest import ROOT
 

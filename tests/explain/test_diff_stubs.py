@@ -14,7 +14,8 @@ from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.models import model_of
-from stubsim.stub.releases import CHANGES, KNOWN, Release, changes, fields
+from stubsim.stub.releases import CHANGES, changes, fields
+from stubsim.systemd.release import KNOWN, Release
 from stubsim.uki import Uki
 from tests.explain.test_why import DT, FW, HOST, OTHER, OWN, made
 from tests.samples import devicetree, firmware

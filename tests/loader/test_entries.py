@@ -30,7 +30,7 @@ def osrel(text: str) -> bytes:
 
 
 def listed(
-    root: Path, files: dict[str, bytes | str], *, release: int = 262, config: Config | None = None,
+    root: Path, files: dict[str, bytes | str], *, release: str = "262.1", config: Config | None = None,
     xbootldr: dict[str, bytes | str] | None = None, **options: object,
 ) -> Entries:  # fmt: skip
     for folder, content in ((root / "esp", files), (root / "xbootldr", xbootldr or {})):
@@ -57,7 +57,7 @@ def test_a_uki_has_an_entry_for_each_profile(tmp_path: Path):
 
 
 def test_releases_before_profiles_have_one_entry(tmp_path: Path):
-    found = listed(tmp_path, {"EFI/Linux/lab.efi": profiles("ID=main", "ID=p1")}, release=254, firmware_setup=False)
+    found = listed(tmp_path, {"EFI/Linux/lab.efi": profiles("ID=main", "ID=p1")}, release="254", firmware_setup=False)
     assert ids(found) == ["lab.efi"]
 
 
@@ -113,7 +113,7 @@ def test_the_default_loader_is_added_unless_it_is_systemd_boot_of_the_same_versi
     def added(image: bytes) -> list[str]:
         (esp / "BOOTX64.EFI").write_bytes(image)
         found = all_entries(
-            model_of(262), Config(), esp=Esp(str(tmp_path / "esp")), xbootldr=None, version="262.1-1", machine="x64",
+            NEWEST, Config(), esp=Esp(str(tmp_path / "esp")), xbootldr=None, version="262.1-1", machine="x64",
             own_path="\\EFI\\systemd\\systemd-bootx64.efi", firmware_setup=False,
         )  # fmt: skip
         return ids(found)
@@ -129,6 +129,9 @@ def test_nothing_is_added_when_not_wanted(tmp_path: Path):
 
 def plain(name: str, **fields: object) -> Entry:
     return Entry(name, "linux", None, "\\x", **fields)  # type: ignore[arg-type]
+
+
+NEWEST = model_of("262.1")
 
 
 def tries(left: int, done: int = 0) -> Tries:
@@ -150,7 +153,7 @@ def tries(left: int, done: int = 0) -> Tries:
     ],
 )
 def test_order(first: Entry, second: Entry):
-    assert compare(first, second) < 0 < compare(second, first)
+    assert compare(first, second, NEWEST) < 0 < compare(second, first, NEWEST)
 
 
 ENTRIES = (plain("b.conf"), plain("a.conf"), Entry("auto-reboot", "action", None, None))
@@ -172,13 +175,13 @@ ENTRIES = (plain("b.conf"), plain("a.conf"), Entry("auto-reboot", "action", None
     ],
 )
 def test_default(config: Config, wanted: Wanted, chosen: str):
-    entry = default_entry(ENTRIES, config, wanted)
+    entry = default_entry(ENTRIES, config, wanted, NEWEST)
     assert entry is not None
     assert entry.id == chosen
 
 
 def test_no_default_where_there_are_only_actions():
-    assert default_entry(ENTRIES[2:], Config(), Wanted()) is None
+    assert default_entry(ENTRIES[2:], Config(), Wanted(), NEWEST) is None
 
 
 def test_find_regards_no_case():

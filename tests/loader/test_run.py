@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from stubsim.errors import StubsimError
-from stubsim.formats import pe
+from stubsim.formats import pe, smbios
 from stubsim.formats.efi_string import from_utf16, utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
@@ -287,3 +287,56 @@ def test_a_loader_that_is_not_there(tmp_path: Path):
     assert 12 not in run(esp, host, load_options=utf16z("quiet")).known_pcrs["sha256"]
     assert 12 in run(esp, host).known_pcrs["sha256"]
     assert 12 in run(esp, host, load_options=utf16z("quiet"), loader="none").known_pcrs["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("version", "passed"), [("252.39", b"own"), ("254.27", b"own"), ("255", None), ("257.13", None)]
+)
+def test_up_to_254_a_ukis_own_command_line_is_passed_on(tmp_path: Path, version: str, passed: bytes | None):
+    """And measured by the loader; the stub then measures what it got (source: image_start of the tags)."""
+    result = run(esp_of(tmp_path, version))
+    rows = [row for row in events(result, "loader") if row[0] == 12]
+    assert rows == ([] if passed is None else [(12, "own", sha256(utf16z("own")))])
+    assert ((5, "loader.conf", sha256(b"timeout 0\n")) in events(result, "loader")) == (version >= "255")
+
+
+def test_extra_files_are_measured_and_handed_to_a_stub_that_takes_them(tmp_path: Path):
+    esp = esp_of(tmp_path, "261", name="lab.efi")
+    (esp / "EFI/Linux/lab.efi").rename(esp / "lab.efi")
+    (esp / "a.cred").write_bytes(b"secret")
+    entry = "uki /lab.efi\nextra /a.cred\nextra /a.addon.efi\noptions x"
+    (esp / "loader/entries/lab.conf").write_text(entry)
+    result = boot(load(str(esp / "lab.efi")), HOST, Start(esp=str(esp), entry="lab.conf"))
+    rows = [row for row in events(result, "loader") if row[0] == 12]
+    assert [text for _, text, _ in rows] == ["Entry credentials initrd", "x"]
+    assert result.prepared is not None
+    assert result.prepared.initrd is not None
+    parts = [bytes(part) for row in result.prepared.initrd.initrds for part in row.parts]
+    assert b".extra/credentials/a.cred\0" in b"".join(parts)
+    assert not any("extra" in row.what for row in result.trace if isinstance(row, Unknown))
+
+
+@pytest.mark.parametrize(("version", "renamed"), [("252.13", False), ("252.14", True), ("254", False), ("254.1", True)])
+def test_old_releases_count_boots_on_their_own_partition(tmp_path: Path, version: str, renamed: bool):
+    esp, other = esp_of(tmp_path, version, "lab+3.efi"), tmp_path / "xbootldr"
+    (other / "EFI").mkdir(parents=True)
+    (esp / "EFI/Linux").rename(other / "EFI/Linux")
+    start = Start(esp=str(esp), xbootldr=str(other), entry="default")
+    result = boot(load(str(other / "EFI/Linux/lab+3.efi")), HOST, start)
+    assert ("LoaderBootCountPath" in texts(result)) == renamed
+    assert bool(result.events(EspWritten)) == renamed
+
+
+@pytest.mark.parametrize("version", ["262~rc2", "270", "x"])
+def test_a_release_that_is_not_known_leaves_open_what_it_does(tmp_path: Path, version: str):
+    unknown = [row for row in run(esp_of(tmp_path, version)).trace if isinstance(row, Unknown)]
+    assert [row.what.partition(" does")[0] for row in unknown if "pcrs" in row.affects] == [
+        f"what systemd-boot {version}"
+    ]
+
+
+@pytest.mark.parametrize(("version", "status"), [("261", "failed"), ("261.2", "kernel-started")])
+def test_261_halts_at_a_short_smbios_type_1(tmp_path: Path, version: str, status: str):
+    host = HOST._replace(structures=smbios.parse(smbios.build_structure(1, bytes(4), (b"x" * 16,), 1)))
+    result = run(esp_of(tmp_path, version), host)
+    assert (result.outcome.status, result.outcome.efi_status) == (status, None)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lab_linux import compare, machine, packages, peers, record, scenarios, verify
+from scripts.lab import images
+from scripts.lab_linux import compare, machine, packages, peers, record, scenarios, ukify, verify
 from stubsim.errors import StubsimError
 from stubsim.formats import cpio, eventlog, pe
 from stubsim.formats.pe import SectionSpec
@@ -42,6 +43,7 @@ def debian(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
     monkeypatch.setattr(packages, "busybox", lambda: folder / "busybox")
     monkeypatch.setattr(packages, "modules", lambda suite: {"efivarfs.ko": b"module"})
     monkeypatch.setattr(scenarios, "signed", lambda image, key: image + key.encode())
+    monkeypatch.setattr(ukify, "build", lambda suite, stub, sections: images.uki(stub.read_bytes(), list(sections)))
 
 
 @pytest.mark.parametrize("name", scenarios.names())
@@ -85,6 +87,27 @@ def test_the_guest_is_one_archive_after_the_other():
     assert {"./init", "bin/busybox", "modules/efivarfs.ko"} <= names
 
 
+def test_the_guest_is_told_what_to_extend():
+    import gzip
+
+    (phases,) = (member for member in cpio.parse(gzip.decompress(scenarios.initrd("sid"))) if member.name == "./phases")
+    rows = [line.split() for line in bytes(phases.data).decode().splitlines()]
+    assert [row[0] for row in rows[::4]] == ["none", "enter-initrd", "leave-initrd", "sysinit", "ready"]
+    assert ["sysinit", "sha256", "000b", hashlib.sha256(b"sysinit").hexdigest()] in rows
+
+
+def test_profiles_of_ukify():
+    """The base with its first profile is the UKI, each further one is built by itself and joined."""
+    names = [".linux", ".profile", ".cmdline", ".profile", ".cmdline", ".profile"]
+    groups = ukify.groups([SectionSpec(name) for name in names])
+    assert [[row.name for row in group] for group in groups] == [names[:3], names[3:5], names[5:]]
+
+
+def test_policies_that_the_guest_tells():
+    told = {"policies/none.sha256": b"aa\n", "policies/ready.sha384": b"bb\n", "pcrs/sha256/4": b"cc"}
+    assert record.policies(told) == {"sha256": {"none": "aa"}, "sha384": {"ready": "bb"}}
+
+
 def archive(files: dict[str, bytes]) -> bytes:
     """What the guest writes to the serial port, among the words of others."""
     data = io.BytesIO()
@@ -124,7 +147,7 @@ def kept(tmp_path: Path) -> Path:
     boot = {"uki": "esp/EFI/Linux/lab.efi", "args": ["--esp", "esp", "--entry", "default"]}
     (tmp_path / "host.json").write_text(json.dumps(host))
     (tmp_path / "boot.json").write_text(json.dumps(boot))
-    simulated, log = compare.simulated(tmp_path)
+    simulated, log, policies, _ = compare.simulated(tmp_path)
     tags = {row["description"]: row["tag"] for row in simulated["measurements"]}
     expected = {
         "cmdline": simulated["cmdline"], "initrd": {key: simulated["initrd"][key] for key in ("size", "sha256")},
@@ -134,7 +157,7 @@ def kept(tmp_path: Path) -> Path:
             for row in simulated["variables"] if row["attributes"] & 4
         },
         "events": [row | {"tag": tags.get(row["description"])} for row in log["events"]],
-        "esp_changes": {}, "renamed": {},
+        "esp_changes": {}, "renamed": {}, "policies": policies,
     }  # fmt: skip
     (tmp_path / "expect.json").write_text(json.dumps(expected))
     return tmp_path
@@ -154,6 +177,24 @@ def test_a_record_holds_or_differs(kept: Path, capsys: pytest.CaptureFixture[str
     rows = json.loads((kept / "differs.json").read_text())
     assert rows["esp_changes"] == {"stubsim": {"loader/random-seed": None}, "machine": {"loader/random-seed": 32}}
     assert [*rows["variables"]["machine"]] == ["LoaderInfo"]
+
+
+def test_a_prediction_is_compared_as_a_whole(kept: Path, capsys: pytest.CaptureFixture[str]):
+    said = compare.simulated(kept)
+    assert verify.told(kept, said)
+    said.policies["sha256"]["ready"] = "00" * 32
+    assert not verify.told(kept, said)
+    verdicts = [line.split("  ")[-1].partition(";")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    assert verdicts == ["predicted: holds", "predicted: differs: policies"]
+    assert [*json.loads((kept / "predicted-differs.json").read_text())] == ["policies"]
+
+
+def test_policies_of_the_guest_are_compared(kept: Path):
+    expected = json.loads((kept / "expect.json").read_text())
+    assert [*expected["policies"]["sha256"]] == ["none", "enter-initrd", "leave-initrd", "sysinit", "ready"]
+    expected["policies"]["sha256"]["sysinit"] = "00" * 32
+    (kept / "expect.json").write_text(json.dumps(expected))
+    assert [*compare.compared(kept).differ] == ["policies"]
 
 
 def test_a_boot_that_the_simulator_refuses_differs(kept: Path):

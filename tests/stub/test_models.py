@@ -23,7 +23,7 @@ from stubsim.stub.models import (
     released,
     which,
 )
-from stubsim.stub.releases import KNOWN
+from stubsim.systemd.release import KNOWN
 
 # Nothing is proven for a stub that nobody has recorded, whatever rules are taken for it.
 ASSUMED = NEWEST._replace(recorded=None)

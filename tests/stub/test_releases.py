@@ -5,19 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim.stub.models import DESCRIPTIVE, StubModel
-from stubsim.stub.releases import (
-    CHANGES,
-    KNOWN,
-    NEWEST,
-    OLDEST,
-    Change,
-    Release,
-    Version,
-    changes,
-    fields,
-    in_words,
-    parse,
-)
+from stubsim.stub.releases import CHANGES, changes, fields
+from stubsim.systemd.release import KNOWN, NEWEST, OLDEST, Change, Release, Version, in_words, parse
 
 
 def change(*since: str) -> Change:

@@ -12,7 +12,7 @@ from stubsim.stub import rhel
 from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
 from stubsim.stub.measure import Measured
 from stubsim.stub.models import behaviour, choose, model_of
-from stubsim.stub.releases import Release
+from stubsim.systemd.release import Release
 from stubsim.trace import Unknown
 from stubsim.uefi.loaded_image import ProgramFailed
 from tests.stub.harness import make_uki, run
