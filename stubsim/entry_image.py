@@ -21,12 +21,16 @@ def loader_of(esp: Esp, host: Host, boot_file: str | None) -> run.Loader:
     raise StubsimError("no systemd-boot there", path=esp.root, expected="systemd-boot (--boot-file)")
 
 
-def image_of(wanted: str, host: Host, esp: Esp, xbootldr: Esp | None, boot_file: str | None) -> str:
-    """This host's path of the image that the entry starts. Raises StubsimError for no such entry."""
-    loader = loader_of(esp, host, boot_file)
-    entries = run.entries_of(loader, host, esp, xbootldr)
-    entry = run.choose(loader, host, entries, esp, wanted=wanted, path=None, profile=0)
-    place = run.Partitions(esp, xbootldr).of(entry).host_path(entry.loader or "")
+def image_of(wanted: str, host: Host, esp: str, xbootldr: str | None, boot_file: str | None) -> str:
+    """The path, on this computer, of the image that the entry starts; the partitions are folders.
+
+    Raises StubsimError for no such entry.
+    """
+    partitions = run.Partitions(Esp(esp), None if xbootldr is None else Esp(xbootldr))
+    loader = loader_of(partitions.esp, host, boot_file)
+    entries = run.entries_of(loader, host, *partitions)
+    entry = run.choose(loader, host, entries, partitions.esp, wanted=wanted, path=None, profile=0)
+    place = partitions.of(entry).host_path(entry.loader or "")
     if place is None:
-        raise StubsimError(f"the entry {entry.id} names no image of the partition", path=esp.root, expected="a UKI")
+        raise StubsimError(f"the entry {entry.id} names no image of the partition", path=esp, expected="a UKI")
     return place

@@ -33,8 +33,6 @@ class Uki:
         self.path = image.path
         self.image = image
         self.size = len(image.data)
-        # What was hashed of it once is known to every boot of it.
-        self.digests = Shared(image.data)
         # As in host files; a number where there is no name for it.
         self.machine = pe.MACHINES.get(image.machine, f"{image.machine:#06x}")
         self._firmwares: dict[int, efifw.Efifw] = {}
@@ -49,6 +47,8 @@ class Uki:
             for index, (start, end) in enumerate(zip(starts, ends, strict=False))
         )
         self.stub = efi_program.stub(image, self.loaded)
+        # What was hashed of it once is known to every boot of it.
+        self.digests = Shared(image.data)
 
     def inner(self, section: pe.Section) -> pe.Image:
         """The image in a section, such as the kernel; StubsimError where there is none."""

@@ -13,7 +13,6 @@ from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.start import Start
-from stubsim.uefi.esp import Esp
 from stubsim.uki import Uki
 
 # Load options, a certificate or an event log; what has no size, as in /sys, is read up to its end.
@@ -114,8 +113,7 @@ def _image_of_entry(arguments: argparse.Namespace, host: Host) -> str:
         raise StubsimError("an entry is on a partition", expected="its tree (--esp)")
     from stubsim.entry_image import image_of
 
-    xbootldr = None if arguments.xbootldr is None else Esp(arguments.xbootldr)
-    return image_of(arguments.entry, host, Esp(arguments.esp), xbootldr, arguments.boot_file)
+    return image_of(arguments.entry, host, arguments.esp, arguments.xbootldr, arguments.boot_file)
 
 
 def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
@@ -149,7 +147,8 @@ def _trusted(paths: list[str], host: Host | None) -> Callable[[Uki], bool]:
 
     if host is not None and not host.secure_boot:
         warn(f"{', '.join(paths)}: --db is not used, Secure Boot is off on this host")
-    return trusted_by([certificate for path in paths for certificate in read_certificates(read(path), path)])
+    contents = [(read(path), path) for path in paths]
+    return trusted_by([certificate for data, path in contents for certificate in read_certificates(data, path)])
 
 
 def read(path: str) -> bytes:
