@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from stubsim.loader.entry import Entry
-    from stubsim.loader.run import Loader, Partitions
+    from stubsim.loader.menu import Loader, Menu
     from stubsim.shim.image import Shim
 
 _UNTOLD = "nothing tells whether the firmware or a boot loader has started the UKI"
@@ -30,10 +30,13 @@ _UNTOLD = "nothing tells whether the firmware or a boot loader has started the U
 class Front(NamedTuple):
     """The boot loader and the entry that it starts, with load options ``given`` in place of the entry's own."""
 
-    loader: Loader
+    menu: Menu
     entry: Entry
-    partitions: Partitions
     given: bytes | None
+
+    @property
+    def loader(self) -> Loader:
+        return self.menu.loader
 
 
 def shim_of(context: Context, start: Start) -> Shim | None:
@@ -77,31 +80,29 @@ def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[
     esp = context.image.esp
     if start.loader in ("none", "qemu-kernel") or start.shell is not None or esp is None or esp.root is None:
         return None, ()
-    from stubsim.loader import run
+    from stubsim.loader.menu import Partitions, choose, find_loader, menu_of
 
     boot_file = start.boot_file if shim is None else shim.second_stage
-    loader = run.find_loader(esp, context.machine, boot_file)
+    loader = find_loader(esp, context.machine, boot_file)
     if loader is None:
         if asked:
             expected = "systemd-boot, as what the firmware starts (--boot-file)"
             raise StubsimError("no systemd-boot there", path=esp.root, expected=expected)
         return None, () if start.loader == "none" else tuple(_another_program(context, start, esp))
-    xbootldr = None if start.xbootldr is None else Esp(start.xbootldr)
-    entries = run.entries_of(loader, context.host, esp, xbootldr)
+    partitions = Partitions(esp, None if start.xbootldr is None else Esp(start.xbootldr))
+    menu = menu_of(loader, context.host, partitions)
     profile = 0 if start.profile is None else profile_number(context.uki, start.profile)
     try:
-        path = context.image.path
-        entry = run.choose(loader, context.host, entries, esp, wanted=start.entry, path=path, profile=profile)
+        entry = choose(menu, wanted=start.entry, path=context.image.path, profile=profile)
     except StubsimError as error:
         if asked:
             raise
         return None, (f"{error.message}: the firmware is taken to start the UKI itself, not the systemd-boot in --esp",)
-    partitions = run.Partitions(esp, xbootldr)
     _same_image(context, entry, partitions.of(entry))
     given = None
     if start.load_options is not None or (start.profile is not None and entry.profile != profile):
         given = context.image.load_options
-    return Front(loader, entry, partitions, given), tuple(_said(loader, entry, context.host))
+    return Front(menu, entry, given), tuple(_said(loader, entry, context.host))
 
 
 def started_by_loader(
@@ -118,7 +119,7 @@ def started_by_loader(
     """
     from stubsim.loader import run
 
-    loader, host, partitions = front.loader, context.host, front.partitions
+    loader, host = front.loader, context.host
     before = context.services._replace(by=by)
     if not before.takes_image(loader.image, loader.path, secure_boot=host.secure_boot):
         raise ProgramFailed(f"The {by} refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
@@ -126,12 +127,12 @@ def started_by_loader(
     initial = [row for row in known if row[1] != LOADER or row[0] not in run.WRITES]
     variables = Variables(initial) if watch is None else WatchedVariables(initial, watch)
     services = context.services._replace(by="loader", variables=variables)
-    image = context.image._replace(esp=partitions.of(front.entry))
+    image = context.image._replace(esp=front.menu.partitions.of(front.entry))
 
     def load(path: str) -> ProgramFailed | None:
         return load_image(context._replace(image=image._replace(path=path), services=services))
 
-    handed = run.run(services, loader, host, partitions, front.entry, given=front.given, load_image=load)
+    handed = run.run(services, front.menu, host, front.entry, given=front.given, load_image=load)
     context.unknown(
         "where images and initrd lie", f"what systemd-boot {loader.version} allocates was never recorded", "memory"
     )
@@ -213,7 +214,7 @@ def _another_program(context: Context, start: Start, esp: Esp) -> Iterator[str]:
 
 
 def _said(loader: Loader, entry: Entry, host: Host) -> Iterator[str]:
-    from stubsim.loader.run import offers_setup
+    from stubsim.loader.menu import offers_setup
 
     yield f"systemd-boot {loader.version} ({loader.path}) starts it by the entry {entry.id} (--loader, --entry)"
     if offers_setup(host) is None:

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stubsim.errors import StubsimError
 from stubsim.extent import Bytes
-from stubsim.formats import pe
 from stubsim.formats.efi_string import from_utf16, utf16z
 from stubsim.formats.uefi_status import GNU_EFI_TEXTS, TEXTS
 from stubsim.hosts import Host
 from stubsim.loader import config as loader_conf
 from stubsim.loader import handing_on
 from stubsim.loader.config import SAVED
-from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version
-from stubsim.loader.entry import EFI, ESP, TYPE2, Entry
-from stubsim.loader.releases import LoaderModel, model_of, release_of
+from stubsim.loader.entries import Wanted
+from stubsim.loader.entry import EFI, TYPE2, Entry
+from stubsim.loader.menu import Loader, Menu, Partitions
+from stubsim.loader.releases import LoaderModel, release_of
 from stubsim.rows import NamedTuple
 from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
 from stubsim.systemd.random_seed import refresh_random_seed
 from stubsim.systemd.smbios import Type1TooShortError, measure_smbios
 from stubsim.systemd.strings import lower
 from stubsim.systemd.variables import ATTRIBUTES, export_common_variables
-from stubsim.uefi.esp import Esp, same_name
-from stubsim.uefi.image_path import usual_boot_file
+from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import GLOBAL, LOADER, NON_VOLATILE
-from stubsim.uki import Uki
 
-LOADER_CONF = "\\loader\\loader.conf"
 DRIVERS = "\\EFI\\systemd\\drivers"
 LOADER_CONF_EVENT_TAG = 0xF5BC582A
 # What it writes itself at each boot; of a machine that it has booted they are its output.
@@ -40,19 +36,6 @@ WRITES = frozenset(
         "LoaderEntrySelected", "LoaderBootCountPath", "LoaderTimeInitUSec", "LoaderTimeMenuUSec", "LoaderTimeExecUSec",
     }
 )  # fmt: skip
-_FIRMWARE_SETUP = 1
-
-
-class Loader(NamedTuple):
-    """systemd-boot as it lies on the partition that the firmware starts it from."""
-
-    image: Uki
-    path: str
-    version: str
-
-    @property
-    def model(self) -> LoaderModel:
-        return model_of(self.version)
 
 
 class Handed(NamedTuple):
@@ -65,107 +48,10 @@ class Handed(NamedTuple):
     devicetree: Bytes | None
 
 
-class Partitions(NamedTuple):
-    """The one that systemd-boot was started from, and the one beside it."""
-
-    esp: Esp
-    xbootldr: Esp | None
-
-    def of(self, entry: Entry) -> Esp:
-        return self.esp if entry.partition == ESP or self.xbootldr is None else self.xbootldr
-
-
-def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
-    """What the firmware starts from a partition, where that is systemd-boot. Raises StubsimError for no such file."""
-    usual = (usual_boot_file(machine), f"\\EFI\\systemd\\systemd-boot{machine}.efi")
-    for path in usual if boot_file is None else (boot_file,):
-        data = esp.read(path)
-        if data is None:
-            continue
-        try:
-            image = Uki(pe.open_bytes(data, path))
-        except StubsimError:
-            return None
-        version = loader_version(image)
-        return None if version is None else Loader(image, path, version)
-    if boot_file is not None:
-        raise StubsimError("no such file on the partition", path=boot_file, expected="what the firmware starts")
-    return None
-
-
-def entries_of(loader: Loader, host: Host, esp: Esp, xbootldr: Esp | None) -> Entries:
-    """All entries, as LoaderEntries has them; nothing is measured."""
-    oem_strings = () if host.confidential is not None else host.oem_strings
-    return all_entries(
-        loader.model,
-        _config(loader, esp),
-        esp=esp,
-        xbootldr=xbootldr,
-        version=loader.version,
-        machine=loader.image.machine,
-        own_path=loader.path,
-        oem_strings=oem_strings,
-        firmware_setup=offers_setup(host) is not False,
-    )
-
-
-def default_of(loader: Loader, host: Host, entries: Entries, esp: Esp) -> Entry | None:
-    """The entry that is started when nobody chooses."""
-    return default_entry(entries.entries, _config(loader, esp), _wanted(host), loader.model)
-
-
-def offers_setup(host: Host) -> bool | None:
-    """Whether the firmware can be told to start its set-up; None where the host file does not have the variable."""
-    for row in host.variables:
-        if (row.name, row.guid) == ("OsIndicationsSupported", GLOBAL):
-            return bool(row.data[:1] and row.data[0] & _FIRMWARE_SETUP)
-    return None
-
-
-def choose(
-    loader: Loader, host: Host, entries: Entries, esp: Esp, *, wanted: str | None, path: str | None, profile: int
-) -> Entry:
-    """The entry asked for by its id, or "default", or that of an image by its path. Raises StubsimError for none."""
-    rows = [row for row in entries.entries if row.loader is not None]
-    if wanted == "default":
-        chosen = default_of(loader, host, entries, esp)
-        if chosen is None or chosen.loader is None:
-            raise StubsimError("systemd-boot has no entry to start", expected="an entry that names an image")
-        return chosen
-    if wanted is not None:
-        chosen = find(rows, wanted) or find(rows, f"{wanted}.conf") or find(rows, f"{wanted}.efi")
-        if chosen is None:
-            raise _no_entry(wanted, entries)
-        return chosen
-    named = [row for row in rows if row.partition == ESP and path is not None and same_name(row.loader or "", path)]
-    own = [row for row in named if row.kind == TYPE2 and row.profile == profile] or [
-        row for row in named if row.kind == TYPE2 and row.profile == 0
-    ]
-    found = own or named
-    if len(found) > 1:
-        raise StubsimError(f"{' and '.join(row.id for row in found)} start {path}", expected="one of them (--entry)")
-    if not found:
-        raise StubsimError(f"systemd-boot has no entry for {path}", expected="an entry (--entry), or --loader none")
-    return found[0]
-
-
-def _no_entry(wanted: str, entries: Entries) -> StubsimError:
-    from difflib import get_close_matches
-
-    hidden = next((row for row in entries.hidden if (row.file or "").lower().endswith(wanted.lower())), None)
-    if hidden is not None:
-        return StubsimError(f"{wanted} is no entry to systemd-boot: {hidden.why}", expected="an entry that it lists")
-    ids = [row.id for row in entries.entries]
-    near = get_close_matches(wanted, ids, 1)
-    hint = f"did you mean {near[0]}?" if near else None
-    return StubsimError(f"no entry matches {wanted!r}", expected=", ".join(ids) or "there are none", hint=hint)
-
-
 def run(
     services: Services,
-    loader: Loader,
+    menu: Menu,
     host: Host,
-    partitions: Partitions,
     entry: Entry,
     *,
     given: bytes | None,
@@ -175,6 +61,7 @@ def run(
 
     ``load_image`` is LoadImage() of the image's path, and tells how the firmware refuses it. Raises ProgramFailed.
     """
+    loader, partitions, conf, config, entries, wanted = menu
     model, esp = loader.model, partitions.esp
     protocols = Protocols(model.measures_by_cc, model.measures_tagged_events_by_cc, counts_tagged=True)
     _export_variables(services, loader, host)
@@ -182,14 +69,11 @@ def run(
     if model.measures_smbios and services.tpm.reached(by_cc=model.measures_smbios_by_cc):
         _measure_smbios(services, protocols, host, model)
     _load_drivers(services, loader, host, esp)
-    conf = esp.read(LOADER_CONF)
     if conf is not None and model.measures_loader_conf:
         digests = services.digests.of(conf)
         log_event(services, protocols, PCR_BOOT_LOADER_CONFIG, "loader.conf", digests, tag=LOADER_CONF_EVENT_TAG)
-    config, wanted = _config(loader, esp), _wanted(host)
     for name in ("LoaderConfigTimeoutOneShot", "LoaderEntryOneShot"):
         services.delete_variable(name)
-    entries = entries_of(loader, host, esp, partitions.xbootldr)
     _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
     if _has_keys(esp, host):
         why = "whether it is in setup mode: then systemd-boot lists the keys of loader/keys, or enrols them"
@@ -349,18 +233,3 @@ def _load_options(entry: Entry, model: LoaderModel, esp: Esp, host: Host, given:
         return given or None
     text = handing_on.load_options(entry, model, esp, () if host.confidential is not None else host.oem_strings)
     return None if text is None else utf16z(text)
-
-
-def _config(loader: Loader, esp: Esp) -> loader_conf.Config:
-    content = esp.read(LOADER_CONF)
-    return loader_conf.parse(bytes(content or b""), takes_preferred=loader.model.prefers_entry)
-
-
-def _wanted(host: Host) -> Wanted:
-    texts = {row.name: from_utf16(row.data) for row in host.variables if row.guid == LOADER}
-    return Wanted(
-        one_shot=texts.get("LoaderEntryOneShot"),
-        preferred=texts.get("LoaderEntryPreferred"),
-        default=texts.get("LoaderEntryDefault"),
-        last=texts.get("LoaderEntryLastBooted"),
-    )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from stubsim.entry_image import loader_of
 from stubsim.hosts import Host
-from stubsim.loader import handing_on, run
+from stubsim.loader import handing_on
 from stubsim.loader.entry import Entry
+from stubsim.loader.menu import Menu, Partitions, menu_of
 from stubsim.uefi.esp import Esp
 from stubsim.views.terminal import Screen, rendered
 
@@ -19,22 +20,20 @@ Json = dict[str, Any]
 
 def entries_json(esp: str, xbootldr: str | None, boot_file: str | None, host: Host) -> Json:
     """The contract of `stubsim entries --format json`; raises StubsimError where there is no systemd-boot."""
-    partition = Esp(esp)
-    partitions = run.Partitions(partition, None if xbootldr is None else Esp(xbootldr))
-    loader = loader_of(partition, host, boot_file)
-    entries = run.entries_of(loader, host, partition, partitions.xbootldr)
-    default = run.default_of(loader, host, entries, partition)
+    partitions = Partitions(Esp(esp), None if xbootldr is None else Esp(xbootldr))
+    loader = loader_of(partitions.esp, host, boot_file)
+    menu = menu_of(loader, host, partitions)
+    default = menu.default
     return {
         "schema": "stubsim/entries/1",
         "loader": {"path": loader.path, "version": loader.version},
-        "entries": [
-            _entry(row, loader, host, partitions.of(row), is_default=row == default) for row in entries.entries
-        ],
-        "hidden": [row._asdict() for row in entries.hidden],
+        "entries": [_entry(row, menu, host, is_default=row == default) for row in menu.entries.entries],
+        "hidden": [row._asdict() for row in menu.entries.hidden],
     }
 
 
-def _entry(entry: Entry, loader: run.Loader, host: Host, esp: Esp, *, is_default: bool) -> Json:
+def _entry(entry: Entry, menu: Menu, host: Host, *, is_default: bool) -> Json:
+    esp = menu.partitions.of(entry)
     oem_strings = () if host.confidential is not None else host.oem_strings
     return {
         "id": entry.id,
@@ -46,7 +45,7 @@ def _entry(entry: Entry, loader: run.Loader, host: Host, esp: Esp, *, is_default
         "partition": entry.partition,
         "file": entry.file,
         "image": entry.loader,
-        "load_options": handing_on.load_options(entry, loader.model, esp, oem_strings),
+        "load_options": handing_on.load_options(entry, menu.loader.model, esp, oem_strings),
         "initrds": list(entry.initrds),
         "devicetree": entry.devicetree,
         "extras": list(entry.extras),

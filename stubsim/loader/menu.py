@@ -1,0 +1,151 @@
+"""What systemd-boot finds on the partition that it was started from, and which entry it takes."""
+
+from __future__ import annotations
+
+from stubsim.errors import StubsimError
+from stubsim.extent import Extent
+from stubsim.formats import pe
+from stubsim.formats.efi_string import from_utf16
+from stubsim.hosts import Host
+from stubsim.loader.config import Config
+from stubsim.loader.config import parse as config_of
+from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version
+from stubsim.loader.entry import ESP, TYPE2, Entry
+from stubsim.loader.releases import LoaderModel, model_of
+from stubsim.rows import NamedTuple
+from stubsim.uefi.esp import Esp, same_name
+from stubsim.uefi.image_path import usual_boot_file
+from stubsim.uefi.variables import GLOBAL, LOADER
+from stubsim.uki import Uki
+
+_LOADER_CONF = "\\loader\\loader.conf"
+_FIRMWARE_SETUP = 1
+
+
+class Loader(NamedTuple):
+    """systemd-boot as it lies on the partition that the firmware starts it from."""
+
+    image: Uki
+    path: str
+    version: str
+
+    @property
+    def model(self) -> LoaderModel:
+        return model_of(self.version)
+
+
+class Partitions(NamedTuple):
+    """The one that systemd-boot was started from, and the one beside it."""
+
+    esp: Esp
+    xbootldr: Esp | None
+
+    def of(self, entry: Entry) -> Esp:
+        return self.esp if entry.partition == ESP or self.xbootldr is None else self.xbootldr
+
+
+class Menu(NamedTuple):
+    """What systemd-boot has before it shows a menu: loader.conf, all entries, and what the variables ask for."""
+
+    loader: Loader
+    partitions: Partitions
+    conf: Extent | None
+    config: Config
+    entries: Entries
+    wanted: Wanted
+
+    @property
+    def default(self) -> Entry | None:
+        """The entry that is started when nobody chooses."""
+        return default_entry(self.entries.entries, self.config, self.wanted, self.loader.model)
+
+
+def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
+    """What the firmware starts from a partition, where that is systemd-boot. Raises StubsimError for no such file."""
+    usual = (usual_boot_file(machine), f"\\EFI\\systemd\\systemd-boot{machine}.efi")
+    for path in usual if boot_file is None else (boot_file,):
+        data = esp.read(path)
+        if data is None:
+            continue
+        try:
+            image = Uki(pe.open_bytes(data, path))
+        except StubsimError:
+            return None
+        version = loader_version(image)
+        return None if version is None else Loader(image, path, version)
+    if boot_file is not None:
+        raise StubsimError("no such file on the partition", path=boot_file, expected="what the firmware starts")
+    return None
+
+
+def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:
+    """Everything read, nothing measured; the entries are as LoaderEntries has them."""
+    conf = partitions.esp.read(_LOADER_CONF)
+    config = config_of(bytes(conf or b""), takes_preferred=loader.model.prefers_entry)
+    entries = all_entries(
+        loader.model,
+        config,
+        esp=partitions.esp,
+        xbootldr=partitions.xbootldr,
+        version=loader.version,
+        machine=loader.image.machine,
+        own_path=loader.path,
+        oem_strings=() if host.confidential is not None else host.oem_strings,
+        firmware_setup=offers_setup(host) is not False,
+    )
+    return Menu(loader, partitions, conf, config, entries, _wanted(host))
+
+
+def choose(menu: Menu, *, wanted: str | None, path: str | None, profile: int) -> Entry:
+    """The entry asked for by its id, or "default", or that of an image by its path. Raises StubsimError for none."""
+    rows = [row for row in menu.entries.entries if row.loader is not None]
+    if wanted == "default":
+        chosen = menu.default
+        if chosen is None or chosen.loader is None:
+            raise StubsimError("systemd-boot has no entry to start", expected="an entry that names an image")
+        return chosen
+    if wanted is not None:
+        chosen = find(rows, wanted) or find(rows, f"{wanted}.conf") or find(rows, f"{wanted}.efi")
+        if chosen is None:
+            raise _no_entry(wanted, menu.entries)
+        return chosen
+    named = [row for row in rows if row.partition == ESP and path is not None and same_name(row.loader or "", path)]
+    own = [row for row in named if row.kind == TYPE2 and row.profile == profile] or [
+        row for row in named if row.kind == TYPE2 and row.profile == 0
+    ]
+    found = own or named
+    if len(found) > 1:
+        raise StubsimError(f"{' and '.join(row.id for row in found)} start {path}", expected="one of them (--entry)")
+    if not found:
+        raise StubsimError(f"systemd-boot has no entry for {path}", expected="an entry (--entry), or --loader none")
+    return found[0]
+
+
+def offers_setup(host: Host) -> bool | None:
+    """Whether the firmware can be told to start its set-up; None where the host file does not have the variable."""
+    for row in host.variables:
+        if (row.name, row.guid) == ("OsIndicationsSupported", GLOBAL):
+            return bool(row.data[:1] and row.data[0] & _FIRMWARE_SETUP)
+    return None
+
+
+def _no_entry(wanted: str, entries: Entries) -> StubsimError:
+    from difflib import get_close_matches
+
+    hidden = next((row for row in entries.hidden if (row.file or "").lower().endswith(wanted.lower())), None)
+    if hidden is not None:
+        return StubsimError(f"{wanted} is no entry to systemd-boot: {hidden.why}", expected="an entry that it lists")
+    ids = [row.id for row in entries.entries]
+    near = get_close_matches(wanted, ids, 1)
+    hint = f"did you mean {near[0]}?" if near else None
+    return StubsimError(f"no entry matches {wanted!r}", expected=", ".join(ids) or "there are none", hint=hint)
+
+
+def _wanted(host: Host) -> Wanted:
+    texts = {row.name: from_utf16(row.data) for row in host.variables if row.guid == LOADER}
+    return Wanted(
+        one_shot=texts.get("LoaderEntryOneShot"),
+        preferred=texts.get("LoaderEntryPreferred"),
+        default=texts.get("LoaderEntryDefault"),
+        last=texts.get("LoaderEntryLastBooted"),
+    )
