@@ -130,6 +130,8 @@ def from_json(value: object, path: str | None = None) -> Host:
 
 
 def _host(value: object) -> Host:
+    if isinstance(value, list):
+        raise StubsimError("JSON of something else, not a host file: an array", expected="a JSON object")
     if isinstance(value, dict):
         _refuse_others(value)
     if isinstance(value, dict) and _is_flat(value):

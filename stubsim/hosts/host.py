@@ -206,6 +206,11 @@ KINDS = (
     "libvirt",
     "live",
 )
+# The same for a file, in an error's words.
+EXPECTED = (
+    "a host file in JSON, an SMBIOS table, text of dmidecode, fwupdtool hwids or ComputerHardwareIds, a QEMU command "
+    "line or libvirt XML"
+)
 
 
 class Reading(NamedTuple):

@@ -7,16 +7,24 @@ import re
 from collections.abc import Iterator
 
 from stubsim.errors import StubsimError
+from stubsim.hosts.host import EXPECTED
 from stubsim.hosts.reading import shown
 from stubsim.rows import NamedTuple
 
 _PROGRAM = re.compile(r"(?:.*/)?(qemu-system-[a-z0-9_]+|qemu-kvm|kvm|qemu)")
-_IN_TEXT = re.compile(rb"(?:^|[\s/'\"\0])(?:(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)(?=[\s'\"\0])|--?smbios[\s\0])")
+# In prose other words follow the program; other programs have --smbios as well, this one too.
+_IN_TEXT = re.compile(
+    rb"""(?:^|[\s/'"])(?:(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)['"]?(?:\\?\s)+(?:-|['"]?[$`]|\S*[./]\S*\s+-)
+    |--?smbios(?:\\?\s)+['"]?(?:type|file)=)""",
+    re.VERBOSE,
+)
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 # What ends a command for a shell.
 _OPERATORS = frozenset({";", "|", "||", "&", "&&", ")", "}"})
+_SMBIOS = ("-smbios", "--smbios")
 # Options with an argument of any form, which may be empty or begin with a dash.
 _TEXTS = ("append", "kernel", "initrd")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _EXPANDED = re.compile(r"\$[A-Za-z_{(0-9@*]|`")
 
 Pairs = tuple[tuple[str, str], ...]
@@ -61,14 +69,24 @@ class CommandLine(NamedTuple):
 
 
 def is_command_line(data: bytes) -> bool:
-    """Whether a QEMU is started in this text, or -smbios is an option in it."""
-    return _IN_TEXT.search(data) is not None and _CONTROL.search(data) is None
+    """Whether a QEMU is started in this text, or -smbios is an option in it; or the words of a process."""
+    if _CONTROL.search(data) is not None:
+        return False
+    if b"\0" not in data:
+        return _IN_TEXT.search(data) is not None or _is_program(data.strip())
+    first = data.partition(b"\0")[0]
+    return first.startswith(b"-") or _is_program(first)
+
+
+def _is_program(word: bytes) -> bool:
+    return _PROGRAM.fullmatch(word.decode(errors="replace")) is not None
 
 
 def parse(data: bytes) -> CommandLine:
     """The command line in a script or a log, the words of /proc/PID/cmdline, or arguments alone.
 
-    Bytes that are not UTF-8 come out as surrogates. Raises StubsimError for a quote without an end.
+    Bytes that are not UTF-8 come out as surrogates. Raises StubsimError for a quote without an end, and for what QEMU
+    refuses: more than one word that belongs to no option (system/vl.c, qemu_init: each is the disk with index 0).
     """
     text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     literal = "\0" in text
@@ -91,7 +109,7 @@ def command_line(program: str | None, words: list[str], *, literal: bool = True)
     rest = iter(enumerate(words))
     for index, word in rest:
         if not word.startswith("-") or word == "-":
-            if words[max(index - 2, 0)] in ("-smbios", "--smbios") and ("=" in word or "," in word):
+            if words[max(index - 2, 0)] in _SMBIOS and ("=" in word or "," in word):
                 raise StubsimError(
                     f"{shown(word)} belongs to no option",
                     expected="the value of -smbios in one piece",
@@ -107,9 +125,21 @@ def command_line(program: str | None, words: list[str], *, literal: bool = True)
             options.append(Option(name, split(argument), argument))
         else:
             options.append(Option(name))
+    _refuse_several(loose, literal=literal)
     expands = not literal and any(_EXPANDED.search(word) for word in (*loose, *(option.name for option in options)))
     complete = program is not None and not expands and all(option.name != "readconfig" for option in options)
     return CommandLine(program, tuple(options), complete, literal)
+
+
+def _refuse_several(loose: list[str], *, literal: bool) -> None:
+    """One disk image is all that may stand without an option; what a shell puts in the place of a word is not known."""
+    left = [word for word in loose if literal or not (_EXPANDED.search(word) or _ASSIGNMENT.match(word))]
+    if len(left) > 1:
+        raise StubsimError(
+            f"no command line of QEMU: {shown(left[0])} and {shown(left[1])} belong to no option",
+            expected=EXPECTED,
+            hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps has not",
+        )
 
 
 def split(argument: str) -> Pairs:
@@ -137,21 +167,24 @@ def needs_shell(command: CommandLine, value: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """The words of the command that starts QEMU; all words where there is none."""
+    """The words of the command that starts QEMU; without one those of the lines of options, or all."""
     text = re.sub(r"\\\r?\n", " ", text)
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    arguments: list[str] = []
     for line in lines:
-        if re.search(r"qemu|kvm", line):
+        if re.search(r"qemu|kvm|smbios|^\s*-", line):
             try:
                 words = shell_words(line)
             except ValueError:
                 continue
             if any(_PROGRAM.fullmatch(word) for word in words) and any(word.startswith("-") for word in words):
                 return words
+            if words[:1] and (words[0].startswith("-") or any(word in _SMBIOS for word in words)):
+                arguments += words
     try:
-        return shell_words("\n".join(lines))
+        return arguments or shell_words("\n".join(lines))
     except ValueError as error:
-        raise StubsimError(f"{error}", expected="a command line that a shell takes") from error
+        raise StubsimError(f"no command line of QEMU: {error}", expected=EXPECTED) from error
 
 
 # A piece of a word, or what parts words, as shlex.split() of Python has them, which takes the square of a long word.
@@ -171,7 +204,7 @@ def shell_words(text: str) -> list[str]:
     while at < len(text):
         match = _PIECE.match(text, at)
         if match is None:
-            raise ValueError("No escaped character" if text[at] == "\\" else "No closing quotation")
+            raise ValueError("a backslash at its end" if text[at] == "\\" else "a quote that is not closed")
         at, kind, piece = match.end(), match.lastgroup, match[match.lastgroup or 0]
         if kind != "blank":
             word = word or []

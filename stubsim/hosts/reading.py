@@ -114,7 +114,8 @@ def parse(data: bytes) -> object:
     except json.JSONDecodeError as error:
         offset = len(data) - len(body[error.pos :].encode())
         where = f"line {error.lineno}, column {error.colno}"
-        raise StubsimError(f"{where}: {error.msg}", offset=offset, expected="JSON") from error
+        what = "more follows the JSON" if error.msg == "Extra data" else error.msg
+        raise StubsimError(f"{where}: {what}", offset=offset, expected="JSON, one object") from error
     except RecursionError as error:
         raise StubsimError("nested too deeply", expected="a JSON object") from error
     except ValueError as error:  # Python reads no integer of more than 4300 digits

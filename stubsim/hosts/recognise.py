@@ -7,7 +7,7 @@ import re
 
 from stubsim import stream
 from stubsim.errors import StubsimError
-from stubsim.hosts.host import Host, Reading
+from stubsim.hosts.host import EXPECTED, Host, Reading
 from stubsim.named_files import NamedFiles
 from stubsim.stream import STANDARD_INPUT
 
@@ -19,10 +19,21 @@ HOST_HELP = (
 )
 LIVE = "live"
 
-EXPECTED = (
-    "a host file in JSON, an SMBIOS table, text of dmidecode, fwupdtool hwids or ComputerHardwareIds, a QEMU command "
-    "line or libvirt XML"
-)
+# What is given in place of a host, by the bytes it begins with.
+_OTHER_FILES = {
+    b"MZ": "a PE file",
+    b"\x7fELF": "an ELF file",
+    b"\x1f\x8b": "gzip data",
+    b"\x28\xb5\x2f\xfd": "zstd data",
+    b"\xfd7zXZ\0": "xz data",
+    b"PK\3\4": "a zip archive",
+    b"07070": "a cpio archive",
+    b"\xd0\x0d\xfe\xed": "a devicetree",
+    b"\x89PNG\r\n": "a PNG picture",
+    b"%PDF-": "a PDF document",
+    b"-----BEGIN ": "PEM data",
+}
+_TAR = (257, b"ustar")
 
 # An SMBIOS table, an EDID and a few variables take kilobytes; the rest is room for a previous initrd.
 MAXIMUM_SIZE = 64 << 20
@@ -86,7 +97,7 @@ def _folder(path: str) -> Reading:
 
         return live.read_id_folder(path)
     raise StubsimError(
-        "Is a directory without an SMBIOS table",
+        "a folder without an SMBIOS table",
         expected="a folder like /sys/firmware/dmi/tables, with DMI and smbios_entry_point in it",
     )
 
@@ -126,7 +137,10 @@ def read_bytes(data: bytes, folder: str = "", *, allow_outside: bool = False) ->
         raise StubsimError("empty", offset=0, expected=EXPECTED)
     if is_diff(start):
         raise StubsimError("a diff, not the description of a machine", offset=0, expected=EXPECTED)
-    if start.startswith((b"{", b"[")):
+    other = _other_file(data)
+    if other is not None:
+        raise StubsimError(f"{other}, not the description of a machine", offset=0, expected=EXPECTED)
+    if start.startswith(b"{") or _is_array(start):
         from stubsim.hosts import fixture
 
         return fixture.read(data)
@@ -150,5 +164,17 @@ def read_bytes(data: bytes, folder: str = "", *, allow_outside: bool = False) ->
         return qemu.read(data, files)
     if raw.is_table(data):
         return raw.read_table(data)
-    what = "a PE file, not" if data.startswith(b"MZ") else "not recognised as"
-    raise StubsimError(f"{what} the description of a machine", offset=0, expected=EXPECTED)
+    raise StubsimError("not recognised as the description of a machine", offset=0, expected=EXPECTED)
+
+
+def _other_file(data: bytes) -> str | None:
+    """What a file is that has a format of its own."""
+    at, mark = _TAR
+    if data.startswith(mark, at):
+        return "a tar archive"
+    return next((what for start, what in _OTHER_FILES.items() if data.startswith(start)), None)
+
+
+def _is_array(data: bytes) -> bool:
+    """Whether this is a JSON array; a section of TOML or of a unit begins with a bracket too."""
+    return re.match(rb"\[\s*[\]\[{\"0-9-]", data) is not None

@@ -225,7 +225,7 @@ def variable(**changes: object) -> dict[str, object]:
 
 
 MISTAKES: list[tuple[object, str, str]] = [
-    ([], "an array", "a JSON object"),
+    ([], "JSON of something else, not a host file: an array", "a JSON object"),
     (None, "null", "a JSON object"),
     ({"schema": "stubsim/host/2"}, "schema: 'stubsim/host/2'", '"stubsim/host/1"'),
     ({"name": 1}, "name: 1", "a string"),
@@ -466,7 +466,7 @@ def load_error(path: str) -> StubsimError:
 
 def test_files_that_cannot_be_read(tmp_path: Path):
     assert "No such file" in load_error(str(tmp_path / "missing.json")).message
-    assert "Is a directory" in load_error(str(tmp_path)).message
+    assert "a folder without an SMBIOS table" in load_error(str(tmp_path)).message
     assert "null" in load_error("a\0b").message
     if os.path.exists("/dev/zero"):
         assert load_error("/dev/zero").message == "too large"
@@ -483,7 +483,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path):
         (b"", "empty", 0),
         (b'{"name": "\xc3\xa9",\n  "rng": tru}', "line 2, column 10", 24),
         (b'\xef\xbb\xbf{"name" 1}', "line 1, column 9", 11),
-        (b'{"rng": true} x', "line 1, column 15: Extra data", 14),
+        (b'{"rng": true} x', "line 1, column 15: more follows the JSON", 14),
         (b'{"name": "\xe9"}', "not UTF-8", 10),
         ('{"rng": true'.encode("utf-16"), "line 1, column 13", 12),
         (b"[" * 200_000, "nested too deeply", None),

@@ -106,13 +106,32 @@ def test_bytes_that_are_no_utf_8():
 
 @pytest.mark.parametrize(
     "text",
-    ["-smbios type=1,sku=1", "x -smbios type=1", "/usr/bin/kvm -m 1G", "'qemu-system-x86_64' -M q35", "qemu-kvm\0-m\0"],
+    [
+        "-smbios type=1,sku=1",
+        "x -smbios type=1",
+        "-smbios 'file=x'",
+        "$QEMU -m 1G \\\n --smbios \\\n type=1",
+        "/usr/bin/kvm -m 1G",
+        "'qemu-system-x86_64' -M q35",
+        "root 1 0.0 ? Sl 10:00 /usr/bin/qemu-system-x86_64 \\\n -M q35",
+        'exec kvm "$@"',
+        "qemu-kvm disk.img -m 1G",
+        "qemu-kvm\n",
+        "qemu-kvm\0-m\0",
+        "-m\0001G\0-smbios\0type=1\0",
+    ],
 )
 def test_what_is_a_command_line(text: str):
     assert is_command_line(text.encode())
 
 
-@pytest.mark.parametrize("text", ["", "smbios", "my-smbios x", "qemu", "notqemu-kvm x", "qemu-kvm\0\x01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "smbios", "my-smbios x", "a qemu", "notqemu-kvm x", "qemu-kvm\0\x01", "stubsim boot x --smbios host.json",
+        "what qemu-kvm does", "with kvm, it is", "README.md\0qemu-kvm\0-m\0",
+    ],
+)  # fmt: skip
 def test_what_is_none(text: str):
     assert not is_command_line(text.encode())
 
@@ -123,12 +142,29 @@ def test_words_that_lost_their_quotes():
     assert "/proc/PID/cmdline" in str(caught.value)
 
 
+def test_words_that_belong_to_no_option():
+    """One is a disk image; of several QEMU says that the drive exists."""
+    assert read("qemu-system-x86_64 -m 1G disk.img").memory == 1 << 30
+    for line in ("-kernel uki.efi -append root=/dev/vda2 ro quiet", "-m 1G to boot it"):
+        with pytest.raises(StubsimError, match=r"no command line of QEMU: '.* belong to no option") as caught:
+            read(f"qemu-system-x86_64 {line}")
+        assert "libvirt XML" in str(caught.value)
+        assert "/proc/PID/cmdline" in str(caught.value)
+    # What a shell puts there is not known.
+    assert read('qemu-system-x86_64 -m 1G "$@" $MORE').memory == 1 << 30
+
+
+def test_lines_of_options_beside_others():
+    assert read("set -e\ncd 'it is'\n$QEMU -smbios type=1,sku=1\n-m 1G\n").fields.product_sku == b"1"
+
+
 def test_a_quote_without_an_end(tmp_path: Path):
     path = tmp_path / "script"
     path.write_text("-smbios 'type=1")
-    with pytest.raises(StubsimError, match="No closing quotation") as caught:
+    with pytest.raises(StubsimError, match="no command line of QEMU: a quote that is not closed") as caught:
         hosts.load(str(path))
     assert caught.value.path == str(path)
+    assert "libvirt XML" in str(caught.value)
 
 
 # --- what is in SMBIOS -----------------------------------------------------------------------------------------------

@@ -18,13 +18,13 @@ def test_as_shlex(line: str):
     try:
         expected = shlex.split(line)
     except ValueError:
-        with pytest.raises(ValueError, match=r"No (closing quotation|escaped character)"):
+        with pytest.raises(ValueError, match=r"a (quote that is not closed|backslash at its end)"):
             shell_words(line)
     else:
         assert shell_words(line) == expected
 
 
 def test_messages():
-    for line, message in (("a 'b", "No closing quotation"), ('a "b', "No closing quotation"), ("a \\", "No escaped")):
+    for line, message in (("a 'b", "a quote"), ('a "b', "a quote"), ("a \\", "a backslash")):
         with pytest.raises(ValueError, match=message):
             shell_words(line)

@@ -55,8 +55,25 @@ NOTHING = {
     "blanks": (b" \n", "empty"),
     "text": (b"nothing of a machine", "not recognised"),
     "a PE file": (b"MZ\x90\0", "a PE file, not"),
-    "an ELF file": (b"\x7fELF\2\1\1\0", "not recognised"),
-    "gzip": (b"\x1f\x8b\x08\0", "SMBIOS structure of type 31"),
+    "an ELF file": (b"\x7fELF\2\1\1\0", "an ELF file, not"),
+    # Each of these could be a table: the first byte is a type, the second a length.
+    "gzip": (b"\x1f\x8b\x08\0" + bytes(200), "gzip data, not"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(200), "a PNG picture, not"),
+    "a devicetree": (b"\xd0\x0d\xfe\xed" + bytes(200), "a devicetree, not"),
+    "PDF": (b"%PDF-1.4\n%\xe2\xe3", "a PDF document, not"),
+    "a certificate": (b"-----BEGIN CERTIFICATE-----\n", "PEM data, not"),
+    "zip": (b"PK\3\4" + bytes(30), "a zip archive, not"),
+    "tar": (b"notes.md".ljust(257, b"\0") + b"ustar  \0 qemu-system-x86_64 -m 1G", "a tar archive, not"),
+    "TOML": (b'[package]\nname = "x"\n', "not recognised"),
+    "a unit": (b"[Unit]\nDescription=x\n", "not recognised"),
+    "Markdown": (
+        b"# Boots\n\nIt's `stubsim boot x.efi --smbios host.json`:\n\n    $ x --smbios host.json\n",
+        "not rec",
+    ),
+    "prose": (b"That isn't what qemu-system-x86_64 and qemu-kvm do with -smbios or --smbios.\n", "not recognised"),
+    "prose with quotes": (b"Don't give kvm 'a quote; -smbios 'x' is what counts.\n", "not recognised"),
+    "C": (b'/* don\'t */\nint main(void) { return system("kvm"); }\n', "not recognised"),
+    "binary data with a command in it": (b"data\0\0qemu-system-x86_64 -m 1G\0", "not recognised"),
     "UTF-16": ("what".encode("utf-16"), "not recognised"),
 }
 
@@ -87,7 +104,7 @@ def test_a_file_of_a_special_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_folder_that_is_none(tmp_path: Path):
-    with pytest.raises(StubsimError, match="Is a directory without an SMBIOS table") as caught:
+    with pytest.raises(StubsimError, match="a folder without an SMBIOS table") as caught:
         hosts.load(str(tmp_path))
     assert caught.value.path == str(tmp_path)
 
