@@ -170,10 +170,14 @@ def _table(n: int) -> bytes:
     return hwids.build(rows)
 
 
+def _forget_tables() -> None:
+    for known in (hwids._walk, hwids._whole, hwids._first, hwids._leads):
+        known.cache_clear()
+
+
 def _read_anew(table: bytes) -> None:
     """Read a table that was not read before: the last ones are kept."""
-    for known in (hwids._walk, hwids._whole, hwids._first):
-        known.cache_clear()
+    _forget_tables()
     hwids.parse(table)
     hwids.first(table, hwids.UEFI_FW, UUID(int=1 << 127))
 
@@ -280,6 +284,7 @@ ROWS = (
     Growing("QEMU: options", 256, lambda n: _host(b"qemu-system-x86_64 " + b"-device x " * n)),
     Growing("QEMU: a long word", 4096, lambda n: _host(b"qemu-system-x86_64 -name " + b"x" * n)),
     Growing("QEMU: quotes", 1024, lambda n: _host(b"qemu-system-x86_64 -name " + b'"x"' * n)),
+    Growing("QEMU: dots behind the program", 4096, lambda n: _host(b"qemu-kvm " + b"." * n + b" x")),
     Growing("QEMU: lines", 256, lambda n: _host(b"qemu 'x\n" * n + b"qemu-system-x86_64 -name x\n")),
     Growing("QEMU: keys of one option", 256, lambda n: _host(b"qemu-kvm -smbios type=4" + b",k=v" * n)),
     Growing(
@@ -330,6 +335,7 @@ ROWS = (
     Growing("boot: sections", 64, lambda n: _on(_image(count=n))),
     Growing("boot: profiles", 64, lambda n: _on(_image(count=n, name=".profile"))),
     Growing("boot: firmwares", 64, lambda n: _on(_image(SectionSpec(".hwids", _table(4)), count=n, name=".efifw"))),
+    Growing("boot: unknown keys, and entries", 64, lambda n: _unknowing(_image(SectionSpec(".hwids", _table(n))))),
     Growing("boot: a long command line", 1024, lambda n: _on(_image(SectionSpec(".profile", b""), SectionSpec(
         ".cmdline", b"a " * n)))),
     Growing("boot: addons", 16, _addons),
@@ -340,6 +346,17 @@ ROWS = (
     Growing("why", 64, _view("why")),
     Growing("measure", 64, _view("measure")),
 )  # fmt: skip
+
+
+def _unknowing(image: Uki) -> Work:
+    keys = ["edid", "secure_boot", "tpm", "rng", "console", "firmware"]
+    host = fixture.from_json({**MACHINE, "unknown": keys})
+
+    def work() -> object:
+        _forget_tables()
+        return boot(image, host, DEFAULT_START)
+
+    return work
 
 
 def _on(image: Uki) -> Work:

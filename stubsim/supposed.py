@@ -6,13 +6,13 @@ no string: the machine is taken to have the CHID itself (`Host.chids`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from stubsim import chid
 from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
 from stubsim.formats import fdt, hwids, pe, smbios
 from stubsim.hosts.host import (
     QEMU_VIRT,
@@ -38,7 +38,6 @@ _MEMORY = (512 << 20, 64 << 30)
 # Sections that the entries of .hwids lead to, and devicetrees: one that is chosen shows what a choice changes, a second
 # one that it makes a difference which.
 _CHOICES = 2
-_NULL = UUID(int=0)
 
 
 class Offers(NamedTuple):
@@ -71,9 +70,10 @@ def offers(uki: Uki, addons: Sequence[Uki], model: StubModel, profile: int | Non
     parts = [_Part(uki, uki.base), *(_Part(uki, own.sections) for own in chosen)]
     parts += [_Part(addon, addon.image.sections) for addon in addons]
     compatibles = tuple(dict.fromkeys(_strings(parts, ".dtbauto")))
-    named = {hwids.DEVICETREE: set(compatibles), hwids.UEFI_FW: set(_strings(parts, ".efifw"))}
-    tables = [_entries(part, model) for part in parts]
-    guids = [guid for kind, strings in named.items() for guid in _leading(chain(*tables), kind, strings)]
+    names = {(hwids.DEVICETREE, string) for string in compatibles}
+    names |= {(hwids.UEFI_FW, string) for string in _strings(parts, ".efifw")}
+    tables = [hwids.leads(table, frozenset(names)) for part in parts for table in _tables(part, model)]
+    guids = [guid for kind in (hwids.DEVICETREE, hwids.UEFI_FW) for guid in _leading(tables, kind)]
     if model.applies_capsules:
         guids += _targets(parts)
     return Offers(
@@ -83,7 +83,7 @@ def offers(uki: Uki, addons: Sequence[Uki], model: StubModel, profile: int | Non
         capsules=model.applies_capsules,
         compatibles=compatibles[:_CHOICES],
         guids=tuple(dict.fromkeys(guids)),
-        wildcard=any(entry.chid == _NULL for entry in chain(*tables)),
+        wildcard=any(table.wildcard for table in tables),
         payload=payload,
     )
 
@@ -141,22 +141,23 @@ class _Part(NamedTuple):
     sections: Sequence[pe.Section]
 
 
-def _entries(part: _Part, model: StubModel) -> Sequence[hwids.Entry]:
+def _tables(part: _Part, model: StubModel) -> Iterator[Bytes]:
+    """The table by which the part is matched, if the stub has one."""
     section = next((row for row in part.sections if row.name == hwids.SECTION), None)
-    if section is None or not section.virtual_size or hwids.SECTION not in model.sections:
-        return ()
-    return hwids.walk(part.uki.data(section))
+    if section is not None and section.virtual_size and hwids.SECTION in model.sections:
+        yield part.uki.data(section)
 
 
-def _leading(entries: Iterable[hwids.Entry], kind: int, named: Collection[str]) -> Iterator[UUID]:
+def _leading(tables: Sequence[hwids.Leads], kind: int) -> Iterator[UUID]:
     """A CHID for each of the first strings that name a section, one that names none, and one outside of `.hwids`."""
-    strings: dict[str | None, UUID] = {}
-    for entry in entries:
-        if entry.type == kind and entry.chid != _NULL:
-            strings.setdefault(entry.string, entry.chid)
-    yield from [guid for string, guid in strings.items() if string in named][:_CHOICES]
-    yield from [guid for string, guid in strings.items() if string is not None and string not in named][:1]
-    yield from [guid for string, guid in strings.items() if string is None]
+    named: dict[str, UUID] = {}
+    for table in tables:
+        for (type_, string), guid in table.named.items():
+            if type_ == kind:
+                named.setdefault(string, guid)
+    yield from [*named.values()][:_CHOICES]
+    for elsewhere in ([table.others for table in tables], [table.nothing for table in tables]):
+        yield from [found[kind] for found in elsewhere if kind in found][:1]
 
 
 def _strings(parts: Iterable[_Part], name: str) -> Iterator[str]:

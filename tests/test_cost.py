@@ -14,6 +14,7 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -269,6 +270,35 @@ def test_a_table_of_many_entries(cost: Cost):
     match = result.sections.matches[hwids.UEFI_FW]
     assert match is not None
     assert (match.entry.index, match.string) == (count, b"last")
+
+
+def test_entries_are_looked_through_once_for_all_that_is_unknown(monkeypatch: pytest.MonkeyPatch):
+    """However many boots it takes to find out what hangs on it."""
+    count = 5000
+    table = hwids.build((hwids.DEVICETREE, UUID(int=number + 1), "n", f"board-{number}") for number in range(count))
+    image = Uki(pe.open_bytes(uki(SectionSpec(".hwids", table)), "uki.efi"))
+    looked: list[int] = []
+    rows, entry = hwids._rows, hwids.Entries._entry
+
+    def counted(raw: bytes, size: int) -> Iterator[tuple[int, bytes, int, int]]:
+        for row in rows(raw, size):
+            looked.append(1)
+            yield row
+
+    monkeypatch.setattr(hwids, "_rows", counted)
+    monkeypatch.setattr(hwids.Entries, "_entry", lambda self, index: looked.append(1) or entry(self, index))
+    boot(image, fixture.from_json({"smbios": MACHINE}), Start())
+    plain = len(looked)
+    keys = ["edid", "secure_boot", "tpm", "rng", "console", "firmware"]
+    assert boot(image, fixture.from_json({"smbios": MACHINE, "unknown": keys}), Start()).others
+    assert plain <= count + 10
+    assert len(looked) - plain <= count + 100
+
+
+def test_a_table_that_claims_to_be_large_is_not_built_for_lint(tmp_path: Path, cost: Cost):
+    table = hwids.build([(hwids.DEVICETREE, CHID, "n", "board")])
+    path = written(tmp_path, "uki.efi", uki(claiming(".hwids", CLAIMED, table)))
+    assert main(["hwids", "lint", str(path), "-o", os.devnull, "--fail-on", "never"]) == 0
 
 
 @pytest.mark.parametrize("text", ["a=b " * 100_000, "\u20ac " * 200_000])

@@ -76,15 +76,18 @@ class _Part:
 
     def matches(self, kind: int) -> dict[UUID, Found]:
         """What each GUID of an entry of this kind leads to; the first entry of a GUID counts."""
-        first: dict[UUID, hwids.Entry] = {}
+        found: dict[UUID, Found] = {}
+        # An entry is made anew when it is asked for, so only what it leads to is kept.
+        chosen: dict[str | None, Found] = {}
         _limit(len(self.entries), _ENTRIES_MAX, "entries in .hwids")
         for entry in self.entries:
-            if entry.type == kind:
-                first.setdefault(entry.chid, entry)
-        strings = {entry.string: entry for entry in first.values()}
-        _limit(len(strings) * len(self.table), _LOOKS_MAX, "entries and sections to compare")
-        chosen = {string: self._choose(kind, entry) for string, entry in strings.items()}
-        return {chid: (chosen[entry.string],) for chid, entry in first.items()}
+            if entry.type != kind or entry.chid in found:
+                continue
+            if entry.string not in chosen:
+                _limit((len(chosen) + 1) * len(self.table), _LOOKS_MAX, "entries and sections to compare")
+                chosen[entry.string] = (self._choose(kind, entry),)
+            found[entry.chid] = chosen[entry.string]
+        return found
 
     def _choose(self, kind: int, entry: hwids.Entry) -> pe.Section | None:
         string = None if entry.string is None else entry.string.encode(errors="surrogateescape")
@@ -265,19 +268,23 @@ def _condition(
 
 def _texts(parts: Sequence[_Part], kinds: Sequence[int], classes: Sequence[_Class]) -> dict[_Class, str]:
     """Each class in words: its GUIDs, and the names and strings of their entries."""
-    entries: dict[UUID, list[hwids.Entry]] = {}
-    for part in parts:
+    places: dict[UUID, list[tuple[int, int]]] = {}
+    for number, part in enumerate(parts):
         for entry in part.entries:
             if entry.type in kinds:
-                entries.setdefault(entry.chid, []).append(entry)
+                places.setdefault(entry.chid, []).append((number, entry.index))
     texts = {}
     for row in classes:
-        mine = [entry for guid in row.guids for entry in entries[guid]]
-        names = dict.fromkeys(repr(entry.name) for entry in mine if entry.name is not None)
-        strings = dict.fromkeys(_entry(entry) for entry in mine)
-        number = "CHID" if len(row.guids) == 1 else "one of the CHIDs"
+        names: dict[str, None] = {}
+        strings: dict[str, None] = {}
+        for number, index in (place for guid in row.guids for place in places[guid]):
+            entry = parts[number].entries[index]
+            strings[_entry(entry)] = None
+            if entry.name is not None:
+                names[repr(entry.name)] = None
+        word = "CHID" if len(row.guids) == 1 else "one of the CHIDs"
         guids = _listed([str(guid) for guid in row.guids])
-        texts[row] = f"{number} {guids} ({_listed([*names, *strings])})"
+        texts[row] = f"{word} {guids} ({_listed([*names, *strings])})"
         if row.guids == (_NULL,):
             texts[row] = f"no EDID, which the all-zero CHID in .hwids matches ({_listed([*names, *strings])})"
     return texts

@@ -40,7 +40,7 @@ def uki_of(path: str) -> uki.Uki:
         if string is not None and kind in (hwids.DEVICETREE, hwids.UEFI_FW)
     ]
     mark = f"#### LoaderInfo: systemd-stub {NEWEST.id} ####\0".encode()
-    image = pe.build(
-        [SectionSpec(".sdmagic", mark), SectionSpec(".linux", _KERNEL), SectionSpec(hwids.SECTION, data), *sections]
-    )
+    raw, size = hwids.held(data)
+    table = SectionSpec(hwids.SECTION, raw, virtual_size=size)
+    image = pe.build([SectionSpec(".sdmagic", mark), SectionSpec(".linux", _KERNEL), table, *sections])
     return uki.Uki(pe.open_bytes(image, path))

@@ -22,6 +22,7 @@ KINDS = {"devicetree": (DEVICETREE, "compatible"), "uefi-fw": (UEFI_FW, "fwid")}
 
 _ENTRY = struct.Struct("<I16sII")
 _SIZE_MASK = 0x0FFFFFFF
+_NULL = bytes(16)
 # Entries of a table that are kept once they were read.
 _LONG = 4096
 # Bytes of a string that is no longer than the entries that name it.
@@ -154,8 +155,51 @@ def walk(data: Bytes) -> Sequence[Entry]:
 
 def descriptors(raw: bytes, size: int) -> Iterator[tuple[int, int, int]]:
     """Descriptor, name offset and string offset of every entry of `walk`; of bytes and size as `held`."""
-    for descriptor, _, name_offset, string_offset in _ENTRY.iter_unpack(memoryview(raw)[: _whole(raw, size)]):
+    for descriptor, _, name_offset, string_offset in _rows(raw, size):
         yield descriptor, name_offset, string_offset
+
+
+def _rows(raw: bytes, size: int) -> Iterator[tuple[int, bytes, int, int]]:
+    return _ENTRY.iter_unpack(memoryview(raw)[: _whole(raw, size)])
+
+
+class Leads(NamedTuple):
+    """Where the entries of a table lead to, in their order: an id for each name that was asked for, one for any other
+    string, one for no string at all. All-zero ids are none of these, and ``wildcard`` tells whether there is one.
+    """
+
+    named: Mapping[tuple[int, str], UUID]
+    others: Mapping[int, UUID]
+    nothing: Mapping[int, UUID]
+    wildcard: bool
+
+
+def leads(data: Bytes, names: frozenset[tuple[int, str]]) -> Leads:
+    """Of the entries of `walk` the first that leads to each of these (device type, string), and by type elsewhere."""
+    return _leads(*held(data), names)
+
+
+@lru_cache(maxsize=8)
+def _leads(raw: bytes, size: int, names: frozenset[tuple[int, str]]) -> Leads:
+    strings = _Strings(raw, size)
+    named: dict[tuple[int, str], UUID] = {}
+    others: dict[int, UUID] = {}
+    nothing: dict[int, UUID] = {}
+    wildcard = False
+    for descriptor, chid, _, offset in _rows(raw, size):
+        if chid == _NULL:
+            wildcard = True
+            continue
+        type_, string = descriptor >> 28, strings[offset]
+        if string is None:
+            if type_ not in nothing:
+                nothing[type_] = UUID(bytes_le=chid)
+        elif (type_, string) in names:
+            if (type_, string) not in named:
+                named[type_, string] = UUID(bytes_le=chid)
+        elif type_ not in others:
+            others[type_] = UUID(bytes_le=chid)
+    return Leads(named, others, nothing, wildcard)
 
 
 def first(data: Bytes, type_: int, chid: UUID) -> Entry | None:

@@ -14,8 +14,9 @@ from stubsim.rows import NamedTuple
 _PROGRAM = re.compile(r"(?:.*/)?(qemu-system-[a-z0-9_]+|qemu-kvm|kvm|qemu)")
 # In prose other words follow the program; other programs have --smbios as well, this one too.
 _IN_TEXT = re.compile(
-    rb"""(?:^|[\s/'"])(?:(?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)['"]?(?:\\?\s)+(?:-|['"]?[$`]|\S*[./]\S*\s+-)
-    |--?smbios(?:\\?\s)+['"]?(?:type|file)=)""",
+    rb"""(?:^|[\s/'"])(?:
+    (?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)['"]?(?:\\?\s)++(?:-|['"]?[$`]|[^\s./]*+[./]\S*+\s++-)
+    |--?smbios(?:\\?\s)++['"]?(?:type|file)=)""",
     re.VERBOSE,
 )
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")

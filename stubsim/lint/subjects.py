@@ -12,6 +12,7 @@ from stubsim import stream, uki
 from stubsim.errors import StubsimError
 from stubsim.explain import contents
 from stubsim.explain.selection import KINDS
+from stubsim.extent import Bytes
 from stubsim.formats import hwids, hwids_json, pe
 from stubsim.hosts import Host
 from stubsim.lint.identities import Known, Machine, known_ids
@@ -44,7 +45,7 @@ class Subject(NamedTuple):
 
     path: str
     place: Place
-    data: bytes | None
+    data: Bytes | None
     rows: tuple[Row, ...]
     descriptions: tuple[hwids_json.Description, ...] = ()
     refused: tuple[StubsimError, ...] = ()
@@ -181,13 +182,13 @@ def _parts(image: uki.Uki) -> Iterator[Subject]:
         if not (part.tables or part.firmwares or part.trees or kernel):
             continue
         place = Place(image.path, profile=part.profile)
-        data: bytes | None = None
+        data: Bytes | None = None
         rows: tuple[Row, ...] = ()
         if part.table is not None:
             section = part.table.section
             place = section_place(image, part, section)
             try:
-                data = bytes(budget.data(section))
+                data = budget.data(section)
             except StubsimError:
                 data = None
             rows = tuple(

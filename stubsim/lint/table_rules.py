@@ -45,7 +45,7 @@ def no_ids(subject: Subject) -> Iterator[Hit]:
 
 def refused_table(subject: Subject) -> Iterator[Hit]:
     """By the newest stub; what only older ones refuse is another rule's."""
-    if subject.data is None or refusal(NEWEST, memoryview(subject.data)) is None:
+    if subject.data is None or refusal(NEWEST, subject.data) is None:
         return
     try:
         hwids.parse(subject.data)
@@ -80,7 +80,7 @@ def no_end(subject: Subject) -> Iterator[Hit]:
         return
     number = len(subject.rows)
     at = number * hwids.ENTRY_SIZE
-    if subject.data[at : at + 4] == bytes(4):
+    if bytes(subject.data[at : at + 4]) == bytes(4):
         return
     if len(subject.data) - at == hwids.ENTRY_SIZE:
         text = f"entry {number} ends with the section, so a stub does not count it"
@@ -96,12 +96,12 @@ def behind_end(subject: Subject) -> Iterator[Hit]:
     end = len(subject.rows) * hwids.ENTRY_SIZE
     offsets = [offset for row in subject.rows for offset in (row.entry.name_offset, row.entry.string_offset) if offset]
     first = min(offsets, default=len(subject.data))
-    if subject.data[end : end + 4] != bytes(4):
+    if bytes(subject.data[end : end + 4]) != bytes(4):
         return
-    if any(subject.data[end + 4 : end + 20]) and first >= end + hwids.ENTRY_SIZE:
+    if any(bytes(subject.data[end + 4 : end + 20])) and first >= end + hwids.ENTRY_SIZE:
         yield Hit(f"entry {len(subject.rows)} has descriptor 0, which ends the table, and a CHID", _at(subject, end))
     start = at = end + hwids.ENTRY_SIZE
-    while at + hwids.ENTRY_SIZE <= min(first, len(subject.data)) and _is_entry(subject.data[at : at + 4]):
+    while at + hwids.ENTRY_SIZE <= min(first, len(subject.data)) and _is_entry(bytes(subject.data[at : at + 4])):
         at += hwids.ENTRY_SIZE
     if at > start:
         lost = (at - start) // hwids.ENTRY_SIZE
@@ -131,7 +131,7 @@ def refused_by(subject: Subject) -> list[str]:
     """The released stubs that refuse the whole table, by id."""
     if subject.data is None:
         return []
-    data = memoryview(subject.data)
+    data = subject.data
     # Many releases read a table alike.
     refused: dict[tuple[bool, bool], bool] = {}
     ids = []

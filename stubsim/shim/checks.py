@@ -72,7 +72,7 @@ class Checks:
         section = next((row for row in image.image.sections if row.name == ".sbat"), None)
         if section is None:
             return True
-        own = _generations(bytes(image.data(section)).rstrip(b"\0"))
+        own = _generations(bytes(image.data(section).held()).rstrip(b"\0"))
         return any(generation < least.get(name, 0) for name, generation in own.items())
 
     def _entries(self, name: str, guid: UUID) -> list[Entry]:
