@@ -335,7 +335,7 @@ ROWS = (
     Growing("boot: sections", 64, lambda n: _on(_image(count=n))),
     Growing("boot: profiles", 64, lambda n: _on(_image(count=n, name=".profile"))),
     Growing("boot: firmwares", 64, lambda n: _on(_image(SectionSpec(".hwids", _table(4)), count=n, name=".efifw"))),
-    Growing("boot: unknown keys, and entries", 64, lambda n: _unknowing(_image(SectionSpec(".hwids", _table(n))))),
+    Growing("boot: unknown keys, and entries", 4096, lambda n: _unknowing(_image(SectionSpec(".hwids", _table(n))))),
     Growing("boot: a long command line", 1024, lambda n: _on(_image(SectionSpec(".profile", b""), SectionSpec(
         ".cmdline", b"a " * n)))),
     Growing("boot: addons", 16, _addons),
