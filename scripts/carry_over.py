@@ -1,9 +1,12 @@
 """Carry the facts of some recordings over into fixtures/golden, so that their conformance runs without them.
 
-    STUBSIM_SHARED=DIR python scripts/carry_over.py [FOLDER]
+    STUBSIM_SHARED=DIR python -m scripts.carry_over [FOLDER]
+    python -m scripts.carry_over --lab build/lab [FOLDER]
 
-DIR holds the recordings, DIR/golden/<case>@<stub>, those on Arm in golden-aa64; FOLDER is fixtures/golden. For
-maintainers: run it when CASES changes and commit what it writes, which depends on nothing but the recordings.
+DIR holds the recordings, DIR/golden/<case>@<stub>, those on Arm in golden-aa64; build/lab those that the lab made:
+`python -m scripts.lab.verify --by efirun --record build/lab --stub STUB CASE...`. FOLDER is fixtures/golden. For
+maintainers: run it when CASES or LAB_CASES changes and commit what it writes, which depends on nothing but the
+recordings.
 
 A recording becomes <case>@<stub>.json: the UKI and the addons as recipes (sections in file order, each with its
 virtual_size in bytes and its content as text, base64 or a file beside the case), the other files of the partition, the
@@ -19,10 +22,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from scripts.lab.compare import texts
 from stubsim.formats import pe, pe_memory
 
 Json = dict[str, Any]
@@ -64,6 +69,25 @@ AA64_CASES = {
     "kernel-relocs-stripped": ("257.13",),
     "launch-nosmbios-empty": ("262.1",),
 }
+# Of Ubuntu's stub, some of them run in emulation; their fixtures keep the recordings' names.
+STUBBLE_CASES = {
+    "chid-type11-none": ("stubble-14", "stubble-14-aa64"),
+    "debug-lo": ("stubble-14",),
+    "dtfixup-auto-mode2": ("stubble-14-aa64",),
+    "fw-and-dt": ("stubble-14",),
+    "fwdt-match": ("stubble-14", "stubble-14-aa64"),
+    "hwids-unaligned": ("stubble-14",),
+    "initrd-prev": ("stubble-14",),
+    "kernel-imagebase": ("stubble-14",),
+    "lo-nonascii": ("stubble-14",),
+    "measure-lo": ("stubble-14",),
+    "measure-sections": ("stubble-14", "stubble-14-aa64"),
+    "override-false-lo": ("stubble-14", "stubble-14-aa64"),
+    "zero-noedid": ("stubble-14", "stubble-14-aa64"),
+}
+# Booted by efirun (docs/lab.md): what recordings do not show. "255.0", "256.0" and RHEL's are built from their tags.
+LAB_CASES: dict[str, tuple[str, ...]] = {}
+LAB_AA64_CASES: dict[str, tuple[str, ...]] = {}
 # Made for the recordings (.linux is their probe, not a kernel), or a short fact about the stub (.sdmagic, .sbat).
 CARRIED = {
     ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".dtbauto", ".uname", ".sbat", ".sdmagic",
@@ -97,8 +121,11 @@ class Contents:
         """A PE file as a recipe."""
         image = pe.open_image(str(path))
         rows: list[Json] = []
+        overlaps = any(a.virtual_address + a.virtual_size > b.virtual_address for a, b in pairwise(image.sections))
         for section in image.sections:
             row: Json = {"name": section.name, "virtual_size": section.virtual_size}
+            if overlaps:
+                row["virtual_address"] = section.virtual_address
             if section.name in CARRIED:
                 row |= self.of(bytes(pe_memory.section_data(image, section)), section.name)
             else:
@@ -108,18 +135,34 @@ class Contents:
 
 
 def carry_over(shared: Path) -> dict[str, bytes]:
-    """The files of fixtures/golden, made from the folders of recordings in that one."""
-    contents = Contents()
-    cases = {
-        f"{prefix}{case}@{stub}.json": (dumps(carry_case(shared / kind / f"{case}@{stub}", contents)) + "\n").encode()
+    """The files of fixtures/golden that are made from the folders of recordings in that one."""
+    return _made(
+        (f"{prefix}{case}@{stub}", shared / kind / f"{case}@{stub}")
         for kind, prefix, chosen in (
             ("golden", "", CASES),
             ("golden-releases", "", RELEASE_CASES),
             ("golden-aa64", "aa64-", AA64_CASES),
+            ("golden-stubble", "", STUBBLE_CASES),
         )
         for case, stubs in chosen.items()
         for stub in stubs
-    }
+    )
+
+
+def carry_lab_over(lab: Path) -> dict[str, bytes]:
+    """Those that are made from what the lab recorded there."""
+    return _made(
+        (f"lab-{prefix}{case}@{stub}", lab / f"{case}@{stub}{suffix}")
+        for prefix, suffix, chosen in (("", "", LAB_CASES), ("aa64-", "-aa64", LAB_AA64_CASES))
+        for case, stubs in chosen.items()
+        for stub in stubs
+    )
+
+
+def _made(folders: Iterable[tuple[str, Path]]) -> dict[str, bytes]:
+    """The fixtures of these names, and the contents that are files of their own."""
+    contents = Contents()
+    cases = {f"{name}.json": (dumps(carry_case(folder, contents)) + "\n").encode() for name, folder in folders}
     return {**cases, **contents.files}
 
 
@@ -128,39 +171,57 @@ def carry_case(folder: Path, contents: Contents) -> Json:
     case: Json = {
         "case": folder.name,
         "description": recorded["description"],
-        "recorded_on": f"QEMU with {'' if 'AAVMF' in recorded['ovmf'] else 'OVMF '}{recorded['ovmf']}",
+        "recorded_on": _recorded_on(recorded),
         "args": boot["args"],
         "host": host,
         "uki": contents.sections(folder / "uki.efi"),
         "files": [],
         "expected": expected(recorded),
     }
+    if pe.open_image(str(folder / "uki.efi")).certificate_table[1]:
+        case["signed"] = True
     options = folder / "load_options.bin"
     paths = [*([options] if options.exists() else []), *sorted((folder / "esp").rglob("*"))]
     for path in paths:
         if path.is_dir() or path.name == ".keep":
             continue
         name = path.relative_to(folder).as_posix()
-        if path.suffix == ".efi":
+        if path.suffix == ".efi" and path.stat().st_size:
             case["files"].append({"path": name, "sections": contents.sections(path)})
         else:
             case["files"].append({"path": name, **contents.of(path.read_bytes(), path.name)})
     return case
 
 
+def _recorded_on(recorded: Json) -> str:
+    if "ovmf" in recorded:
+        return f"QEMU with {'' if 'AAVMF' in recorded['ovmf'] else 'OVMF '}{recorded['ovmf']}"
+    return str(recorded["recorded_by"])
+
+
 def expected(recorded: Mapping[str, Any]) -> Json:
-    """What the probe saw; of long values size and hash."""
+    """What the probe saw, or efirun; of long values size and hash."""
     keys = ("outcome", "messages", "selection", "cmdline", "load_options")
-    variables = recorded["variables"]
-    return {
+    variables, pcrs = recorded["variables"], recorded["pcrs"]
+    facts: Json = {
         **{key: recorded[key] for key in keys},
         "initrd": _facts(recorded["initrd"], "size", "sha256"),
         "devicetree": _facts(recorded["devicetree"], "size", "sha256"),
         "variables": variables and {name: _facts(row, "attributes", "hex") for name, row in variables.items()},
         "measurements": recorded["measurements"],
-        "pcrs": recorded["pcrs"] and {pcr: recorded["pcrs"][pcr] for pcr in PCRS},
-        "esp_changes": {path: _facts(row, "size") for path, row in recorded["esp_changes"].items()},
     }
+    if "recorded_by" in recorded:
+        facts["recorded_by"] = recorded["recorded_by"]
+    if recorded.get("recorded_by") == "efirun":
+        facts["messages"] = list(texts(recorded["messages"]))
+        facts["rtmrs"] = recorded["rtmrs"]
+        facts["efi_status"] = recorded["efi_status"]
+        pcrs = pcrs.get("sha256")
+    facts["pcrs"] = pcrs and {pcr: pcrs[pcr] for pcr in PCRS}
+    changes = recorded.get("esp_changes")
+    if changes is not None:
+        facts["esp_changes"] = {path: _facts(row, "size") for path, row in changes.items()}
+    return facts
 
 
 def dumps(value: object, indent: str = "") -> str:
@@ -188,14 +249,16 @@ def _read(path: Path) -> Json:
 
 def main(arguments: list[str]) -> int:
     shared = os.environ.get("STUBSIM_SHARED")
-    if shared is None or len(arguments) > 1:
+    lab = Path(arguments[1]) if arguments[:1] == ["--lab"] and len(arguments) > 1 else None
+    rest = arguments if lab is None else arguments[2:]
+    if (shared is None and lab is None) or len(rest) > 1:
         print(__doc__, file=sys.stderr)
         return 2
-    target = Path(arguments[0]) if arguments else ROOT / "fixtures" / "golden"
-    files = carry_over(Path(shared))
+    target = Path(rest[0]) if rest else ROOT / "fixtures" / "golden"
+    files = carry_over(Path(shared or "")) if lab is None else carry_lab_over(lab)
     target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(target.iterdir()):
-        if path.name not in files:
+    for path in sorted(target.glob("*.json")):
+        if path.name not in files and path.name.startswith("lab-") == (lab is not None):
             print(f"no longer made, to be removed by hand: {path}", file=sys.stderr)
     for name, data in files.items():
         (target / name).write_bytes(data)

@@ -103,7 +103,7 @@ def _pairs(case: efirun.Case, image: uki.Uki, simulated: Json, seen: Json) -> It
     ours = {row["path"].strip("\\").replace("\\", "/").casefold(): row["size"] for row in simulated["esp_changes"]}
     yield "esp_changes", ours, {path.casefold(): row["size"] for path, row in seen["esp_changes"].items()}
     if seen["messages"] is not None:
-        yield "messages", [row["message"] for row in simulated["log"]], list(_texts(seen["messages"]))
+        yield "messages", [row["message"] for row in simulated["log"]], list(texts(seen["messages"]))
 
 
 def _selected(image: uki.Uki, selection: Json) -> Json:
@@ -116,7 +116,8 @@ def _selected(image: uki.Uki, selection: Json) -> Json:
     return chosen
 
 
-def _texts(messages: list[str]) -> Iterator[str]:
+def texts(messages: list[str]) -> Iterator[str]:
+    """The stub's lines without what names places in its source or the lab's devices."""
     for line in messages:
         place = efirun.PLACE.match(line)
         if place is None:

@@ -11,11 +11,13 @@ gives the same boots by number (--first), whatever the stub; the status is 1 whe
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -128,36 +130,40 @@ def smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
 
 
 def fuzz(laboratory: Laboratory, numbers: range, seed: int, out: Path, limit: int) -> Counter[str]:
-    """Boot them all and count the sets of keys that differ; "" is no difference, NOT_BOOTED what cannot be booted."""
+    """Boot them all and count the sets of keys that differ; "" is no difference, NOT_BOOTED what cannot be booted.
+
+    Ended by SIGINT or SIGTERM it tells what it has come to.
+    """
     tested = laboratory.tested
     counts: Counter[str] = Counter()
     started = time.monotonic()
-    for number in numbers:
-        recipe = laboratory.draw(seed, number)
-        try:
-            found = laboratory.differs(recipe)
-        except TooSlowError:
-            counts[TIMED_OUT] += 1
-            continue
-        except StubsimError:
-            counts[NOT_BOOTED] += 1
-            continue
-        except Exception as error:  # the simulator must not do that, and this is where it is seen
-            found = {"exception": (repr(error), None)}
-        # Registers follow from what was measured.
-        keys = ",".join(key for key in found if not key.startswith("pcrs.") or "measurements" not in found)
-        counts[keys] += 1
-        if found and counts[keys] <= limit:
-            folder = (
-                out / f"{tested.release}-{tested.machine}-{seed}-{number}-{'-'.join(found).replace('.', '-')}"[:200]
-            )
+    with suppress(KeyboardInterrupt):
+        for number in numbers:
+            recipe = laboratory.draw(seed, number)
             try:
-                laboratory.save(laboratory.smaller(recipe, found), folder)
-            except Exception as error:
-                print(f"{number}: {keys}: not saved: {error!r}")
-            print(f"{number}: {keys}: {folder}", flush=True)
+                found = laboratory.differs(recipe)
+            except TooSlowError:
+                counts[TIMED_OUT] += 1
+                continue
+            except StubsimError:
+                counts[NOT_BOOTED] += 1
+                continue
+            except Exception as error:  # the simulator must not do that, and this is where it is seen
+                found = {"exception": (repr(error), None)}
+            # Registers follow from what was measured.
+            keys = ",".join(key for key in found if not key.startswith("pcrs.") or "measurements" not in found)
+            counts[keys] += 1
+            if found and counts[keys] <= limit:
+                folder = (
+                    out / f"{tested.release}-{tested.machine}-{seed}-{number}-{'-'.join(found).replace('.', '-')}"[:200]
+                )
+                try:
+                    laboratory.save(laboratory.smaller(recipe, found), folder)
+                except Exception as error:
+                    print(f"{number}: {keys}: not saved: {error!r}")
+                print(f"{number}: {keys}: {folder}", flush=True)
     seconds = time.monotonic() - started
-    done = len(numbers) - counts[NOT_BOOTED] - counts[TIMED_OUT]
+    done = counts.total() - counts[NOT_BOOTED] - counts[TIMED_OUT]
     print(
         f"{tested.release} {tested.machine}: {done} boots by {laboratory.by}, {done - counts['']} differ, "
         f"{counts[NOT_BOOTED]} not possible, {counts[TIMED_OUT]} timed out, {seconds:.0f} s"
@@ -179,6 +185,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build/lab-fuzz"), metavar="DIR")
     parser.add_argument("--limit", type=int, default=3, metavar="N", help="save at most so many of the same keys")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     bad = 0
     numbers = range(arguments.first, arguments.first + arguments.count)
     try:

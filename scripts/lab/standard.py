@@ -42,7 +42,10 @@ _SECTIONS: list[Json] = [
     {"name": ".uname", "text": "6.1.0-lab"},
 ]
 # Fields of a PE32+ optional header: offset and size.
-_FIELDS = {"entry_point": (16, 4), "image_base": (24, 8), "section_alignment": (32, 4), "major_image_version": (44, 2)}
+_FIELDS = {
+    "entry_point": (16, 4), "image_base": (24, 8), "section_alignment": (32, 4), "major_image_version": (44, 2),
+    "dll_characteristics": (70, 2),
+}  # fmt: skip
 _KEYS = {
     "shows", "since", "architectures", "by", "without", "section", "file", "host", "path", "load_options",
     "load_options_hex", "shell", "from_memory", "signed",
@@ -125,9 +128,10 @@ class Reader:
         for key in ("edid", "devicetree", "previous_initrd"):
             if f"{key}_text" in host:
                 host[key] = _b64(host.pop(f"{key}_text").encode())
-        if host.get("tpm") is False:
-            # TOML has no null.
-            host["tpm"] = None
+        for key in ("tpm", "esp_partition_uuid"):
+            if host.get(key) is False:
+                # TOML has no null.
+                host[key] = None
         for row in host.get("variables", ()):
             row.setdefault("guid", "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
             if "text" in row:
@@ -148,7 +152,7 @@ class Reader:
         return [*before_profiles, *own]
 
     def section(self, row: Json) -> SectionSpec:
-        return SectionSpec(row["name"], self.data(row), row.get("virtual_size"))
+        return SectionSpec(row["name"], self.data(row), row.get("virtual_size"), row.get("virtual_address"))
 
     def data(self, row: Json) -> bytes:
         if "kernel" in row:
@@ -174,6 +178,8 @@ class Reader:
                 count = int.from_bytes(data[optional - 18 : optional - 16], "little")
                 row = optional + int.from_bytes(data[optional - 4 : optional - 2], "little") + 40 * (count - 1)
                 data[row + 8 : row + 12] = int(value).to_bytes(4, "little")
+            elif key == "cut":
+                del data[value:]
             else:
                 at, size = _FIELDS[key]
                 data[optional + at : optional + at + size] = int(value).to_bytes(size, "little")
@@ -207,7 +213,8 @@ class Reader:
 
     def _file(self, row: Json) -> tuple[str, bytes | tuple[SectionSpec, ...]]:
         if "section" in row:
-            return row["path"], tuple(self.section(inner) for inner in row["section"])
+            repeated = (inner for inner in row["section"] for _ in range(inner.get("repeat", 1)))
+            return row["path"], tuple(self.section(inner) for inner in repeated)
         return row["path"], b"" if row["path"].endswith("/") else self.data(row)
 
 

@@ -20,6 +20,8 @@ from scripts.lab import runs, standard
 from scripts.lab.compare import Differences
 from scripts.lab.stubs import ARCHITECTURES, Stub, stubs
 from stubsim.errors import StubsimError
+from stubsim.formats.efi_program import SYSTEMD_STUB, StubId
+from stubsim.stub.models import choose
 
 
 class Result(NamedTuple):
@@ -52,7 +54,7 @@ def verify(case: standard.Standard, tested: Stub, by: str, record: Path | None) 
 
 
 def _folder(case: standard.Standard, tested: Stub) -> str:
-    release = tested.release.partition("-")[0]
+    release = choose(StubId(SYSTEMD_STUB, tested.release)).model.id
     return f"{case.name}@{release}" + ("" if tested.machine == "x64" else f"-{tested.machine}")
 
 

@@ -15,6 +15,9 @@ _TEXT_MAX = 1 << 16
 # The read-only data of the stubs has 16 to 64 KiB.
 _CODE_MAX = 1 << 20
 _LOADER_INFO = "#### LoaderInfo: "
+# What the stub writes into StubInfo. On Arm those up to 252 have no other section than .text and .data, and their
+# .sdmagic and .sbat lie behind both in the file (Debian's linuxaa64.efi.stub 252.39).
+_STUB_INFO = re.compile("systemd-stub ".encode("utf-16-le") + rb"((?:[!-~]\0){1,100})\0\0")
 # Beginnings of components that name no program: the table itself, the image as a whole (ukify), and the kernel, whose
 # rows ukify takes over.
 _NO_PROGRAM = ("sbat", "uki", "linux", "kernel")
@@ -47,8 +50,9 @@ def stub(image: pe.Image, loaded: Extent) -> StubId | None:
     for name in (SYSTEMD_STUB, STUBBLE):
         if name in components:
             return _by_sbat(name, components, name)
-    if not has_kernel(image) and not _is_thin(image):
-        return None
+    by_info = _by_stub_info(image, loaded)
+    if by_info is not None or (not has_kernel(image) and not _is_thin(image)):
+        return by_info
     # Up to 255 boot loader and stub have the same row.
     if "systemd" in components:
         return _by_sbat(SYSTEMD_STUB, components, "systemd")
@@ -99,6 +103,12 @@ def programs(components: dict[str, str]) -> list[tuple[str, str]]:
 def _by_sbat(name: str, components: dict[str, str], component: str) -> StubId:
     version = _of_vendor(components, component)
     return StubId(name, version, series_only=name == SYSTEMD_STUB and version == components[component])
+
+
+def _by_stub_info(image: pe.Image, loaded: Extent) -> StubId | None:
+    section = next((section for section in image.sections if section.name == ".text"), None)
+    found = None if section is None else _STUB_INFO.search(bytes(_start(loaded, section, _CODE_MAX)))
+    return None if found is None else StubId(SYSTEMD_STUB, found[1].decode("utf-16-le"))
 
 
 def _by_code(image: pe.Image, loaded: Extent) -> StubId | None:

@@ -52,7 +52,7 @@ def append_addons(context: Context, cmdline: str | None, addons: Sequence[str], 
     for text in filter(None, addons):
         cmdline = _append_measured(context, cmdline, mangled(context, text), parameters)
     if context.model.counts_addons_as_measured_last:
-        parameters.combine(context.tpm.present)
+        parameters.combine(context.tpm.reached(by_cc=context.model.measures_by_cc))
     return cmdline
 
 

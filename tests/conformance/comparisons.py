@@ -71,7 +71,8 @@ def efi_status(recording: Recording, boot: Json) -> Pair | None:
     """What the stub returns to the firmware, where that was recorded."""
     expected = recording.expected.get("status")
     if expected is None:
-        return None
+        named = recording.expected.get("efi_status")
+        return named and (boot["outcome"]["efi_status"], named)
     return boot["outcome"]["efi_status"], STATUS[int(expected, 16) & ~(1 << 63)]
 
 
@@ -107,9 +108,13 @@ def devicetree(recording: Recording, boot: Json) -> Pair | None:
 
 
 def measurements(recording: Recording, boot: Json) -> Pair | None:
-    """Those of the stub, which is what the recordings hold."""
+    """Those of the stub, which is what the recordings hold, in the banks of the TPM."""
     expected = recording.expected["measurements"]
     ours = [{key: row[key] for key in row if key != "by"} for row in boot["measurements"] if row["by"] == "stub"]
+    if recording.host.get("confidential"):
+        # A confidential guest's own registers need one more digest.
+        banks = (recording.host.get("tpm", {}) or {}).get("banks", ["sha256"])
+        ours = [row | {"digests": {bank: row["digests"][bank] for bank in banks}} for row in ours]
     return None if expected is None else (ours, expected)
 
 
@@ -120,6 +125,13 @@ def pcrs(recording: Recording, boot: Json) -> Pair | None:
     simulated = boot["pcrs"].get("sha256", {})
     numbers = ("11", "12", "13")
     return {pcr: simulated.get(pcr) for pcr in numbers}, {pcr: expected[pcr] for pcr in numbers}
+
+
+def rtmrs(recording: Recording, boot: Json) -> Pair | None:
+    """Those of a TDX guest that are known: firmware extends the others."""
+    if recording.host.get("confidential") != "tdx" or "rtmrs" not in recording.expected:
+        return None
+    return boot["rtmrs"], {index: recording.expected["rtmrs"][index] for index in boot["rtmrs"]}
 
 
 def variables(recording: Recording, boot: Json) -> Pair | None:
@@ -148,8 +160,8 @@ def messages(recording: Recording, boot: Json) -> Pair | None:
 
     Arm's virt always has a port, which no host file names.
     """
-    watched = recording.expected.get("recorded_by", "").startswith("emulation")
-    has_port = recording.host["console"]["serial"] or recording.host.get("architecture") == "aa64"
+    watched = recording.expected.get("recorded_by", "").startswith(("emulation", "efirun"))
+    has_port = recording.host.get("console", {}).get("serial") or recording.host.get("architecture") == "aa64"
     if not has_port and not watched:
         return None
     lines = []
@@ -165,8 +177,8 @@ def messages(recording: Recording, boot: Json) -> Pair | None:
 COMPARISONS: dict[str, Callable[[Recording, Json], Pair | None]] = {
     compare.__name__: compare
     for compare in (
-        outcome, efi_status, selection, command_line, initrd, devicetree, measurements, pcrs, variables, esp_changes,
-        messages,
+        outcome, efi_status, selection, command_line, initrd, devicetree, measurements, pcrs, rtmrs, variables,
+        esp_changes, messages,
     )
 }  # fmt: skip
 

@@ -37,6 +37,16 @@ def test_zeros_over_the_headers():
     )
 
 
+def test_data_behind_the_end():
+    """A section that is empty in memory is copied whole, and nothing checks that there is room."""
+    for size, expected in ((4096, []), (4097, ["the image in memory"])):
+        result = boot(opened(SectionSpec(".last", b"x" * size, virtual_size=0)), HOST)
+        assert unknown(result) == expected
+        assert (11 in result.known_pcrs["sha256"]) is not bool(expected)
+    result = boot(opened(SectionSpec(".last", b"x" * 4097, virtual_size=1)), HOST)
+    assert unknown(result) == []
+
+
 def test_zeros_behind_the_section_table_harm_nothing():
     image = opened(SectionSpec(".zero", virtual_address=0x3F0, virtual_size=8))
     assert image.image.size_of_headers == 0x400

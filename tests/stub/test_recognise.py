@@ -73,6 +73,15 @@ def test_which_stub(sections: list[Row], stub: StubId | None):
     assert made(*sections).stub == stub
 
 
+@pytest.mark.parametrize("more", [(), (LINUX,), (LINUX, (".sbat", GENERIC))])
+def test_a_stub_of_arm_up_to_252(more: tuple[Row, ...]):
+    """It has .text and .data alone, and its version is in what it writes into StubInfo (Debian's 252.39 for arm64)."""
+    text = b"\0\1" + utf16("other systemd-stub \0systemd-stub 252.39-1~deb12u2\0")
+    image = Uki(pe.open_bytes(make_pe((".text", text), (".data", b"x"), *more, machine=0xAA64), "x.efi"))
+    assert image.stub == StubId("systemd-stub", "252.39-1~deb12u2")
+    assert model_for(image)[0].id == "252.39"
+
+
 def test_a_mark_of_a_stub_is_not_sought_without_bound():
     image = made(LINUX, (".rodata", bytes(1 << 20) + utf16("stubble.dtb_override=")))
     assert image.stub is None

@@ -19,9 +19,16 @@ def draw(random: Random, machine: str) -> Recipe:
     host = of.host()
     sections.damages_trees = host.get("devicetree_fixup") is None
     shell = start.shell_line() if start.maybe(0.08) else None
+    files = {} if path is None else start.files(path)
+    if files and start.maybe(0.08):
+        # All that a boot secret needs, which by chance nearly never meets.
+        host["rng"] = True
+        others = [row for row in host["variables"] if row["name"] != "LoaderBootSecret"]
+        host["variables"] = [*others, of.boot_secret()]
+        files |= {"loader/random-seed": b"\x44" * 32, "loader/boot-secret-mixin": b"\x45" * start.one(32, 32, 40)}
     return Recipe(
         tuple(sections.uki()),
-        {} if path is None else start.files(path),
+        files,
         host,
         path,
         None if shell is not None or start.maybe(0.35) else start.load_options(),

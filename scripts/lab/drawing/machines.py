@@ -159,6 +159,10 @@ class Machine(Drawing):
                     b"io.systemd.boot.kernel-cmdline-extra=loader",
                     b"io.systemd.credential:a=b",
                     extra[:-1],
+                    extra + b'\xc3\xbc \xff\xe4 "q" \\',
+                    extra + b"\tx\n",
+                    b"io.systemd.stub.kernel-cmdline-extra",
+                    b"io.systemd.boot.loglevel=debug ",
                     extra + b"long " * 400,
                     level,
                     b"io.systemd.boot.loglevel",
@@ -167,6 +171,9 @@ class Machine(Drawing):
         if self.maybe(0.3):
             self.random.shuffle(found)
         return found
+
+    def boot_secret(self) -> Json:
+        return {"name": "LoaderBootSecret", "guid": str(LOADER), "attributes": 3, "data": b64(b"\x42" * 32)}
 
     def _variables(self) -> list[Json]:
         text = "Preset\0".encode("utf-16-le")
@@ -177,6 +184,8 @@ class Machine(Drawing):
             "LoaderTpm2ActivePcrBanks": (6, text), "StubInfo": (6, text), "StubFeatures": (6, bytes(8)),
             "StubProfile": (7, text), "StubPcrKernelImage": (6, text), "StubPcrKernelParameters": (6, text),
             "StubPcrInitRDSysExts": (7, text), "StubPcrInitRDConfExts": (6, text), "StubImageIdentifier": (7, text),
+            "StubDevicePartUUID": (6, text), "StubDeviceURL": (6, text), "LoaderDeviceURL": (6, text),
+            "LoaderEntrySelected": (6, text), "LoaderTimeExecUSec": (6, text), "LoaderPcrX": (6, text),
             "LoaderSystemToken": (self.one(3, 7), bytes(self.one(1, 31, 32, 64))),
             "LoaderBootSecret": (self.one(3, 3, 7), b"\x42" * self.one(31, 32, 32, 33)),
         }  # fmt: skip

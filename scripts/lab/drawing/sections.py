@@ -35,7 +35,7 @@ class Sections(Drawing):
     def uki(self) -> list[SectionSpec]:
         found = self._group(base=True)
         if self.maybe(0.25):
-            for number in range(self.random.randint(1, 3)):
+            for number in range(self.random.randint(1, 3) if self.maybe(0.9) else self.random.randint(4, 9)):
                 found.append(self._sized(".profile", self._profile(number)))
                 found += self._group(base=False)
         if self.maybe(0.05):
@@ -72,7 +72,7 @@ class Sections(Drawing):
             ".sbat": (0.05, lambda: b"sbat,1\n"), ".other": (0.05, lambda: b"x"), ".cmdlinex": (0.02, lambda: b"x"),
         }  # fmt: skip
         for name, (probability, content) in texts.items():
-            for _ in range(2 if self.maybe(0.04) else 1):
+            for _ in range(self.one(2, 3) if self.maybe(0.04) else 1):
                 if self.maybe(probability * few):
                     found.append(self._sized(name[:8], content()))
         choice = self.maybe(0.5 * few)
@@ -95,7 +95,17 @@ class Sections(Drawing):
         """Mostly a good one; it is never run. Firmware that loads kernels itself is not what is tested here."""
         if self.maybe(0.92):
             return good_kernel(self.machine)
-        kind = self.random.randint(0, 9)
+        kind = self.random.randint(0, 13)
+        if kind == 13:
+            return self._setup_kernel()
+        if kind == 12:
+            return self._image([_TEXT], dll_characteristics=self.one(0, 0x100, 0x140, 0x8160))
+        if kind == 11:
+            # 96 is the most that older stubs take.
+            return self._image([_TEXT, *[SectionSpec(".x", b"x")] * self.one(95, 96, 110)])
+        if kind == 10:
+            related = SectionSpec(".data", b"d" * 512, relocations_offset=self.one(0, 1, 0x400))
+            return self._image([_TEXT, related], image_base=self.one(0, 0x1000000, 0x140000000))
         if kind == 9:
             rows = [
                 (1, 8, self.one(0x8664, 0xAA64, 0x14C), self.one(0, 0x1000, 0x1010))
@@ -123,6 +133,18 @@ class Sections(Drawing):
             return self._image([_TEXT, far], size_of_image=self.one(None, 0x3000))
         return self._image([_TEXT], section_alignment=self.one(512, 4096, 0x10000, 0x18000))
 
+    def _setup_kernel(self) -> bytes:
+        """Of the old boot protocol, by what an EFI handover asks of its setup header; it is nearly always refused."""
+        image = bytearray(self._image([_TEXT], major_image_version=0).ljust(self.one(0x800, 0x1000, 0x2000), b"\0"))
+        values = (
+            (0x1FE, struct.pack("<H", self.one(0xAA55, 0xAA55, 0))), (0x202, self.one(b"HdrS", b"HdrS", b"none")),
+            (0x206, struct.pack("<H", self.one(0x20A, 0x20B, 0x20F))), (0x234, self.one(b"\0", b"\1")),
+            (0x236, b"\0\0"),
+        )  # fmt: skip
+        for at, value in values:
+            image[at : at + len(value)] = value
+        return bytes(image)
+
     def _image(self, sections: Sequence[SectionSpec], **options: Any) -> bytes:
         return pe.build(sections, **{"machine": MACHINES[self.machine], "entry_point": 0x1000} | options)
 
@@ -137,7 +159,7 @@ class Sections(Drawing):
         )  # fmt: skip
 
     def _initrd(self) -> bytes:
-        return b"\x5a" * self.random.choice((1, 3, 4, 13, 16, 512, 700))
+        return b"\x5a" * self.random.choice((1, 3, 4, 13, 16, 512, 700, 4097, 20000))
 
     def _uname(self) -> bytes:
         return self.one(b"6.1.0-lab", b"6.1.0", b"6.1.0-lab-x", b"5.0", b"6.1.0\0", b"6.1.0\0x", b"6.1.0-l", b" 6.1.0")
@@ -195,5 +217,9 @@ class Sections(Drawing):
             ".linux": (0.03, self._kernel), ".osrel": (0.05, self._os_release), ".profile": (0.03, lambda: b"ID=a"),
         }  # fmt: skip
         found = [self._sized(name, make()) for name, (often, make) in contents.items() if self.maybe(often)]
+        if self.maybe(0.05):
+            found += [self._sized(".initrd", self._initrd()) for _ in range(self.random.randint(1, 3))]
+        if self.maybe(0.02):
+            found += [SectionSpec(".x", b"x")] * self.one(90, 97)
         # An image without any section cannot be loaded.
         return found or [SectionSpec(".text", b"x", characteristics=_CODE)]

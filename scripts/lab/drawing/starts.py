@@ -31,7 +31,8 @@ class Start(Drawing):
 
     def load_options(self) -> bytes:
         words = (
-            "quiet", "@0", "@1", "@2", "@3", "@4294967295", "@4294967296", "@01", "@1x", "@", "@ 1", "root=x",
+            "quiet", "@0", "@1", "@2", "@3", "@5", "@9", "@10", "@4294967295", "@4294967296", "@01", "@1x", "@",
+            "@ 1", "root=x",
             "console=ttyS1", "a\tb", "\tfirst", "x\x7fy", "ü", "\ud800", "a  b", " lead", "x" * 300, "\x1f", "@0x1",
             "日本", "@99999999999999999999",
         )  # fmt: skip
@@ -55,7 +56,7 @@ class Start(Drawing):
             extra: (0.5, (".cred", ".raw", ".confext.raw", ".addon.efi")),
             "loader/addons/": (0.25, (".addon.efi",)),
             "loader/credentials/": (0.25, (".cred",)),
-            "loader/extensions/": (0.25, (".raw", ".confext.raw")),
+            "loader/extensions/": (0.25, (".raw", ".confext.raw", ".sysext.raw")),
         }
         for folder, (probability, suffixes) in folders.items():
             if not self.maybe(probability):
@@ -73,7 +74,7 @@ class Start(Drawing):
                 elif suffix == ".addon.efi":
                     files[name] = tuple(self._addon()) if self.maybe(0.9) else self._other_addon()
                 else:
-                    files[name] = b"\x43" * self.one(0, 1, 3, 4, 13, 200)
+                    files[name] = b"\x43" * self.one(0, 1, 3, 4, 13, 200, 5000)
         if self.maybe(0.3):
             files["loader/random-seed"] = b"\x44" * self.one(0, 16, 31, 32, 64, 512, 33000)
         if self.maybe(0.15):
@@ -101,5 +102,5 @@ class Start(Drawing):
     def _stem(self) -> str:
         return self.one(
             "a", "b", "a-", "A0", "10", "9", "_x", "Z", "a1", ".hidden", "ä", "x y", "foo.bar", "n" * 230, "+3",
-            "~t", "a.confext", "a.sysext", "1.2", "1.10", "1~rc", "1^", "aB",
+            "~t", "a.confext", "a.sysext", "1.2", "1.10", "1~rc", "1^", "aB", "", "a.raw", "a.cred", "$", "{x}", "a'b",
         )  # fmt: skip

@@ -70,7 +70,7 @@ static EFI_STATUS read_headers(Bytes file, Headers *h) {
         return EFI_UNSUPPORTED;
     for (uint32_t i = 0; i < h->n_sections; i++) {
         const Section *s = (const void *) (d + h->sections + 40 * i);
-        if (s->raw_size && (s->raw < h->headers || (uint64_t) s->raw + s->raw_size > file.size))
+        if (s->raw_size && (s->raw < h->headers || s->address < h->headers || (uint64_t) s->raw + s->raw_size > file.size))
             return EFI_UNSUPPORTED;
     }
     return is_known(h->machine) ? EFI_SUCCESS : EFI_UNSUPPORTED;
