@@ -83,18 +83,17 @@ _GROUPS = {
 
 
 class Registers(NamedTuple):
-    """Where the registers are, and how wide an access the data register takes (bytes)."""
+    """Where the registers are: I/O ports or addresses."""
 
     ports: bool
     selector: int
     data: int
-    data_width: int
     dma: int
 
 
-PORTS = Registers(ports=True, selector=0x510, data=0x511, data_width=1, dma=0x514)
+PORTS = Registers(ports=True, selector=0x510, data=0x511, dma=0x514)
 # QEMU's virt machine for Arm; its registers are big endian, and the data keep the order of the string.
-VIRT = Registers(ports=False, selector=0x0902_0008, data=0x0902_0000, data_width=8, dma=0x0902_0010)
+VIRT = Registers(ports=False, selector=0x0902_0008, data=0x0902_0000, dma=0x0902_0010)
 
 
 Order = Callable[[Item], Any]
