@@ -23,7 +23,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,91 @@ STUBBLE_CASES = {
     "zero-noedid": ("stubble-14", "stubble-14-aa64"),
 }
 # Booted by efirun (docs/lab.md): what recordings do not show. "255.0", "256.0" and RHEL's are built from their tags.
-LAB_CASES: dict[str, tuple[str, ...]] = {}
-LAB_AA64_CASES: dict[str, tuple[str, ...]] = {}
+LAB_CASES = {
+    "addon-dtb-creds": ("262.1",),
+    "addon-empty-file": ("262.1",),
+    "addon-initrd": ("257.13",),
+    "addon-many-sections": ("262.1",),
+    "addon-nothing": (
+        "257.13",
+        "262.1",
+    ),
+    "addon-uki": ("262.1",),
+    "addon-uname": ("262.1",),
+    "basic": (
+        "252-76.el9",
+        "255.0",
+        "256.0",
+    ),
+    "conf-loadopt": ("262.1",),
+    "dtfixup-error": ("262.1",),
+    "extra-bootcount": ("262.1",),
+    "kernel-cut": ("262.1",),
+    "kernel-entry-outside": ("262.1",),
+    "kernel-rawlarger": ("262.1",),
+    "launch-mem": (
+        "254.26",
+        "262.1",
+    ),
+    "linux-missing": ("262.1",),
+    "loadopt-blank": (
+        "254.26",
+        "262.1",
+    ),
+    "no-partition": ("262.1",),
+    "pe-overlap": ("254.26",),
+    "seed-missing": ("262.1",),
+    "shell-quoted-tab": (
+        "256.0",
+        "262.1",
+    ),
+    "smbios-short": ("262.1",),
+    "smbios11-trim": ("262.1",),
+    "tdx-smbios": ("262.1",),
+    "ucode-only": (
+        "256.0",
+        "262.1",
+    ),
+}
+LAB_AA64_CASES = {
+    "addon-dtb-creds": ("262.1",),
+    "addon-empty-file": ("262.1",),
+    "addon-initrd": ("257.13",),
+    "addon-many-sections": ("262.1",),
+    "addon-nothing": (
+        "257.13",
+        "262.1",
+    ),
+    "addon-uki": ("262.1",),
+    "addon-uname": ("262.1",),
+    "basic": ("262.1",),
+    "chid-nomatch": (
+        "257.13",
+        "262.1",
+    ),
+    "chid-nullguid": ("262.1",),
+    "cmdline-whitespace": ("262.1",),
+    "dtfixup-error": ("262.1",),
+    "efifw-both": ("262.1",),
+    "extra-bootcount": ("262.1",),
+    "hwids-off-nonmatch-compat": ("262.1",),
+    "kernel-align-odd": ("262.1",),
+    "kernel-cut": ("262.1",),
+    "kernel-entry-outside": ("262.1",),
+    "kernel-rawlarger": ("262.1",),
+    "launch-mem": ("262.1",),
+    "linux-missing": ("262.1",),
+    "loadopt-blank": ("262.1",),
+    "loadopt-tab": ("262.1",),
+    "no-partition": ("262.1",),
+    "rng": ("262.1",),
+    "seed-missing": ("262.1",),
+    "shell-quoted-tab": ("262.1",),
+    "sidecars-all": ("262.1",),
+    "smbios-short": ("262.1",),
+    "smbios11-trim": ("262.1",),
+    "ucode-only": ("262.1",),
+}
 # Made for the recordings (.linux is their probe, not a kernel), or a short fact about the stub (.sdmagic, .sbat).
 CARRIED = {
     ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".dtbauto", ".uname", ".sbat", ".sdmagic",
@@ -121,10 +204,17 @@ class Contents:
         """A PE file as a recipe."""
         image = pe.open_image(str(path))
         rows: list[Json] = []
-        overlaps = any(a.virtual_address + a.virtual_size > b.virtual_address for a, b in pairwise(image.sections))
+        carried = [section for section in image.sections if section.name in CARRIED]
+        overlapping = {
+            row.index
+            for pair in combinations(carried, 2)
+            for row in pair
+            if max(each.virtual_address for each in pair)
+            < min(each.virtual_address + each.virtual_size for each in pair)
+        }
         for section in image.sections:
             row: Json = {"name": section.name, "virtual_size": section.virtual_size}
-            if overlaps:
+            if section.index in overlapping:
                 row["virtual_address"] = section.virtual_address
             if section.name in CARRIED:
                 row |= self.of(bytes(pe_memory.section_data(image, section)), section.name)

@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 # Seconds of the processor for one boot: it takes about 6, and a stub that halts takes them all. However busy the
 # machine is, a boot that is not over after TIME seconds has only been too slow.
-PROCESSOR_TIME = 100
+PROCESSOR_TIME = 50
 TIME = 1800
 # The types of lab.bin, guest/launcher.c.
 UKI, OPTIONS, VARIABLE, EDID, TREE, INITRD, FROM_MEMORY = range(1, 8)

@@ -113,7 +113,10 @@ def measurements(recording: Recording, boot: Json) -> Pair | None:
     ours = [{key: row[key] for key in row if key != "by"} for row in boot["measurements"] if row["by"] == "stub"]
     if recording.host.get("confidential"):
         # A confidential guest's own registers need one more digest.
-        banks = (recording.host.get("tpm", {}) or {}).get("banks", ["sha256"])
+        tpm = recording.host.get("tpm", {})
+        if tpm is None:
+            return None
+        banks = tpm.get("banks", ["sha256"])
         ours = [row | {"digests": {bank: row["digests"][bank] for bank in banks}} for row in ours]
     return None if expected is None else (ours, expected)
 
