@@ -61,8 +61,10 @@ def test_what_is_no_regular_file_is_written_to(tmp_path: Path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals):
     """SIGTERM while the file is written, and the process ends by it."""
+    # Under nohup or in the background of a script a signal is ignored, and stays so in a child.
+    usual = "default_int_handler" if number is signal.SIGINT else "SIG_DFL"
     program = (
-        "import time\nfrom stubsim.cli import output\n"
+        f"import signal, time\nsignal.signal({int(number)}, signal.{usual})\nfrom stubsim.cli import output\n"
         "def parts():\n    yield b'x' * 9999999\n    print('now', flush=True)\n    time.sleep(60)\n"
         f"output.write_files({{{str(tmp_path / 'a')!r}: [b'whole'], {str(tmp_path / 'b')!r}: parts()}})\n"
     )
