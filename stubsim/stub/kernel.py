@@ -200,47 +200,52 @@ def _check_for_own_loader(context: Context, kernel: Extent, headers: pe.Headers)
             raise _load_error(
                 context, "Inner kernel image contains sections with relocations, which we do not support."
             )
-        if section.raw_size == 0:
-            continue
-        start = section.virtual_address
-        if model.places_kernel_by_image_base:
-            start -= headers.image_base
-        raw_end = start + section.raw_size
-        virtual_end = section.virtual_address + section.virtual_size
-        for wrong, message in (
-            (raw_end > _UINT32_MAX, "Invalid PE section, SizeOfRawData + VirtualAddress, overflows"),
-            (start < 0 or raw_end > headers.size_of_image, "Section would write outside of memory"),
-            (
-                model.checks_kernel_raw_data and section.raw_size > section.virtual_size,
-                "Invalid PE section, raw data size is greater than virtual size",
-            ),
-            (
-                model.checks_kernel_headers and virtual_end > _UINT32_MAX,
-                "Invalid PE section, VirtualSize + VirtualAddress overflows",
-            ),
-            (
-                model.checks_kernel_headers and virtual_end > headers.size_of_image,
-                "Section virtual size would write outside of memory",
-            ),
-            (
-                model.checks_kernel_raw_data and section.raw_offset + section.raw_size > _UINT32_MAX,
-                "Invalid PE section, PointerToRawData + SizeOfRawData overflows",
-            ),
-            (
-                model.checks_kernel_raw_data and section.raw_offset + section.raw_size > len(kernel),
-                "Invalid PE section, raw data extends outside of file",
-            ),
-        ):
-            if wrong:
-                raise _load_error(context, message)
-        if not model.checks_kernel_raw_data and (
-            section.raw_size > section.virtual_size or section.raw_offset + section.raw_size > len(kernel)
-        ):
-            context.unknown(
-                "whether the kernel starts",
-                "this stub copies more than the section or the file holds, and clears memory behind it",
-                "outcome",
-            )
+        if section.raw_size:
+            _check_section(context, kernel, headers, section)
+
+
+def _check_section(context: Context, kernel: Extent, headers: pe.Headers, section: pe.Section) -> None:
+    """Whether a section with data can be copied to its place."""
+    model = context.model
+    start = section.virtual_address
+    if model.places_kernel_by_image_base:
+        start -= headers.image_base
+    raw_end = start + section.raw_size
+    virtual_end = section.virtual_address + section.virtual_size
+    for wrong, message in (
+        (raw_end > _UINT32_MAX, "Invalid PE section, SizeOfRawData + VirtualAddress, overflows"),
+        (start < 0 or raw_end > headers.size_of_image, "Section would write outside of memory"),
+        (
+            model.checks_kernel_raw_data and section.raw_size > section.virtual_size,
+            "Invalid PE section, raw data size is greater than virtual size",
+        ),
+        (
+            model.checks_kernel_headers and virtual_end > _UINT32_MAX,
+            "Invalid PE section, VirtualSize + VirtualAddress overflows",
+        ),
+        (
+            model.checks_kernel_headers and virtual_end > headers.size_of_image,
+            "Section virtual size would write outside of memory",
+        ),
+        (
+            model.checks_kernel_raw_data and section.raw_offset + section.raw_size > _UINT32_MAX,
+            "Invalid PE section, PointerToRawData + SizeOfRawData overflows",
+        ),
+        (
+            model.checks_kernel_raw_data and section.raw_offset + section.raw_size > len(kernel),
+            "Invalid PE section, raw data extends outside of file",
+        ),
+    ):
+        if wrong:
+            raise _load_error(context, message)
+    if not model.checks_kernel_raw_data and (
+        section.raw_size > section.virtual_size or section.raw_offset + section.raw_size > len(kernel)
+    ):
+        context.unknown(
+            "whether the kernel starts",
+            "this stub copies more than the section or the file holds, and clears memory behind it",
+            "outcome",
+        )
 
 
 def _load_error(context: Context, message: str) -> ProgramFailed:
