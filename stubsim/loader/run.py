@@ -41,7 +41,6 @@ WRITES = frozenset(
 class Handed(NamedTuple):
     """What the image of the entry is given: its path, load options, and what the kernel is to find."""
 
-    entry: Entry
     path: str
     load_options: bytes | None
     initrd: bytes | None
@@ -107,7 +106,7 @@ def run(
         digests = services.digests.of(options)
         log_event(services, protocols, PCR_KERNEL_CONFIG, from_utf16(options), digests)
     _set(services, "LoaderTimeExecUSec", None)
-    return Handed(entry, path, options, initrd, devicetree)
+    return Handed(path, options, initrd, devicetree)
 
 
 def _export_variables(services: Services, loader: Loader, host: Host) -> None:
