@@ -264,7 +264,7 @@ def build(
 
 
 def _check_headers(data: Extent, path: str) -> int:
-    """Check that all headers are there, down to the end of the section table, and return that end."""
+    """Check that all headers are there, down to the end of the section table, and return where that begins."""
 
     def fail(message: str, offset: int, expected: str) -> StubsimError:
         return StubsimError(message, path=path, offset=offset, expected=expected)
@@ -298,17 +298,18 @@ def _check_headers(data: Extent, path: str) -> int:
         raise fail("the image has no sections", header + 6, "one or more")
     table = optional + optional_size
     need(table, count * _SECTION.size, f"a table of {count} sections")
-    return table + count * _SECTION.size
+    return table
 
 
 def _image(data: Extent, path: str) -> Image:
     """Take the headers from pefile and the sections from the file, and check that the image can be loaded."""
-    end = _check_headers(data, path)
+    table = _check_headers(data, path)
     import pefile
 
     try:
-        # The headers alone: given a path, pefile maps the file again and its close() collects all garbage.
-        parsed = pefile.PE(data=bytes(data[:end]), fast_load=True)
+        # The headers alone: given a path, pefile maps the file again and its close() collects all garbage; of a section
+        # table, which is not taken from it, it makes much more than of all the rest.
+        parsed = pefile.PE(data=bytes(data[:table]), fast_load=True)
     except Exception as error:  # pefile lets AttributeError and others through for headers it did not expect
         raise StubsimError(f"not a readable PE file: {error}", path=path, expected="a PE image") from error
     coff, optional = parsed.FILE_HEADER, parsed.OPTIONAL_HEADER
@@ -323,7 +324,7 @@ def _image(data: Extent, path: str) -> Image:
     if optional.SizeOfHeaders > len(data):
         expected = f"headers up to {optional.SizeOfHeaders:#x}"
         raise StubsimError("the file is cut short", path=path, offset=len(data), expected=expected)
-    sections = _sections(data, header + COFF.size + coff.SizeOfOptionalHeader, coff.NumberOfSections)
+    sections = _sections(data, table, coff.NumberOfSections)
     for section in sections:
         _check_section(section, len(data), optional.SizeOfImage, optional.SizeOfHeaders, path)
     return Image(
