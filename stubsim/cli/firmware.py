@@ -17,7 +17,9 @@ from stubsim.rows import NamedTuple
 from stubsim.start import Start
 
 if TYPE_CHECKING:
+    from stubsim.explain.snp import Launch, Request
     from stubsim.formats import gpt
+    from stubsim.result import Boot
     from stubsim.uefi.platform import Platform
 
 _Value = TypeVar("_Value")
@@ -57,6 +59,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="the option ROM of a device, in the order of their loading; may be repeated",
     )
+
+
+def add_snp(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--snp",
+        metavar="KEY=VALUE,...",
+        help="add the SEV-SNP launch measurement of --firmware, for vcpus=4,type=EPYC-v4; also guest_features=0x1, "
+        "kernel_hashes=on (for QEMU's -kernel) and vmm=QEMU (needs sev-snp-measure)",
+    )
+
+
+def snp_request(arguments: argparse.Namespace) -> Request | None:
+    """What --snp asks for. Raises StubsimError for what is wrong in it, and where nothing could be measured."""
+    if arguments.snp is None:
+        return None
+    from stubsim.explain import snp
+
+    if arguments.format not in ("text", "json"):
+        raise StubsimError(f"--format {arguments.format} has no place for --snp", hint="use --format json or text")
+    if arguments.firmware is None:
+        raise StubsimError("--snp measures the machine's firmware", expected="its image (--firmware)")
+    return snp.parse(arguments.snp)
+
+
+def launch(request: Request | None, result: Boot, platform: Platform, path: str) -> Launch | None:
+    """Of the firmware in the file of this path."""
+    if request is None or platform.firmware is None:
+        return None
+    from stubsim.explain import snp
+
+    try:
+        return snp.measure_machine(result, request, platform.firmware.file)
+    except StubsimError as error:
+        raise error.within(path=path) from error
 
 
 def is_given(arguments: argparse.Namespace) -> bool:

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out registers that are not known of such values and of --format eventlog (default: an error)",
     )
+    firmware.add_snp(parser)
     firmware.add_arguments(parser)
     start.add_arguments(parser)
     formats.add(
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    request = firmware.snp_request(arguments)
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
     image = start.image(arguments, host)
     platform, host, how = firmware.machine(arguments, host, start.start(arguments))
@@ -58,11 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
         if not all_simulated(result):
             return 1
         log = whole_log(result, platform, how)
+        launch = firmware.launch(request, result, platform, arguments.firmware)
     started = result.outcome.status == "kernel-started"
     if not started:
         output.warn(f"{arguments.uki}: the kernel is not started: {result.outcome.message or result.outcome.status}")
     if arguments.format in ("text", "json"):
-        output.write_report(arguments, log_json(log), render_log)
+        output.write_report(arguments, log_json(log, launch), render_log)
     elif arguments.format == "eventlog":
         output.write(arguments.output, event_log(log, allow_unknown=arguments.allow_unknown))
     elif started:

@@ -15,6 +15,7 @@ from stubsim.hosts import Host
 from stubsim.start import Start
 
 if TYPE_CHECKING:
+    from stubsim.explain.snp import Launch
     from stubsim.uefi.platform import Platform
 
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_banks(parser, "may be repeated (default: those of the machine's TPM; without one sha256)")
     add_phases(parser, "a boot phase path as of systemd-measure")
     parser.add_argument("--policy", action="store_true", help="the set of values to seal against, with their machines")
+    firmware.add_snp(parser)
     firmware.add_arguments(parser)
     start.add_arguments(parser)
     formats.add(
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    request, launch = firmware.snp_request(arguments), None
     image, how = uki.load(arguments.uki), start.start(arguments)
     if arguments.smbios or arguments.hosts is not None:
         machines = given_machines(arguments)
@@ -51,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
                 from stubsim.explain.whole_log import measured_whole
 
                 result = measured_whole(result, platform, how)
+                launch = firmware.launch(request, result.boot, platform, arguments.firmware)
     elif firmware.is_given(arguments):
         raise StubsimError("the firmware's files are those of one machine", expected="its host file (--smbios)")
     else:
@@ -62,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     _warn(arguments.uki, result)
     if arguments.policy:
         result = policy(result)
-    output.write(arguments.output, _rendered(result, arguments))
+    output.write(arguments.output, _rendered(result, arguments, launch))
     return _status(result, bool(arguments.smbios) or arguments.hosts is not None)
 
 
@@ -98,15 +102,15 @@ def _status(result: Measurement, on_machines: bool) -> int:
     return 0
 
 
-def _rendered(result: Measurement, arguments: argparse.Namespace) -> str:
+def _rendered(result: Measurement, arguments: argparse.Namespace, launch: Launch | None) -> str:
     phases = PHASES if arguments.phase is None else sorted(set(arguments.phase))
     if arguments.format == "text":
         from stubsim.views.measure import render_measure
 
-        return render_measure(result, phases, output.screen(arguments), policy=arguments.policy)
+        return render_measure(result, phases, output.screen(arguments), policy=arguments.policy, launch=launch)
     from stubsim.views.json import dumps
     from stubsim.views.measure import measure_json, systemd_measure_json
 
     if arguments.format == "systemd-measure":
         return dumps(systemd_measure_json(result, phases))
-    return dumps(measure_json(result, phases, policy=arguments.policy))
+    return dumps(measure_json(result, phases, policy=arguments.policy, launch=launch))

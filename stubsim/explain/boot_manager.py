@@ -25,6 +25,9 @@ def boot_manager_pcr(boot: Boot, start: Start) -> dict[str, bytes] | str:
         return "the firmware has started a shell before the UKI, and measured that"
     if start.from_memory:
         return "an unknown program has started the UKI, and was measured before it"
+    if boot.host.tpm and boot.host.confidential == "tdx":
+        # DxeTpm2MeasureBootLib of EDK II measures by the CC protocol alone where there is one.
+        return "a firmware with a TPM and a TDX guest's registers measures images into one of them or both"
     if boot.outcome.status != "kernel-started":
         return f"the kernel is not started: {boot.outcome.message or boot.outcome.status}"
     left_open = _left_open(boot)

@@ -56,12 +56,16 @@ class Case(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """All cases, and one boot that tells of the UKI and its stub what is the same in all of them."""
+    """All cases, and one boot that tells of the UKI and its stub what is the same in all of them.
+
+    ``with_firmware``: its registers are in the values, as far as they are known.
+    """
 
     boot: Boot
     banks: tuple[str, ...]
     cases: tuple[Case, ...]
     assumed: tuple[str, ...]
+    with_firmware: bool = False
 
 
 class Value(NamedTuple):

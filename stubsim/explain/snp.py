@@ -1,4 +1,4 @@
-"""The SEV-SNP launch measurement that the chosen firmware would have, by the package sev-snp-measure (extra `snp`)."""
+"""The SEV-SNP launch measurement of a firmware, by the package sev-snp-measure (extra `snp`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from stubsim.errors import StubsimError
 from stubsim.formats import ovmf, payload
+from stubsim.formats.efi_string import from_utf16
 from stubsim.result import Boot
 from stubsim.rows import NamedTuple
+from stubsim.uefi.image_path import QEMU_KERNEL
 
 if TYPE_CHECKING:
     from sevsnpmeasure.vmm_types import VMMType
@@ -17,21 +19,24 @@ OPTION = "--snp"
 _EXAMPLE = "vcpus=4,type=EPYC-v4"
 # Name in the option -> the tool's own option.
 KEYS = {"vcpus": "--vcpus", "type": "--vcpu-type", "guest_features": "--guest-features", "vmm": "--vmm-type"}
+# QEMU's own name of it (sev-snp-guest); the tool is given the files.
+_HASHES, _SWITCH = "kernel_hashes", {"on": True, "off": False}
 # As the tool has them: SNP active, and QEMU.
 _GUEST_FEATURES, _VMM = 0x1, "QEMU"
 # What KVM can have; the tool makes a page for each.
 _VCPUS_MAX = 4096
-_PAGE = 4096
+_PAGE, _PAGE_OF_HASHES = 4096, "KERNEL_HASHES"
 # All the memory that a hypervisor prepares for OVMF is a few hundred KiB.
 _PREPARED_MAX = 256 << 20
-# Kernel, initrd and command line, as for -kernel with kernel-hashes=on.
-_NO_HASHES = (None, None, None)
+# What OVMF's load options have of -initrd: in front, with an older one behind (X86QemuLoadImageLib).
+_INITRD = "initrd=initrd"
 
 _INCLUDED = (
     "the firmware image, page by page, ending at 4 GiB",
     "the memory that its SEV metadata list",
     "the initial registers of each vCPU (VMSA), as the tool knows them of this hypervisor",
 )
+_WITH_HASHES = "SHA-256 of kernel, initrd and command line, which a firmware with a blob verifier checks (edk2, AmdSev)"
 _EXCLUDED = (
     "hashes of kernel, initrd and command line: the firmware finds those in memory, so a page for hashes is zero",
     "what else the hypervisor decides: VMSAs or an order of pages other than the tool's give another measurement",
@@ -45,14 +50,26 @@ class Request(NamedTuple):
     vcpu_type: str | None
     guest_features: int
     vmm: str
+    kernel_hashes: bool = False
+
+
+class _Given(NamedTuple):
+    """What QEMU is given by -kernel, -initrd and -append."""
+
+    kernel: memoryview
+    initrd: bytes
+    append: str
 
 
 class Launch(NamedTuple):
-    """A launch measurement (48 bytes), what it was computed for, and in words what is in it."""
+    """A launch measurement (48 bytes), what it was computed for, and in words what is in it.
+
+    ``fwid`` is of the firmware that the UKI carries, None of the machine's own.
+    """
 
     measurement: bytes
     request: Request
-    fwid: str
+    fwid: str | None
     tool: str
     included: tuple[str, ...] = _INCLUDED
     excluded: tuple[str, ...] = _EXCLUDED
@@ -64,8 +81,8 @@ def parse(text: str) -> Request:
     given: dict[str, str] = {}
     for part in text.split(","):
         key, equals, value = part.partition("=")
-        if key not in KEYS or not equals:
-            raise _wrong(f"{part!r} in {OPTION}", key, KEYS)
+        if key not in (*KEYS, _HASHES) or not equals:
+            raise _wrong(f"{part!r} in {OPTION}", key, (*KEYS, _HASHES))
         if key in given:
             raise StubsimError(f"{key} twice in {OPTION}")
         given[key] = value
@@ -83,11 +100,38 @@ def parse(text: str) -> Request:
     features = _GUEST_FEATURES
     if "guest_features" in given:
         features = _number("guest_features", given["guest_features"], 0, (1 << 64) - 1)
-    return Request(vcpus, kind, features, vmm)
+    hashes = given.get(_HASHES, "off")
+    if hashes not in _SWITCH:
+        raise _wrong(f"{_HASHES}={hashes} in {OPTION}", hashes, _SWITCH)
+    if _SWITCH[hashes] and vmm != _VMM:
+        raise StubsimError(f"{_HASHES}=on in {OPTION} with vmm={vmm}", expected="vmm=QEMU, which alone has them")
+    return Request(vcpus, kind, features, vmm, _SWITCH[hashes])
+
+
+def measure_machine(boot: Boot, request: Request, firmware: memoryview) -> Launch:
+    """The measurement of the machine's own firmware; StubsimError where it cannot be launched so.
+
+    With kernel hashes: QEMU's table of them (target/i386/sev.c, sev_add_kernel_loader_hashes) for the UKI as -kernel.
+    """
+    _launchable(firmware)
+    given = None
+    if request.kernel_hashes:
+        given = _given(boot)
+        _has_place_for_hashes(firmware)
+    digest = _digest(firmware, request, given)
+    tool = f"sev-snp-measure {_version()}"
+    if given is None:
+        return Launch(digest, request, None, tool)
+    return Launch(digest, request, None, tool, (*_INCLUDED, _WITH_HASHES), _EXCLUDED[1:])
 
 
 def measure(boot: Boot, request: Request) -> Launch:
     """The measurement of the firmware that was chosen; StubsimError when there is none or it cannot be launched so."""
+    if request.kernel_hashes:
+        raise StubsimError(
+            f"{_HASHES}=on in {OPTION}: a firmware that a UKI carries is started without a kernel",
+            hint="stubsim log and measure have the machine's own by --firmware",
+        )
     blob = None if boot.sections is None else boot.sections.efifw()
     if blob is None:
         raise StubsimError(
@@ -99,7 +143,7 @@ def measure(boot: Boot, request: Request) -> Launch:
     try:
         firmware = blob.payload.view()
         _launchable(firmware)
-        digest = _digest(firmware, request)
+        digest = _digest(firmware, request, None)
     except StubsimError as error:
         raise error.within(path=boot.uki.path, section=f"firmware {name}") from None
     return Launch(digest, request, name, f"sev-snp-measure {_version()}")
@@ -137,8 +181,42 @@ def _launchable(data: memoryview) -> None:
         raise StubsimError(f"SEV metadata of {prepared:#x} bytes", offset=metadata.offset, expected=expected)
 
 
-def _digest(data: memoryview, request: Request) -> bytes:
-    from tempfile import NamedTemporaryFile
+def _has_place_for_hashes(data: memoryview) -> None:
+    """QEMU refuses a firmware without a table's area; without a page among the metadata it would not be measured."""
+    entries = ovmf.parse(data)
+    metadata, area = ovmf.sev_metadata(data, entries), ovmf.entry(entries, ovmf.SEV_HASHES)
+    has_page = metadata is not None and any(row.name == _PAGE_OF_HASHES for row in metadata.sections)
+    if not has_page or area is None or not any(area.numbers[:1]):
+        raise StubsimError(
+            f"{_HASHES}=on in {OPTION}: the OVMF image has no place for them",
+            hint="edk2 has it in AmdSevX64.dsc (Debian: OVMF.amdsev.fd)",
+        )
+
+
+def _given(boot: Boot) -> _Given:
+    """As QEMU has it: the file as it is, and -append without what OVMF puts to it."""
+    host, image = boot.host, boot.image
+    if image is None or image.path != QEMU_KERNEL:
+        expected = "--loader qemu-kernel, or a host with direct_boot"
+        raise StubsimError(f"{_HASHES}=on in {OPTION}: the UKI is not given by QEMU's -kernel", expected=expected)
+    for key in ("direct_boot", "direct_boot.load_options", "previous_initrd"):
+        if key in host.unknown:
+            raise StubsimError(f"{_HASHES}=on in {OPTION}: {key} of the machine is not known")
+    text = from_utf16(image.load_options or b"").rstrip("\0")
+    if host.previous_initrd is not None:
+        words = (text.removeprefix(f"{_INITRD} "), text.removesuffix(f" {_INITRD}"))
+        text = "" if text == _INITRD else next((found for found in words if found != text), text)
+    try:
+        append = text.encode("latin-1").decode("utf-8")
+    except UnicodeError as error:
+        raise StubsimError(f"{_HASHES}=on in {OPTION}: -append is no UTF-8, which the tool takes alone") from error
+    return _Given(memoryview(bytes(boot.uki.image.data)), bytes(host.previous_initrd or b""), append)
+
+
+def _digest(data: memoryview, request: Request, given: _Given | None) -> bytes:
+    import os
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
 
     from sevsnpmeasure.guest import calc_launch_digest
     from sevsnpmeasure.sev_mode import SevMode
@@ -146,16 +224,22 @@ def _digest(data: memoryview, request: Request) -> bytes:
     types, vmms = _known()
     signature = None if request.vcpu_type is None else types[request.vcpu_type]
     try:
-        # The tool takes the image by name alone.
-        with NamedTemporaryFile(prefix="stubsim-", suffix=".fd") as file:
-            file.write(data)
-            file.flush()
+        with TemporaryDirectory(prefix="stubsim-") as folder:
+            # The tool takes files by name alone.
+            files: dict[str, str | None] = {"kernel": None, "initrd": None}
+            contents = {"firmware": data} if given is None else given._asdict() | {"firmware": data}
+            for name, content in contents.items():
+                if name != "append":
+                    files[name] = os.path.join(folder, name)
+                    Path(folder, name).write_bytes(content)
             digest: bytes = calc_launch_digest(
                 SevMode.SEV_SNP,
                 request.vcpus,
                 signature,
-                file.name,
-                *_NO_HASHES,
+                files["firmware"],
+                files["kernel"],
+                files["initrd"],
+                None if given is None else given.append,
                 request.guest_features,
                 vmm_type=vmms[request.vmm],
             )

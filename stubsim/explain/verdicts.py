@@ -25,6 +25,7 @@ VALUE, IN_PART = "value", "in-part"
 BY_MACHINE, BY_BOOT, UNKNOWN = "differs-by-machine", "differs-by-boot", "unknown"
 _WHOLE = (PCR_BOOT_MANAGER, PCR_KERNEL_INITRD, PCR_KERNEL_IMAGE, PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS)
 _PARTS = (PCR_PLATFORM_CONFIG, PCR_BOOT_LOADER_CONFIG)
+_PCRS = 24
 _SHOWN = 8
 
 
@@ -40,12 +41,20 @@ class Verdict(NamedTuple):
 
 
 def verdicts(measurement: Measurement) -> dict[int, Verdict]:
-    """By PCR; of PCR 11 right after the stub."""
+    """By PCR; of PCR 11 right after the stub. Those of the firmware alone where its files are at hand."""
     anywhere = not any(case.hosts for case in measurement.cases)
     found = hangs_on(measurement.boot) if anywhere else {}
-    rows = {pcr: _whole(measurement, pcr, found.get(pcr, ())) for pcr in _WHOLE}
-    rows |= {pcr: _part(measurement, pcr, anywhere) for pcr in _PARTS}
+    whole = {*_WHOLE, *(_told_of(measurement.cases) if measurement.with_firmware else ())}
+    rows = {pcr: _whole(measurement, pcr, found.get(pcr, ())) for pcr in whole}
+    rows |= {pcr: _part(measurement, pcr, anywhere) for pcr in _PARTS if pcr not in whole}
     return dict(sorted(rows.items()))
+
+
+def _told_of(cases: Iterable[Case]) -> set[int]:
+    """The registers of which a case has the whole value, or says why it has none."""
+    told = {row.what for case in cases for row in case.unknown}
+    valued = {pcr for case in cases for values in case.pcrs.values() for pcr in values}
+    return valued | {pcr for pcr in range(_PCRS) if f"PCR {pcr}" in told}
 
 
 def _whole(measurement: Measurement, pcr: int, by_machine: Sequence[str]) -> Verdict:

@@ -69,16 +69,18 @@ def measured_whole(measurement: Measurement, platform: Platform, start: Start) -
     if not case.pcrs:
         return measurement
     log = whole_log(measurement.boot, platform, start)
-    told = {event.what for event in case.unknown}
     lost = {f"PCR {pcr}": why for pcr, why in log.unknown_pcrs.items()}
-    pcrs = {bank: dict(sorted((log.pcrs[bank] | values).items())) for bank, values in case.pcrs.items()}
-    # What the case alone could not know of registers that the log has.
+    pcrs = {
+        bank: {pcr: value for pcr, value in sorted((log.pcrs[bank] | values).items()) if f"PCR {pcr}" not in lost}
+        for bank, values in case.pcrs.items()
+    }
+    # What the case alone could not know of registers that the log has, or knew for a lesser reason.
     known = {f"PCR {pcr}" for values in log.pcrs.values() for pcr in values}
-    kept = [event for event in case.unknown if event.what not in known]
-    kept += [Unknown(what, why, ("pcrs",)) for what, why in lost.items() if what not in told]
+    kept = [event for event in case.unknown if event.what not in known | lost.keys()]
+    kept += [Unknown(what, why, ("pcrs",)) for what, why in lost.items()]
     case = case._replace(pcrs=pcrs, unknown=tuple(kept))
     assumed = tuple(dict.fromkeys((*measurement.assumed, *log.assumed)))
-    return measurement._replace(cases=(case,), assumed=assumed)
+    return measurement._replace(cases=(case,), assumed=assumed, with_firmware=True)
 
 
 def _tag(event: LogEvent) -> int | None:

@@ -22,11 +22,12 @@ _PROCESSOR, _CORES, _THREADS = 4, 0x23, 0x25
 
 
 class FirmwareImage(NamedTuple):
-    """The code of a firmware: the volumes with PEI and DXE, unpacked, and which build it is."""
+    """The code of a firmware: the volumes with PEI and DXE, unpacked, which build it is, and the file as it is."""
 
     pei: memoryview | None
     dxe: memoryview | None
     build: Build | None
+    file: memoryview = memoryview(b"")
 
 
 class Platform(NamedTuple):
@@ -80,7 +81,7 @@ def firmware_image(data: bytes) -> FirmwareImage:
         raise StubsimError("no firmware volume with a DXE core", offset=0, expected=expected, hint=hint)
     pei = found.get(firmware_volume.PEI)
     dxe = found[firmware_volume.DXE]
-    return FirmwareImage(pei, dxe, build_of(pei, dxe))
+    return FirmwareImage(pei, dxe, build_of(pei, dxe), memoryview(data))
 
 
 def processors(platform: Platform) -> int | None:

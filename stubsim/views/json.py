@@ -74,23 +74,16 @@ def boot_json(boot: Boot, launch: Launch | None = None) -> Json:
         "unknown": [unknown_json(row) for row in boot.events(Unknown)],
         "firmware": None if boot.firmware is None else _payload(boot, boot.firmware),
         "next": None if boot.next is None else boot_json(boot.next),
-        **({} if launch is None else {"snp": launch_json(launch)}),
+        **_snp(launch),
     }
 
 
-def launch_json(launch: Launch) -> Json:
-    vcpus, vcpu_type, guest_features, vmm = launch.request
-    return {
-        "measurement": launch.measurement.hex(),
-        "fwid": launch.fwid,
-        "vcpus": vcpus,
-        "vcpu_type": vcpu_type,
-        "guest_features": f"{guest_features:#x}",
-        "vmm_type": vmm,
-        "tool": launch.tool,
-        "included": list(launch.included),
-        "excluded": list(launch.excluded),
-    }
+def _snp(launch: Launch | None) -> Json:
+    if launch is None:
+        return {}
+    from stubsim.views.launch import launch_json
+
+    return {"snp": launch_json(launch)}
 
 
 def uki_json(boot: Boot) -> Json:

@@ -8,18 +8,21 @@ from stubsim.errors import StubsimError
 from stubsim.explain.log_writer import LogEvent, WholeLog
 from stubsim.formats import eventlog
 from stubsim.machine.tpm import rtmr
+from stubsim.views.launch import TITLE, launch_json, launch_rows
 from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from stubsim.explain.snp import Launch
+
 Json = dict[str, Any]
 _SHOWN = 16
 
 
-def log_json(log: WholeLog) -> Json:
+def log_json(log: WholeLog, launch: Launch | None = None) -> Json:
     """The contract of `stubsim log --format json`."""
-    return {
+    report = {
         "schema": "stubsim/log/1",
         "banks": list(log.banks),
         "events": [_event(event, is_cc=log.is_cc) for event in log.events],
@@ -28,6 +31,7 @@ def log_json(log: WholeLog) -> Json:
         "unknown": [row._asdict() for row in log.lost],
         "assumed": list(log.assumed),
     }
+    return report if launch is None else report | {"snp": launch_json(launch)}
 
 
 def _event(event: LogEvent, *, is_cc: bool) -> Json:
@@ -87,6 +91,11 @@ def render_log(report: Json, target: Screen | None = None) -> str:
             console.print(Text("RTMR values, sha384", style="bold"))
             for index, value in report["rtmrs"].items():
                 console.print(Text(f"{index:>3}  {value}"), soft_wrap=True)
+        if "snp" in report:
+            console.print()
+            console.print(Text(TITLE, style="bold"))
+            for name, text in launch_rows(report["snp"]):
+                console.print(Text(f"  {name:<11}  {text}"), soft_wrap=True)
         for title, lines in (
             ("Not known", [f"{row['register']}: {row['why']}" for row in report["unknown"]]),
             ("Taken for granted", report["assumed"]),

@@ -15,6 +15,7 @@ from stubsim.trace import Measured, Unknown
 from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json, unknown_json
 
 if TYPE_CHECKING:
+    from stubsim.explain.snp import Launch
     from stubsim.views.terminal import Screen
 
 _VERDICTS = {
@@ -37,7 +38,9 @@ def systemd_measure_json(measurement: Measurement, phases: Sequence[str]) -> Jso
     }
 
 
-def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: bool = False) -> Json:
+def measure_json(
+    measurement: Measurement, phases: Sequence[str], *, policy: bool = False, launch: Launch | None = None
+) -> Json:
     """systemd-measure's banks with their rows of PCR 11, and beside them what it does not tell."""
     boot, cases = measurement.boot, measurement.cases
     hosts = [host for case in cases for host in case.hosts]
@@ -63,6 +66,10 @@ def measure_json(measurement: Measurement, phases: Sequence[str], *, policy: boo
     if policy:
         rows = [row for pcr in pcrs_of(measurement) for row in values_at(measurement, pcr, phases)]
         result["policy"] = _banks(measurement, rows)
+    if launch is not None:
+        from stubsim.views.launch import launch_json
+
+        result["snp"] = launch_json(launch)
     return result
 
 
@@ -142,7 +149,12 @@ def _unknowns(cases: Sequence[Case]) -> dict[Unknown, list[str]]:
 
 
 def render_measure(
-    measurement: Measurement, phases: Sequence[str], target: Screen | None = None, *, policy: bool = False
+    measurement: Measurement,
+    phases: Sequence[str],
+    target: Screen | None = None,
+    *,
+    policy: bool = False,
+    launch: Launch | None = None,
 ) -> str:
     """The text, with a newline at its end, folded to the width of the screen.
 
@@ -150,7 +162,7 @@ def render_measure(
     """
     from stubsim.views.terminal import folded
 
-    return folded(_text(measurement, phases, policy), target)
+    return folded((*_text(measurement, phases, policy), *_launch(launch)), target)
 
 
 def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iterator[str]:
@@ -183,6 +195,13 @@ def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iter
             continue
         about = f" ({_shortened(hosts)})" if len(cases) > 1 and hosts else ""
         yield clean(f"not known: {row.what}: {row.why}{about}")
+
+
+def _launch(launch: Launch | None) -> Iterator[str]:
+    if launch is not None:
+        from stubsim.views.launch import TITLE, launch_json, launch_rows
+
+        yield from ("", TITLE, *(f"  {name:<11}  {text}" for name, text in launch_rows(launch_json(launch))))
 
 
 def _verdicts(found: Mapping[int, Verdict]) -> Iterator[str]:

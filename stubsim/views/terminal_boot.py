@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from stubsim import chid
@@ -286,17 +285,10 @@ def _rtmrs(boot: Boot) -> Block | None:
 
 
 def _snp(boot: Boot, launch: Launch) -> Block:
-    vcpus, vcpu_type, guest_features, vmm = launch.request
-    kind = "" if vcpu_type is None else f", type {vcpu_type}"
-    rows = [
-        ("measurement", launch.measurement.hex()),
-        ("for", f"{vcpus} vCPU{'' if vcpus == 1 else 's'}{kind}, guest features {guest_features:#x}, by {vmm}"),
-        *zip_longest(("of",), launch.included, fillvalue=""),
-        *zip_longest(("without",), launch.excluded, fillvalue=""),
-        ("computed by", launch.tool),
-    ]
+    from stubsim.views.launch import launch_json, launch_rows
+
     title = "SEV-SNP launch measurement of the chosen firmware" + doubt(boot, "selection")
-    return Block(title, rows, fixed=(0,))
+    return Block(title, launch_rows(launch_json(launch)), fixed=(0,))
 
 
 def _variables(boot: Boot) -> Block | None:

@@ -22,6 +22,7 @@ from stubsim.uefi.baseline import Baseline
 from stubsim.uefi.builds import BUILDS
 from stubsim.uefi.measured.row import variable_data
 from stubsim.uefi.variables import GLOBAL
+from tests.explain.test_snp import IMAGE as SNP_IMAGE
 from tests.formats.test_firmware_volume import DXE, IMAGE, PEI, X64, file, packed, program, section, volume
 from tests.formats.test_fw_cfg_files import archive
 from tests.formats.test_gpt import FIRST, disk, entry
@@ -466,3 +467,47 @@ def test_a_confidential_guests_firmware_was_never_recorded(
     lost = {row["pcr"] for row in found["unknown"]}
     assert {0, 1, 5, 7} <= lost
     assert (4 not in lost) is images
+
+
+def test_a_tdx_guests_tpm_has_images_or_not(machine: Path):
+    """EDK II measures them by the CC protocol alone where there is one, other firmware by both."""
+    written(machine, "host.json", HOST | {"confidential": "tdx"})
+    call = [machine / "uki.efi", "--smbios", machine / "host.json", "--format", "json"]
+    for options in ([], files(machine)):
+        found = invoke("measure", *call, *options).json
+        assert found["verdicts"]["4"]["verdict"] == "unknown"
+        assert "4" not in found["cases"][0]["pcrs"]["sha256"]
+
+
+def test_measure_gives_the_whole_of_registers_that_the_files_tell(machine: Path):
+    call = [machine / "uki.efi", "--smbios", machine / "host.json", "--format", "json"]
+    assert invoke("measure", *call).json["verdicts"]["5"]["verdict"] == "in-part"
+    found = invoke("measure", *call, "--baseline", baseline(machine)).json
+    assert {pcr: row["verdict"] for pcr, row in found["verdicts"].items()} | {"1": "", "4": ""} == {
+        "0": "value", "1": "", "2": "value", "3": "value", "4": "", "5": "value", "6": "value", "7": "value",
+        "9": "value", "11": "value", "12": "value", "13": "value",
+    }  # fmt: skip
+    assert found["verdicts"]["1"]["verdict"] == "unknown"
+    assert "no raw SMBIOS table (smbios_table)" in found["verdicts"]["1"]["because"]
+
+
+def test_a_launch_measurement_beside_the_log(machine: Path):
+    pytest.importorskip("sevsnpmeasure")
+    image = (machine / "code.fd").read_bytes()
+    written(machine, "snp.fd", image + bytes(-len(image) % 4096) + SNP_IMAGE)
+    call = [machine / "uki.efi", "--smbios", machine / "host.json", "--snp", "vcpus=4,type=EPYC-v4"]
+    given = [*call, "--firmware", machine / "snp.fd"]
+    for command in ("log", "measure"):
+        found = invoke(command, *given, "--format", "json").json
+        Draft202012Validator(schemas.load(command)).validate(found)
+        assert (found["snp"]["fwid"], found["snp"]["vcpus"], found["snp"]["kernel_hashes"]) == (None, 4, False)
+        assert found["snp"]["measurement"] in invoke(command, *given).out
+        assert invoke(command, *call).status == 2
+        ended = invoke(command, *given[:-1], machine / "code.fd")
+        assert (ended.status, len(ended.err.splitlines())) == (2, 1)
+        assert f"{machine / 'code.fd'}: " in ended.err
+    direct = written(machine, "direct.json", HOST | {"direct_boot": {"load_options": "quiet"}})
+    call = [machine / "uki.efi", "--smbios", direct, "--firmware", machine / "snp.fd", "--format", "json"]
+    found = invoke("measure", *call, "--snp", "vcpus=4,type=EPYC-v4,kernel_hashes=on").json
+    assert found["snp"]["kernel_hashes"]
+    assert invoke("log", *call[:-1], "rvps", "--snp", "vcpus=4,type=EPYC-v4").status == 2

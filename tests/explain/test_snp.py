@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -83,7 +86,11 @@ def test_every_argument_counts(tmp_path: Path):
     [
         ("", "'' in --snp", None),
         ("vcpus", "'vcpus' in --snp", "did you mean vcpus?"),
-        ("cpus=4,type=EPYC", "'cpus=4' in --snp (expected vcpus, type, guest_features, vmm)", "did you mean vcpus?"),
+        (
+            "cpus=4,type=EPYC",
+            "'cpus=4' in --snp (expected vcpus, type, guest_features, vmm, kernel_hashes)",
+            "did you mean vcpus?",
+        ),
         ("vcpus=4,vcpus=5,type=EPYC", "vcpus twice", None),
         ("type=EPYC", "no vcpus", None),
         ("vcpus=4", "no type", None),
@@ -161,3 +168,94 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(StubsimError) as caught:
         snp.parse(REQUESTS[0])
     assert str(caught.value) == "--snp needs the package sev-snp-measure; pip install sev-snp-measure"
+
+
+def table_of_hashes(kernel: bytes, initrd: bytes, append: str) -> bytes:
+    """QEMU's (target/i386/sev.c, SevHashTable): a GUID and its length before entries of a GUID, a length, a SHA-256."""
+    rows = [
+        ("97d02dd8-bd20-4c94-aa78-e7714d36ab2a", append.encode() + b"\0"),
+        ("44baf731-3a2f-4bd7-9af1-41e29169781d", initrd),
+        ("4de79437-abd2-427f-b835-d5b172d2045b", kernel),
+    ]
+    entries = b"".join(
+        UUID(guid).bytes_le + (50).to_bytes(2, "little") + hashlib.sha256(data).digest() for guid, data in rows
+    )
+    size = 18 + len(entries)
+    head = UUID("9438d606-4f22-4cc9-b479-a793d411fd21").bytes_le + size.to_bytes(2, "little")
+    return (head + entries).ljust(-(-size // 16) * 16, b"\0")
+
+
+def given(folder: Path, load_options: str | None = None, initrd: bytes | None = None) -> Boot:
+    """A boot by QEMU's -kernel, -append and -initrd."""
+    host: dict[str, Any] = {"smbios": MACHINE, "direct_boot": {"load_options": load_options}}
+    if initrd is not None:
+        host["previous_initrd"] = base64.b64encode(initrd).decode()
+    return boot(uki.load(str(written(folder, "uki.efi", build(table((hwids.UEFI_FW, "fw")))))), hosts.from_json(host))
+
+
+GIVEN = [
+    (None, None, ""),
+    ("quiet", None, "quiet"),
+    ("initrd=initrd quiet root=\xc3\xa9", b"archive", "quiet root=\xe9"),
+    ("quiet initrd=initrd", b"archive", "quiet"),
+    ("initrd=initrd ", b"archive", ""),
+    ("initrd=initrd", b"archive", ""),
+    ("initrd=initrd of the user", None, "initrd=initrd of the user"),
+]
+
+
+@pytest.mark.parametrize(("options", "initrd", "append"), GIVEN)
+def test_the_hashes_of_what_qemu_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str | None, initrd: bytes | None, append: str
+):
+    """The page that the tool measures is the one that QEMU makes, and its command says the same of the files."""
+    from sevsnpmeasure import sev_hashes
+
+    pages: list[bytes] = []
+    construct = sev_hashes.SevHashes.construct_page
+
+    def seen(self: sev_hashes.SevHashes, offset: int) -> bytes:
+        pages.append(construct(self, offset))
+        return pages[-1]
+
+    monkeypatch.setattr(sev_hashes.SevHashes, "construct_page", seen)
+    result, request = given(tmp_path, options, initrd), snp.parse("vcpus=2,type=EPYC-v4,kernel_hashes=on")
+    launch = snp.measure_machine(result, request, memoryview(IMAGE))
+    kernel = (tmp_path / "uki.efi").read_bytes()
+    offset = int.from_bytes(HASHES[1][:4], "little") & 0xFFF
+    (page,) = pages
+    assert page[offset:].rstrip(b"\0") == table_of_hashes(kernel, initrd or b"", append).rstrip(b"\0")
+    assert not any(page[:offset])
+    files = {"--kernel": str(tmp_path / "uki.efi"), "--append": append}
+    if initrd is not None:
+        files["--initrd"] = str(written(tmp_path, "initrd", initrd))
+    command = [sys.executable, "-m", "sevsnpmeasure.cli", "--mode", "snp", "--vcpus", "2", "--vcpu-type", "EPYC-v4"]
+    command += ["--ovmf", str(written(tmp_path, "image.fd", IMAGE)), *(word for pair in files.items() for word in pair)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
+    assert launch.measurement.hex() == done.stdout.strip()
+    assert launch.request.kernel_hashes
+    without = snp.measure_machine(result, request._replace(kernel_hashes=False), memoryview(IMAGE))
+    assert without.measurement != launch.measurement
+    assert len(without.excluded) == len(launch.excluded) + 1
+
+
+def test_hashes_are_refused_where_qemu_would_have_none(tmp_path: Path):
+    request = snp.parse("vcpus=1,type=EPYC-v4,kernel_hashes=on")
+    with pytest.raises(StubsimError, match="not given by QEMU's -kernel"):
+        snp.measure_machine(booted(tmp_path, IMAGE), request, memoryview(IMAGE))
+    with pytest.raises(StubsimError, match="started without a kernel"):
+        snp.measure(booted(tmp_path, IMAGE), request)
+    result = given(tmp_path)
+    no_page = tuple(section for section in SECTIONS if section.type != 0x10)
+    no_area = (ovmf.SEV_HASHES, bytes(8))
+    for entries, sections in (([RESET, HASHES], no_page), ([RESET], SECTIONS), ([RESET, no_area], SECTIONS)):
+        with pytest.raises(StubsimError, match="no place for them"):
+            snp.measure_machine(result, request, memoryview(ovmf.build(entries, 0x13000, sev=sections)))
+    unknown = result._replace(host=result.host._replace(unknown=frozenset({"previous_initrd"})))
+    with pytest.raises(StubsimError, match="previous_initrd of the machine is not known"):
+        snp.measure_machine(unknown, request, memoryview(IMAGE))
+    with pytest.raises(StubsimError, match="no UTF-8"):
+        snp.measure_machine(given(tmp_path, "\xff"), request, memoryview(IMAGE))
+    for text in ("kernel_hashes=yes", "kernel_hashes=on,vmm=ec2"):
+        with pytest.raises(StubsimError, match="kernel_hashes"):
+            snp.parse(f"vcpus=1,type=EPYC-v4,{text}")
