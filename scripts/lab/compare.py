@@ -53,6 +53,9 @@ def differences(case: efirun.Case, seen: Json, image: uki.Uki) -> Differences:
     except StubsimError as error:
         return {"refused": (str(error), seen["outcome"])}
     unknown = {key for row in simulated["unknown"] for key in row["affects"]}
+    if seen["outcome"] == "crashed" and "outcome" in unknown:
+        # And with it went what it had said and set.
+        return {}
     found: Differences = {}
     for key, ours, theirs in _pairs(case, image, simulated, seen):
         if ours != theirs and _KEYS.get(key, key) not in unknown:

@@ -233,7 +233,8 @@ def expectation(seen: Json, image: uki.Uki, host: Json) -> Json:
         "outcome": _outcome(seen),
         "efi_status": _status(seen) if seen["outcome"] in ("returned", "not-loaded") else None,
         "messages": _messages(_unhex(seen.get("console")) or b""),
-        "selection": _selection(image, rows) if started and rows else None,
+        # stubble measures no section.
+        "selection": _selection(image, rows) if started and any(_is_kernels(row) for row in rows) else None,
         "cmdline": None if options is None else text(bytes.fromhex(options)),
         "load_options": options,
         "setup_cmdline": seen.get("setup_cmdline"),
@@ -260,6 +261,11 @@ def _outcome(seen: Json) -> str:
 def _status(seen: Json) -> str:
     code = seen["status"] & ~_ERROR
     return STATUS.get(code, f"{code}")
+
+
+def _is_kernels(row: Json) -> bool:
+    """Whether it is the name of the kernel's section that was measured."""
+    return bytes.fromhex(row["data"]) == b".linux\0"
 
 
 def _selection(image: uki.Uki, rows: list[Json]) -> Json:

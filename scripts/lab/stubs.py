@@ -54,7 +54,7 @@ def described(path: Path) -> Stub:
     image = uki.load(str(path))
     if image.stub is None:
         raise StubsimError("names no stub", path=str(path), expected=".sdmagic or .sbat of a stub")
-    return Stub(path, image.stub.version, image.machine)
+    return Stub(path, image.stub.version or image.stub.name, image.machine)
 
 
 def from_suite(suite: str, machine: str) -> Path:

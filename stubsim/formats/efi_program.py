@@ -50,13 +50,13 @@ def stub(image: pe.Image, loaded: Extent) -> StubId | None:
     for name in (SYSTEMD_STUB, STUBBLE):
         if name in components:
             return _by_sbat(name, components, name)
-    by_info = _by_stub_info(image, loaded)
-    if by_info is not None or (not has_kernel(image) and not _is_thin(image)):
-        return by_info
+    by_code = _by_stub_info(image, loaded) or _by_code(image, loaded)
+    if by_code is not None or not has_kernel(image):
+        return by_code
     # Up to 255 boot loader and stub have the same row.
     if "systemd" in components:
         return _by_sbat(SYSTEMD_STUB, components, "systemd")
-    return _by_code(image, loaded) or next((StubId(name, version) for name, version in programs(components)), None)
+    return next((StubId(name, version) for name, version in programs(components)), None)
 
 
 def has_kernel(image: pe.Image) -> bool:

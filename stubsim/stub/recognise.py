@@ -51,7 +51,8 @@ class Program(NamedTuple):
 def not_a_uki(uki: Uki) -> Program | None:
     """What a file without a `.linux` is; None for a UKI, and where nothing tells."""
     image = uki.image
-    if efi_program.has_kernel(image) or (uki.stub is not None and uki.stub.name in (SYSTEMD_STUB, LANZABOOTE)):
+    stubs = (SYSTEMD_STUB, STUBBLE, LANZABOOTE)
+    if efi_program.has_kernel(image) or (uki.stub is not None and uki.stub.name in stubs):
         return None
     linux = identify(image.data)
     if linux is not None:

@@ -49,6 +49,7 @@ def magic(name: str) -> Row:
         ([LINUX, (".rodata", b"\x07" + utf16("debug\0stubble.dtb_override=\0"))], StubId("stubble", "")),
         ([LINUX, (".rodata", utf16("stubble.dtb_override=")), (".sbat", GENERIC)], StubId("stubble", "")),
         ([LINUX, magic("systemd-stub 9"), (".rodata", utf16("stubble.dtb_override="))], StubId("systemd-stub", "9")),
+        ([(".rodata", utf16("stubble.dtb_override="))], StubId("stubble", "")),
         ([LINUX, (".text2", utf16("stubble.dtb_override="))], None),
         # Up to 255: one component for all of systemd.
         (
