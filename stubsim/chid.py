@@ -18,7 +18,9 @@ from stubsim.formats.smbios import Fields
 from stubsim.rows import NamedTuple
 
 NAMESPACE = UUID("70ffd812-4c7f-4c7d-0000-000000000000")
-_NAMESPACE, _JOINT = NAMESPACE.bytes, efi_string.utf16("&")
+_JOINT = efi_string.utf16("&")
+# What each CHID begins with; a copy of it costs less than another one.
+_BEGUN = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
 
 _BIOS = ("bios_vendor", "bios_version", "bios_major", "bios_minor")
 _BOARD = ("baseboard_manufacturer", "baseboard_product")
@@ -63,7 +65,7 @@ class Chid(NamedTuple):
 def hash_texts(texts: Iterable[str]) -> UUID:
     """The UUIDv5 of the texts joined by `&`, in UTF-16LE without terminator."""
     # Not uuid.uuid5(): it takes bytes only since Python 3.12.
-    return UUID(bytes=hash_utf16(map(efi_string.utf16, texts)), version=5)
+    return UUID(bytes=hash_utf16(_JOINT.join(map(efi_string.utf16, texts))), version=5)
 
 
 def compute(fields: Fields, panel: str | None, view: str = "stub") -> tuple[Chid, ...]:
@@ -101,9 +103,11 @@ def stub_number(field: str, value: int | None) -> bytes | None:
     return None if value is None else efi_string.utf16(f"{value:{_NUMBERS[field]}}")
 
 
-def hash_utf16(texts: Iterable[bytes]) -> bytes:
-    """The first 16 bytes of the SHA-1 that `hash_texts` makes a UUID of, from texts in UTF-16LE."""
-    return hashlib.sha1(_NAMESPACE + _JOINT.join(texts), usedforsecurity=False).digest()[:16]
+def hash_utf16(text: bytes) -> bytes:
+    """The first 16 bytes of the SHA-1 that `hash_texts` makes a UUID of, from the joined texts in UTF-16LE."""
+    digest = _BEGUN.copy()
+    digest.update(text)
+    return digest.digest()[:16]
 
 
 def _chid(parts: tuple[tuple[str, str | None], ...], view: str) -> UUID | None:

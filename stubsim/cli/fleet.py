@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _fleet(arguments: argparse.Namespace, path: str, side: argparse.Namespace) -> int:
     from stubsim.fleet.columns import given_values
+    from stubsim.fleet.crew import crew_for
     from stubsim.fleet.engine import fleet_of
     from stubsim.fleet.plan import Plan
     from stubsim.fleet.summary import summary
@@ -64,10 +65,11 @@ def _fleet(arguments: argparse.Namespace, path: str, side: argparse.Namespace) -
     known = given_values(arguments.given)
     plan = Plan(uki.load(path), start.start(side), bank=arguments.bank, given=known)
     with (
+        crew_for([plan]) as crew,
         progress.shown(f"reading {arguments.hosts}"),
         fleet_of(arguments.hosts, sql=arguments.sql, mapping=dict(arguments.map)) as fleet,
     ):
-        survey = fleet.survey([plan], lambda text: progress.say(f"{arguments.hosts}: {text}"))
+        survey = fleet.survey(crew, lambda text: progress.say(f"{arguments.hosts}: {text}"))
         report = fleet_json(plan, survey, summary(plan, survey), arguments.hosts)
         if table is not None:
             progress.say(f"writing {table}")

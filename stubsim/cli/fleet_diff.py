@@ -14,6 +14,7 @@ from stubsim.errors import StubsimError
 def run(arguments: argparse.Namespace, paths: Sequence[str]) -> int:
     from stubsim.fleet.columns import given_values
     from stubsim.fleet.compare import compare
+    from stubsim.fleet.crew import crew_for
     from stubsim.fleet.engine import fleet_of
     from stubsim.fleet.hwids_set import is_set, uki_of
     from stubsim.fleet.plan import Plan
@@ -28,10 +29,11 @@ def run(arguments: argparse.Namespace, paths: Sequence[str]) -> int:
     known = given_values(arguments.given)
     plans = [Plan(images[place], start.start(sides[place]), bank=arguments.bank, given=known) for place in (0, -1)]
     with (
+        crew_for(plans) as crew,
         progress.shown(f"reading {arguments.hosts}"),
         fleet_of(arguments.hosts, sql=arguments.sql, mapping=dict(arguments.map)) as machines,
     ):
-        survey = machines.survey(plans, lambda text: progress.say(f"{arguments.hosts}: {text}"))
+        survey = machines.survey(crew, lambda text: progress.say(f"{arguments.hosts}: {text}"))
     found = compare(plans, survey)
     inventory.warn(arguments.hosts, machines, plans, survey.refused)
     report = fleet_diff_json(plans, survey, found, arguments.hosts, boots=not any(sets))

@@ -34,7 +34,7 @@ class Chosen(NamedTuple):
 class Answer(NamedTuple):
     """How the boot ends and which of the unknown keys may change that; the choices by kind; known PCR values by number.
 
-    The choices are those of a boot that comes to choosing. ``case`` is the boot as `explain.measure` sees it.
+    The choices are those of a boot that comes to choosing. ``open_pcrs`` says why a PCR that is not there is not known.
     """
 
     status: str
@@ -42,9 +42,8 @@ class Answer(NamedTuple):
     hangs_on: tuple[str, ...]
     chosen: dict[int, Chosen]
     pcrs: dict[int, bytes]
-    case: Case
+    open_pcrs: dict[int, tuple[str, ...]]
     assumed: tuple[str, ...]
-    boot: Boot
 
 
 def answer(uki: Uki, host: Host, start: Start, bank: str) -> Answer:
@@ -54,16 +53,25 @@ def answer(uki: Uki, host: Host, start: Start, bank: str) -> Answer:
     """
     measured = measure_hosts(uki, [("", host)], start, (bank,))
     boot, case = measured.boot, measured.cases[0]
+    pcrs = case.pcrs.get(bank, {})
     return Answer(
         status=boot.outcome.status,
         message=boot.outcome.message,
         hangs_on=_hangs_on_outcome(boot),
         chosen={kind: _chosen(boot, kind) for kind in KINDS},
-        pcrs={pcr: value for pcr, value in sorted(case.pcrs.get(bank, {}).items()) if pcr in PCRS},
-        case=case._replace(hosts=()),
+        pcrs={pcr: pcrs[pcr] for pcr in PCRS if pcr in pcrs},
+        open_pcrs={pcr: tuple(_why(case, boot, pcr)) for pcr in PCRS if pcr not in pcrs},
         assumed=measured.assumed,
-        boot=boot,
     )
+
+
+def _why(case: Case, boot: Boot, pcr: int) -> Iterator[str]:
+    rows = [row for row in case.unknown if row.what in (f"PCR {pcr}", "all values") or pcr in row.pcrs]
+    for row in rows:
+        left_open = row.what in boot.host.unknown
+        yield f"{row.what} is not known" if left_open else row.why
+    if not rows:
+        yield "the boot does not come to it, or it is no Linux that is started"
 
 
 def _hangs_on_outcome(boot: Boot) -> tuple[str, ...]:

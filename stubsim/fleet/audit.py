@@ -13,14 +13,12 @@ from uuid import UUID
 
 from stubsim import chid
 from stubsim.errors import StubsimError
-from stubsim.fleet.columns import HOST, Columns, Machine
+from stubsim.fleet.columns import HOST, Columns, Machine, Machines
 from stubsim.fleet.engine import Fleet
-from stubsim.fleet.evaluate import machines_of
-from stubsim.fleet.lookup import Chids, Reader
-from stubsim.formats import edid
-from stubsim.formats.efi_string import from_utf16, utf16
+from stubsim.fleet.evaluate import coded_columns
+from stubsim.fleet.lookup import Chids
+from stubsim.formats.efi_string import from_utf16
 from stubsim.formats.smbios import Fields
-from stubsim.hosts.host import Host
 from stubsim.lint.subjects import Row, Subject
 from stubsim.rows import NamedTuple
 from stubsim.stub.models import NEWEST
@@ -94,11 +92,9 @@ def audit(subjects: Sequence[Subject], fleet: Fleet, tick: Callable[[str], None]
     look = _Look(Chids([kind for kind in chid.PARTS if kind in types], rows))
     wanted = [name for name in fleet.columns if name in (*_STRINGS, "edid", HOST)]
     distinct = fleet.distinct(wanted, tick)
+    columns = Columns(wanted, "", {})
     for batch in fleet.batches():
-        counts: list[int] = batch.column("machines").to_pylist()
-        for machine, count in zip(machines_of(batch, look.columns(wanted)), counts, strict=True):
-            if not isinstance(machine, StubsimError):
-                look.at(machine, count)
+        look.at(columns.machines(coded_columns(batch), batch.num_rows), batch.column("machines").to_pylist())
         tick(f"{look.distinct} of {distinct} distinct machines")
     hits = [hit for (kind, guid), machines in look.found.items() for hit in _hits(rows[guid], kind, machines)]
     hits = _with_kept(hits)
@@ -108,40 +104,34 @@ def audit(subjects: Sequence[Subject], fleet: Fleet, tick: Callable[[str], None]
     return Audit(look.machines, distinct, look.chids.types, look.left_open, tuple(hits), silent)
 
 
+Found = Counter[tuple[Fields, frozenset[str]]]
+
+
 class _Look:
     """What was found so far: by CHID type and GUID the machines that have it."""
 
     def __init__(self, chids: Chids) -> None:
         self.chids = chids
-        self.found: dict[tuple[int, UUID], Counter[tuple[Fields, frozenset[str]]]] = {}
+        self.found: dict[tuple[int, UUID], Found] = {}
         self.machines = self.left_open = self.distinct = 0
-        self._readers: dict[int, tuple[Host, bytes | None, tuple[Reader, ...]]] = {}
-        self._columns: Columns | None = None
 
-    def columns(self, names: Sequence[str]) -> Columns:
-        self._columns = self._columns or Columns(names, "", {})
-        return self._columns
-
-    def at(self, machine: Machine, count: int) -> None:
-        rest, panel, readers = self._rest(machine.rest)
-        self.distinct += 1
-        self.machines += count
-        self.left_open += count if len(readers) < len(self.chids.types) else 0
-        for key in self.chids.found(machine.fields, panel, readers):
-            self.found.setdefault(key, Counter())[machine.fields, rest.unknown] += count
-
-    def _rest(self, rest: Host) -> tuple[Host, bytes | None, tuple[Reader, ...]]:
-        """The host is kept, so that no other one gets its id."""
-        if id(rest) not in self._readers:
-            panel = None if rest.edid is None else edid.panel_id(rest.edid)
-            self._readers[id(rest)] = rest, None if panel is None else utf16(panel), self.chids.readers(rest)
-        return self._readers[id(rest)]
+    def at(self, machines: Machines, counts: Sequence[int]) -> None:
+        """Look at machines; how many there are of each."""
+        known = machines.rests.each(lambda rest: None if isinstance(rest, StubsimError) else self.chids.known(rest))
+        for row, count in enumerate(counts):
+            if known.at(row) is not None:
+                self.distinct += 1
+                self.machines += count
+                self.left_open += 0 if known.at(row) else count
+        for kind, guids in self.chids.found(machines):
+            for row, code in enumerate(guids.codes):
+                guid = guids.values[code]
+                machine = None if guid is None else machines.at(row)
+                if isinstance(machine, Machine):
+                    self.found.setdefault((kind, guid), Counter())[machine.fields, machine.rest.unknown] += counts[row]
 
 
-Machines = Counter[tuple[Fields, frozenset[str]]]
-
-
-def _hits(rows: Iterable[Row], kind: int, machines: Machines) -> Iterator[Hit]:
+def _hits(rows: Iterable[Row], kind: int, machines: Found) -> Iterator[Hit]:
     models = _models(machines)
     first = next(iter(machines))[0]
     parts = [part for part in chid.PARTS[kind] if part in _STRINGS]
@@ -150,7 +140,7 @@ def _hits(rows: Iterable[Row], kind: int, machines: Machines) -> Iterator[Hit]:
         yield Hit(row, kind, texts, sum(machines.values()), models, _narrower(kind, machines), ())
 
 
-def _models(machines: Machines) -> dict[Model, int]:
+def _models(machines: Found) -> dict[Model, int]:
     """The models of machines; one that is not wholly known is taken for another that it may well be."""
     counts: Counter[tuple[Model, frozenset[str]]] = Counter()
     for (fields, unknown), count in machines.items():
@@ -184,7 +174,7 @@ def _text(fields: Fields, part: str) -> str | None:
     return text or None
 
 
-def _narrower(kind: int, machines: Machines) -> tuple[int, ...]:
+def _narrower(kind: int, machines: Found) -> tuple[int, ...]:
     """Types with the same strings and more, by which no two of the models have the same CHID."""
     parts = {*chid.PARTS[kind]}
     narrower = []

@@ -7,10 +7,12 @@ of machines without it. An empty text and dmidecode's words for string number 0 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from stubsim.errors import StubsimError
+from stubsim.fleet.coded import Coded
 from stubsim.formats.smbios import Fields
 from stubsim.hosts.described import NOT_IN_SMBIOS
 from stubsim.hosts.dmidecode import ENCLOSURE_TYPES, NO_STRING, is_doubtful
@@ -50,6 +52,19 @@ class Machine(NamedTuple):
         return self.rest._replace(fields=self.fields)
 
 
+class Machines(NamedTuple):
+    """Rows: a column for each SMBIOS field, and one of what else they are, or of what is wrong with the row."""
+
+    fields: tuple[Coded, ...]
+    rests: Coded
+
+    def at(self, row: int) -> Machine | StubsimError:
+        rest = self.rests.at(row)
+        if isinstance(rest, StubsimError):
+            return rest
+        return Machine(Fields._make(column.at(row) for column in self.fields), rest)
+
+
 def given_values(words: Iterable[str]) -> dict[str, object]:
     """The values of ``KEY=VALUE`` words; StubsimError for a key that no host file has."""
     values: dict[str, object] = {}
@@ -74,48 +89,34 @@ class Columns:
         # Firmware for x86 brings no devicetree.
         self._not_told = _NOT_IN_INVENTORY - ({"devicetree"} if machine in _X86 else set())
         self._rests: dict[tuple[object, ...], Host | StubsimError] = {}
-        self._by_gaps: dict[tuple[tuple[bool, ...], tuple[str | None, ...]], Host | StubsimError] = {}
-        # Whether a value of the batch at hand is none that a machine has.
-        self._wrong = False
         self._others = [name for name in self.names if name in OTHERS]
         self._rest((), (None,) * len(self._others), raised=True)
 
-    def machines(self, columns: Mapping[str, Sequence[str | None]]) -> Iterator[Machine | StubsimError]:
-        """The machine of each row, or what is wrong with the row; all values are texts, of each column of `names`."""
-        rows = len(next(iter(columns.values()), ()))
+    def machines(self, columns: Mapping[str, Coded], rows: int) -> Machines:
+        """The machines of that many rows; values are texts or None, of each column of `names`."""
         if HOST in self.names:
-            yield from map(self._whole, columns[HOST])
-            return
-        nothing = [None] * rows
-        fields = [_read(_string, columns.get(name, nothing)) for name in STRINGS]
-        fields += self._numbers(columns, nothing)
-        self._wrong = any(isinstance(value, StubsimError) for column in fields for value in {*column})
-        others = zip(*(columns[name] for name in self._others), strict=True) if self._others else iter([()] * rows)
-        for values, rest in zip(zip(*fields, strict=True), others, strict=True):
-            yield self._machine(values, rest)
+            return _of_whole(columns[HOST].each(_whole))
+        nothing = Coded.alike(rows, None)
+        read = [_read(columns.get(name, nothing), _string) for name in STRINGS]
+        read += self._numbers(columns, nothing)
+        gaps, wrong = Coded.alike(rows, ()), nothing
+        for name, column in zip(Fields._fields, read, strict=True):
+            gap = column.each(partial(_gap, name)).merged()
+            gaps = gaps.with_(gap, lambda own, name: (*own, name) if name else own)
+            wrong = wrong.with_(column.each(_error).merged(), lambda one, other: one or other)
+        others = Coded.alike(rows, ())
+        for name in self._others:
+            others = others.with_(columns[name], lambda own, text: (*own, text))
+        rests = gaps.with_(others, self._rest).with_(wrong, lambda rest, error: error or rest)
+        return Machines(tuple(column.each(_known) for column in read), rests)
 
-    def _numbers(self, columns: Mapping[str, Sequence[str | None]], nothing: list[None]) -> list[list[Any]]:
-        release = _read(_release, columns.get(BIOS_RELEASE, nothing))
-        parts = [[_part(row, place) for row in release] for place in (0, 1)]
-        own = [_read(_number, columns[name]) if name in columns else None for name in NUMBERS[:2]]
-        enclosure = _read(_enclosure, columns.get("enclosure_type", nothing))
-        return [mine if mine is not None else part for mine, part in zip(own, parts, strict=True)] + [enclosure]
-
-    def _machine(self, values: tuple[Any, ...], others: tuple[str | None, ...]) -> Machine | StubsimError:
-        if self._wrong:
-            wrong = next((value for value in values if isinstance(value, StubsimError)), None)
-            if wrong is not None:
-                return wrong
-        gaps = tuple([value is _UNKNOWN for value in values])
-        rest = self._by_gaps.get((gaps, others))
-        if rest is None:
-            left_open = tuple(name for name, gap in zip(Fields._fields, gaps, strict=True) if gap)
-            rest = self._by_gaps[gaps, others] = self._rest(left_open, others)
-        if isinstance(rest, StubsimError):
-            return rest
-        if _UNKNOWN in values:
-            values = tuple([None if value is _UNKNOWN else value for value in values])
-        return Machine(Fields._make(values), rest)
+    def _numbers(self, columns: Mapping[str, Coded], nothing: Coded) -> list[Coded]:
+        release = _read(columns.get(BIOS_RELEASE, nothing), _release)
+        numbers = [
+            _read(columns[name], _number) if name in columns else release.each(partial(_part, place=place))
+            for place, name in enumerate(NUMBERS[:2])
+        ]
+        return [*numbers, _read(columns.get("enclosure_type", nothing), _enclosure)]
 
     def _rest(
         self, left_open: tuple[str, ...], others: tuple[str | None, ...], *, raised: bool = False
@@ -139,23 +140,44 @@ class Columns:
                 self._rests[key] = error
         return self._rests[key]
 
-    def _whole(self, text: str | None) -> Machine | StubsimError:
-        try:
-            host = from_json(None if text is None else json.loads(text))
-        except StubsimError as error:
-            return error
-        except (ValueError, RecursionError):
-            return StubsimError("the column host is not JSON", expected="a host file")
-        # Who it is decides nothing; what the stub measures of the table goes into PCR 1, which is given for no machine.
-        read = tuple(string for string in host.oem_strings if string.startswith(_READ))
-        rest = host._replace(fields=Fields(), name=None, source=None, structures=None, damage=None, oem_strings=read)
-        return Machine(host.fields, rest)
+
+def _of_whole(machines: Coded) -> Machines:
+    """The machines of a column of Machine or StubsimError."""
+
+    def field(place: int) -> Callable[[Machine | StubsimError], Any]:
+        return lambda machine: None if isinstance(machine, StubsimError) else machine.fields[place]
+
+    rests = machines.each(lambda machine: machine if isinstance(machine, StubsimError) else machine.rest)
+    return Machines(tuple(machines.each(field(place)) for place in range(len(Fields._fields))), rests)
 
 
-def _read(one: Any, texts: Sequence[str | None]) -> list[Any]:
-    """Each text as it is read, what is the same once."""
-    known = {text: _UNKNOWN if text is None else one(text) for text in set(texts)}
-    return [known[text] for text in texts]
+def _whole(text: str | None) -> Machine | StubsimError:
+    try:
+        host = from_json(None if text is None else json.loads(text))
+    except StubsimError as error:
+        return error
+    except (ValueError, RecursionError):
+        return StubsimError("the column host is not JSON", expected="a host file")
+    # Who it is decides nothing; what the stub measures of the table goes into PCR 1, which is given for no machine.
+    read = tuple(string for string in host.oem_strings if string.startswith(_READ))
+    rest = host._replace(fields=Fields(), name=None, source=None, structures=None, damage=None, oem_strings=read)
+    return Machine(host.fields, rest)
+
+
+def _read(column: Coded, one: Callable[[str], Any]) -> Coded:
+    return column.each(lambda text: _UNKNOWN if text is None else one(text))
+
+
+def _gap(name: str, value: Any) -> str | None:
+    return name if value is _UNKNOWN else None
+
+
+def _error(value: Any) -> StubsimError | None:
+    return value if isinstance(value, StubsimError) else None
+
+
+def _known(value: Any) -> Any:
+    return None if value is _UNKNOWN or isinstance(value, StubsimError) else value
 
 
 def _string(text: str) -> Any:

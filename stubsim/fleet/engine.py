@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
 from stubsim.fleet.columns import HOST, STRINGS
-from stubsim.fleet.evaluate import PREFIX, answer_table, classify, result_schema
+from stubsim.fleet.crew import Crew
+from stubsim.fleet.evaluate import PREFIX, answer_table, coded_columns, result_schema
 from stubsim.fleet.plan import Plan
 from stubsim.fleet.sources import LISTED, Refused, Source, first_line, open_source, quoted, text, unreadable
 from stubsim.rows import NamedTuple
@@ -95,10 +96,14 @@ class Fleet:
             name for name in STRINGS if not whole and name not in self.columns and any(p.needs(name) for p in plans)
         ]
 
-    def survey(self, plans: Sequence[Plan], tick: Tick = lambda text: None) -> Survey:
-        """What each plan makes of the machines. Raises StubsimError for a source that cannot be read to its end."""
+    def survey(self, crew: Crew, tick: Tick = lambda text: None) -> Survey:
+        """What each plan of a crew makes of the machines.
+
+        Raises StubsimError for a source that cannot be read to its end, and as `stubsim.boot` does.
+        """
+        plans = crew.plans
         distinct = self.distinct([name for name in self.columns if any(plan.needs(name) for plan in plans)], tick)
-        self._classify(plans, distinct, tick)
+        self._classify(crew, distinct, tick)
         machine = "".join(f", {name} := {name}" for name in self._names)
         kinds = ", ".join(f"kind{number}" for number in range(len(plans)))
         rows = self._rows(
@@ -160,25 +165,28 @@ class Fleet:
             raise StubsimError(f"cannot be written: {first_line(error)}", path=path) from error
 
     def _distinct(self) -> None:
-        """The table of distinct machines; a source without a column that counts has one at most."""
+        """The table of distinct machines; a source without a column that counts has one at most.
+
+        In order, so that those which have much in common are in one batch.
+        """
         columns = "".join(f"{self._source.mapped[name]} AS {name}, " for name in self._names)
         self._connection.execute(
             f"CREATE OR REPLACE TABLE identities AS SELECT {columns} count(*) AS machines "
-            f"FROM {self._source.relation} AS source GROUP BY ALL HAVING count(*) > 0"
+            f"FROM {self._source.relation} AS source GROUP BY ALL HAVING count(*) > 0 ORDER BY ALL"
         )
 
-    def _classify(self, plans: Sequence[Plan], distinct: int, tick: Tick) -> None:
+    def _classify(self, crew: Crew, distinct: int, tick: Tick) -> None:
         """The table of which answer each of them gets."""
         import pyarrow as pa
 
-        kinds = [array("i") for _ in plans]
-        for batch in self.batches():
-            for plan, numbers in zip(plans, kinds, strict=True):
-                numbers.extend(classify(batch, plan))
-            tick(f"{len(kinds[0])} of {distinct} distinct machines")
+        numbers = [array("i") for _ in crew.plans]
+        for kinds in crew.kinds((coded_columns(batch), batch.num_rows) for batch in self.batches()):
+            for place, (plan, own) in enumerate(zip(crew.plans, kinds, strict=True)):
+                numbers[place].extend(plan.numbers(own, crew.ask(place)))
+            tick(f"{len(numbers[0])} of {distinct} distinct machines")
         ids = array("q", range(distinct))
         table = {"id": _column(ids, pa.int64())}
-        table |= {f"kind{number}": _column(numbers, pa.int32()) for number, numbers in enumerate(kinds)}
+        table |= {f"kind{number}": _column(own, pa.int32()) for number, own in enumerate(numbers)}
         self._put("kinds", pa.table(table))
 
     def _answers(self, plan: Plan) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
 from typing import TYPE_CHECKING, Any
 
 from stubsim.explain.selection import KINDS
 from stubsim.fleet.answer import PCRS, Answer
+from stubsim.fleet.coded import Coded
 from stubsim.fleet.columns import NAMES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from stubsim.errors import StubsimError
-    from stubsim.fleet.columns import Columns, Machine
     from stubsim.fleet.plan import Plan
 
 PREFIX = "stubsim_"
@@ -29,9 +29,11 @@ def evaluate_batch(batch: pa.RecordBatch, plan: Plan) -> pa.RecordBatch:
     """
     import pyarrow as pa
 
-    numbers = pa.array(classify(batch, plan), pa.int32())
+    numbers = plan.numbers(plan.kinds(coded_columns(batch), batch.num_rows))
     answers = answer_table(plan).to_batches()
-    return answers[0].take(numbers) if answers else pa.RecordBatch.from_pylist([], result_schema())
+    return (
+        answers[0].take(pa.array(numbers, pa.int32())) if answers else pa.RecordBatch.from_pylist([], result_schema())
+    )
 
 
 def result_schema() -> pa.Schema:
@@ -57,16 +59,9 @@ def result_schema() -> pa.Schema:
     return pa.schema([(PREFIX + name, kind) for name, kind in columns])
 
 
-def classify(batch: pa.RecordBatch, plan: Plan) -> list[int]:
-    """The number of each row's answer in ``plan.answers``."""
-    columns = plan.columns([name for name in batch.schema.names if name in NAMES])
-    return [plan.number(machine) for machine in machines_of(batch, columns)]
-
-
-def machines_of(batch: pa.RecordBatch, columns: Columns) -> Iterator[Machine | StubsimError]:
-    """The machine of each row, or what is wrong with the row."""
-    values = {name: _texts(batch.column(name)) for name in columns.names}
-    yield from columns.machines(values or {"": [None] * batch.num_rows})
+def coded_columns(batch: pa.RecordBatch) -> dict[str, Coded]:
+    """The columns that a host file has a key for, as texts."""
+    return {name: _coded(batch.column(name)) for name in batch.schema.names if name in NAMES}
 
 
 def answer_table(plan: Plan) -> pa.Table:
@@ -76,11 +71,13 @@ def answer_table(plan: Plan) -> pa.Table:
     return pa.Table.from_pylist([_row(answer) for answer in plan.answers], result_schema())
 
 
-def _texts(column: pa.Array) -> list[str | None]:
+def _coded(column: pa.Array) -> Coded:
     import pyarrow as pa
 
-    values: list[str | None] = column.cast(pa.string()).to_pylist()
-    return values
+    encoded = column.cast(pa.string()).dictionary_encode("encode")
+    codes = array("i")
+    codes.frombytes(memoryview(encoded.indices.buffers()[1])[4 * encoded.indices.offset :][: 4 * len(encoded)])
+    return Coded(codes, encoded.dictionary.to_pylist())
 
 
 def _row(answer: Answer | StubsimError) -> dict[str, Any]:

@@ -6,20 +6,21 @@ So two machines that the tables cannot tell apart boot alike, and one of them st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from operator import itemgetter
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
 from uuid import UUID
 
 from stubsim import chid
 from stubsim.errors import StubsimError
 from stubsim.explain.boot_manager import loaded_addons
-from stubsim.fleet.columns import BIOS_RELEASE
+from stubsim.fleet.coded import Coded
+from stubsim.fleet.columns import BIOS_RELEASE, STRINGS, Machines
 from stubsim.formats import edid, hwids
+from stubsim.formats.efi_string import utf16
 from stubsim.formats.smbios import Fields
 from stubsim.hosts.host import Host
 from stubsim.result import Boot
-from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.stub.chid_match import unknown_fields
@@ -27,65 +28,103 @@ from stubsim.uki import Uki
 
 # An absent CHID is all zeros, and so equals an all-zero entry.
 _NULL = UUID(int=0)
-_ABSENT = _NULL.bytes
-_NO_NUMBERS = (None, None, None)
+_JOINT = utf16("&")
 # Of the SHA-1 what a version 5 UUID leaves alone at its start (RFC 9562 5.5).
 _KEPT = 6
+_PANEL = "edid_panel"
+# Several types end with both of these.
+_BOARD = ("baseboard_manufacturer", "baseboard_product")
+# In place of the text that a CHID is the hash of, which is None where the CHID is absent: it is not known.
+_UNKNOWN: Final[Any] = object()
 
 # The first entry of each table and kind that a machine has, by what it is found: (table, kind, CHID type, entry).
 Hits = tuple[tuple[int, int, int, int], ...]
 
 
-class Reader(NamedTuple):
-    """A CHID type that is known of a machine, and the texts it is the hash of; without a panel it is absent."""
-
-    type: int
-    texts: Callable[[Sequence[Any]], tuple[Any, ...]] | None
-
-
 class Chids:
-    """Which of a set of GUIDs are CHIDs of a machine; most machines have none, and that is found out fast."""
+    """Which of a set of GUIDs are CHIDs of machines; most machines have none, and that is found out fast."""
 
     def __init__(self, types: Sequence[int], guids: Collection[UUID]) -> None:
         self.types = tuple(types)
-        self._numbers = any({*Fields._fields[-3:]} & {*chid.PARTS[kind]} for kind in types)
-        self._guids = frozenset(guids)
+        self._wanted = frozenset(guids)
         self._beginnings = frozenset(guid.bytes[:_KEPT] for guid in guids)
 
-    def readers(self, rest: Host) -> tuple[Reader, ...]:
-        """The types that are known of machines with this rest, in order."""
-        panel = None if rest.edid is None else edid.panel_id(rest.edid)
-        names = (*Fields._fields, "edid_panel")
-        readers = []
+    def found(self, machines: Machines) -> Iterator[tuple[int, Coded]]:
+        """The types by which a machine has one of the GUIDs, in order, and for each machine which one, or None."""
+        texts = _Texts(machines.fields)
         for kind in self.types:
-            parts = chid.PARTS[kind]
-            if unknown_fields(rest, kind):
-                continue
-            absent = panel is None and "edid_panel" in parts
-            places = [names.index(part) for part in parts]
-            # Of one place itemgetter gives no tuple.
-            picked = itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
-            readers.append(Reader(kind, None if absent else picked))
-        return tuple(readers)
+            own = texts.of(kind, machines.rests)
+            guids = self._guids(own.values)
+            if any(guid is not None for guid in guids):
+                yield kind, Coded(own.codes, guids)
 
-    def found(self, fields: Fields, panel: bytes | None, readers: Sequence[Reader]) -> list[tuple[int, UUID]]:
-        """Those of the machine by type, in the order of the readers; the panel is in UTF-16LE."""
-        texts = self._texts(fields, panel)
-        found, beginnings, hashed = [], self._beginnings, chid.hash_utf16
-        for kind, pick in readers:
-            parts = (None,) if pick is None else pick(texts)
-            digest = _ABSENT if None in parts else hashed(parts)
-            if digest[:_KEPT] not in beginnings:
-                continue
-            guid = _NULL if digest is _ABSENT else UUID(bytes=digest, version=5)
-            if guid in self._guids:
-                found.append((kind, guid))
-        return found
+    def known(self, rest: Host) -> bool:
+        """Whether the CHIDs of all types are known of machines with this rest."""
+        return not any(unknown_fields(rest, kind) for kind in self.types)
 
-    def _texts(self, fields: Fields, panel: bytes | None) -> tuple[bytes | None, ...]:
-        """In the order of Fields, and the panel behind them; numbers only where a type that is looked at has them."""
-        numbers = map(chid.stub_number, Fields._fields[-3:], fields[-3:]) if self._numbers else _NO_NUMBERS
-        return (*map(chid.stub_text, fields[:-3]), *numbers, panel)
+    def _guids(self, texts: Iterable[bytes | None]) -> list[UUID | None]:
+        """Those that are the hash of a text."""
+        beginnings, absent = self._beginnings, _NULL if _NULL in self._wanted else None
+        guids: list[UUID | None] = []
+        for text in texts:
+            if text is None or text is _UNKNOWN:
+                guids.append(absent if text is None else None)
+                continue
+            digest = chid.hash_utf16(text)
+            guid = UUID(bytes=digest, version=5) if digest[:_KEPT] in beginnings else None
+            guids.append(guid if guid in self._wanted else None)
+        return guids
+
+
+class _Texts:
+    """What the CHIDs of machines are the hash of, in UTF-16LE; types that begin alike share the work."""
+
+    def __init__(self, fields: Sequence[Coded]) -> None:
+        self._fields = dict(zip(Fields._fields, fields, strict=True))
+        self._joined: dict[tuple[str, ...], Coded] = {}
+
+    def of(self, kind: int, rests: Coded) -> Coded:
+        """The text of each machine's CHID of a type."""
+        strings = tuple(part for part in chid.PARTS[kind] if part != _PANEL)
+        if strings == chid.PARTS[kind]:
+            known = rests.each(partial(_is_known, kind))
+            texts = self._of(strings)
+            return texts if all(known.values) else texts.with_(known, lambda text, known: text if known else _UNKNOWN)
+        panels = rests.each(partial(_panel, kind))
+        if not any(isinstance(panel, bytes) for panel in panels.values):
+            return panels
+        return self._of(strings).with_(panels, _join)
+
+    def _of(self, parts: tuple[str, ...]) -> Coded:
+        if parts not in self._joined:
+            if len(parts) == 1:
+                self._joined[parts] = self._fields[parts[0]].each(partial(_text, parts[0]))
+            else:
+                size = len(_BOARD) if parts[-len(_BOARD) :] == _BOARD != parts else 1
+                self._joined[parts] = self._of(parts[:-size]).with_(self._of(parts[-size:]), _join)
+        return self._joined[parts]
+
+
+def _text(field: str, value: Any) -> bytes | None:
+    return chid.stub_text(value) if field in STRINGS else chid.stub_number(field, value)
+
+
+def _join(front: Any, last: Any) -> Any:
+    if last is _UNKNOWN:
+        return last
+    return None if front is None or last is None else front + _JOINT + last
+
+
+def _is_known(kind: int, rest: Host | StubsimError) -> bool:
+    return not isinstance(rest, StubsimError) and not unknown_fields(rest, kind)
+
+
+def _panel(kind: int, rest: Host | StubsimError) -> Any:
+    """What machines with this rest have for a panel."""
+    if isinstance(rest, StubsimError) or unknown_fields(rest, kind):
+        return _UNKNOWN
+    panel = None if rest.edid is None else edid.panel_id(rest.edid)
+    return None if panel is None else utf16(panel)
 
 
 class Lookup:
@@ -109,13 +148,23 @@ class Lookup:
         fields = {BIOS_RELEASE: Fields._fields[-3:-1]}.get(column, (column,))
         return not {*fields} <= {*Fields._fields} or any({*fields} & {*chid.PARTS[kind]} for kind in self.chids.types)
 
-    def hits(self, fields: Fields, panel: bytes | None, readers: Sequence[Reader]) -> Hits:
-        """What a machine is found by."""
+    def hits(self, machines: Machines) -> Coded:
+        """What each machine is found by (Hits)."""
+        found = Coded.alike(len(machines.rests.codes), ())
+        for kind, guids in self.chids.found(machines):
+            found = found.with_(guids.merged(), partial(_with_chid, kind))
+        return found.each(self._hits)
+
+    def _hits(self, chids: Sequence[tuple[int, UUID]]) -> Hits:
         found: dict[tuple[int, int], tuple[int, int, int, int]] = {}
-        for kind, guid in self.chids.found(fields, panel, readers):
+        for kind, guid in chids:
             for table, entry_kind, index in self._entries[guid]:
                 found.setdefault((table, entry_kind), (table, entry_kind, kind, index))
         return tuple(sorted(found.values()))
+
+
+def _with_chid(kind: int, chids: tuple[tuple[int, UUID], ...], guid: UUID | None) -> tuple[tuple[int, UUID], ...]:
+    return chids if guid is None else (*chids, (kind, guid))
 
 
 def _types(plain: Boot) -> tuple[int, ...]:

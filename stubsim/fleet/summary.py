@@ -146,14 +146,5 @@ def _of_pcr(pairs: list[Pair], pcr: int) -> OfPcr:
             values[answer.pcrs[pcr]] = values.get(answer.pcrs[pcr], 0) + group.machines
         else:
             unknown += group.machines
-            why |= dict.fromkeys(_why(answer, pcr))
+            why |= dict.fromkeys(answer.open_pcrs[pcr])
     return OfPcr(pcr, dict(sorted(values.items(), key=lambda item: (-item[1], item[0]))), unknown, tuple(why))
-
-
-def _why(answer: Answer, pcr: int) -> Iterator[str]:
-    rows = [row for row in answer.case.unknown if row.what in (f"PCR {pcr}", "all values") or pcr in row.pcrs]
-    for row in rows:
-        left_open = row.what in answer.boot.host.unknown
-        yield f"{row.what} is not known" if left_open else row.why
-    if not rows:
-        yield "the boot does not come to it, or it is no Linux that is started"

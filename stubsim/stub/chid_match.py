@@ -50,7 +50,13 @@ def unknown_fields(host: Host, kind: int) -> tuple[str, ...]:
         return ()
     if "edid_panel" in chid.PARTS[kind] and "edid" not in host.unknown and edid.panel_id(host.edid or b"") is None:
         return ()
-    return tuple(field for field in chid.PARTS[kind] if is_unknown(host, field))
+    return _open_parts(host.unknown, kind)
+
+
+# Each trial of a boot asks for each type, several times.
+@lru_cache(maxsize=1 << 10)
+def _open_parts(unknown: frozenset[str], kind: int) -> tuple[str, ...]:
+    return tuple(field for field in chid.PARTS[kind] if not unknown.isdisjoint(_keys(field)))
 
 
 def is_unknown(host: Host, field: str) -> bool:

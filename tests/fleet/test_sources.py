@@ -14,6 +14,7 @@ import pytest
 from stubsim import uki
 from stubsim.errors import StubsimError
 from stubsim.fleet import Plan, evaluate_batch
+from stubsim.fleet.crew import Crew
 from stubsim.fleet.engine import Survey, fleet_of
 from stubsim.fleet.evaluate import PREFIX
 from stubsim.formats import pe
@@ -31,7 +32,7 @@ ROWS = made.machines()
 
 def asked(place: str | Path, plan: Plan | None = None, **options: Any) -> Survey:
     with fleet_of(str(place), **options) as fleet:
-        return fleet.survey([plan or Plan(IMAGE, given=GIVEN)])
+        return fleet.survey(Crew([plan or Plan(IMAGE, given=GIVEN)]))
 
 
 def counted(survey: Survey, plan: Plan) -> dict[tuple[Any, ...], int]:
