@@ -369,6 +369,14 @@ BECAUSE = {
         Start(),
         "the image takes 3072.0 MiB of memory in one piece, and the machine has 2047.6 MiB",
     ),
+    # Where a machine of 2 GiB has no RAM.
+    "a fixed place": (
+        make_uki(image_base=0x140000000, characteristics=0x22 | pe.RELOCS_STRIPPED),
+        Host(),
+        Start(),
+        "the image is marked as having no relocations, so the firmware loads it at 0x140000000 only, and there is no "
+        "free memory",
+    ),
 }
 
 

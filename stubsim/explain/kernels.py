@@ -9,7 +9,8 @@ from stubsim.machine.tpm import Tpm
 from stubsim.start import DEFAULT_START, start_context
 from stubsim.stub.models import StubModel
 from stubsim.stub.programs import program
-from stubsim.uefi.load_image import load_file
+from stubsim.stub.refused import no_relocations
+from stubsim.uefi.load_image import AddressTaken, load_file
 from stubsim.uefi.loaded_image import LoadedImage, ProgramFailed
 from stubsim.uefi.memory import Memory, OutOfResources
 from stubsim.uki import Uki
@@ -32,11 +33,17 @@ def kernel_refused(uki: Uki, model: StubModel, section: pe.Section | None) -> st
     return None
 
 
-def fits(uki: Uki, memory: int) -> bool:
-    """Whether the firmware of a machine with so many bytes of RAM finds room for the image."""
+def image_refused(uki: Uki, memory: int) -> str | None:
+    """Why the firmware of a machine with so many bytes of RAM has no place for the image; None where it has one."""
     space = Memory(memory, uki.machine)
+    size = f"{memory >> 30} GiB of memory"
     try:
         load_file(space, uki.image, uki.size)
+    except AddressTaken:
+        return f"{no_relocations('the image', uki.image)} in {size}: machines like that do not boot it"
     except OutOfResources:
-        return False
-    return True
+        return (
+            f"file and loaded image ({uki.image.size_of_image} bytes) do not fit into {size}: smaller machines do not "
+            "boot it"
+        )
+    return None

@@ -17,7 +17,7 @@ from stubsim.explain.contents import (
     placed,
     read_table,
 )
-from stubsim.explain.kernels import fits, kernel_refused
+from stubsim.explain.kernels import image_refused, kernel_refused
 from stubsim.explain.payload import Content
 from stubsim.explain.selection import KINDS
 from stubsim.formats import efi_program, firmware_volume, hwids, pe, pe_memory
@@ -104,12 +104,9 @@ def _refused(subject: Subject) -> Iterator[str]:
         why = kernel_refused(subject.uki, subject.model, _first(part, ".linux"))
         if why is not None:
             yield f"{part.title} does not boot: {why}"
-    memory = Host().memory
-    if not fits(subject.uki, memory):
-        yield (
-            f"file and loaded image ({subject.uki.image.size_of_image} bytes) do not fit into {memory >> 30} GiB of "
-            "memory: smaller machines do not boot it"
-        )
+    why = image_refused(subject.uki, Host().memory)
+    if why is not None:
+        yield why
 
 
 def _ignored(subject: Subject) -> Iterator[str]:
