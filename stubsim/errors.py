@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 class StubsimError(Exception):
     """Input that cannot be read or used.
@@ -48,6 +50,15 @@ class StubsimError(Exception):
         if self.hint:
             text += f"; {self.hint}"
         return " ".join(text.split())
+
+
+def reason(error: Exception) -> str:
+    """Why the system did not do what was asked of it, in its own words; but a directory is a folder everywhere."""
+    if isinstance(error, IsADirectoryError):
+        return "is a folder"
+    if isinstance(error, NotADirectoryError):
+        return "is not a folder" if os.path.exists(error.filename or "") else "is not in a folder"
+    return getattr(error, "strerror", None) or str(error)
 
 
 class InternalError(StubsimError):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, overload
 
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ class File:
         try:
             status = os.stat(path)
             if stat.S_ISDIR(status.st_mode):
-                raise StubsimError("is a directory", path=path, expected=expected)
+                raise StubsimError("is a folder", path=path, expected=expected)
             # A pipe would block, a device might have no end.
             if not stat.S_ISREG(status.st_mode):
                 raise StubsimError("not a regular file", path=path, expected=expected)
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             self.size = os.fstat(self._descriptor).st_size
         except (OSError, ValueError) as error:
-            text = getattr(error, "strerror", None) or str(error)
+            text = reason(error)
             raise StubsimError(text, path=path, expected=expected) from error
         self._pieces: dict[int, bytes] = {}
 
@@ -62,7 +62,7 @@ class File:
             try:
                 part = os.pread(self._descriptor, size, start)
             except OSError as error:
-                raise StubsimError(error.strerror or str(error), path=self.path, offset=start) from error
+                raise StubsimError(reason(error), path=self.path, offset=start) from error
             if not part:
                 expected = f"{self.size} bytes, as when it was opened"
                 raise StubsimError(

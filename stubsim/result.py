@@ -44,6 +44,15 @@ class Outcome(NamedTuple):
     efi_status: str | None = None
     because: str | None = None
 
+    @property
+    def told(self) -> str:
+        """Message and reason in one line."""
+        last = self.message or self.status
+        if self.because is None:
+            return last
+        sentence = f"{self.because[:1].upper()}{self.because[1:]}"
+        return f"{last} {sentence}" if last.endswith(".") else f"{last}: {self.because}"
+
 
 class Boot(NamedTuple):
     """What happened, with all of it in ``trace`` in the order in which the stub would cause it.

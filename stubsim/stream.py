@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 
 STANDARD_INPUT = "-"
 # A UKI with its initrd; what is piped is held in memory.
@@ -30,7 +30,7 @@ def content(path: str) -> bytes | None:
             data = _all(path)
             _read[path] = identity, data
     except (OSError, ValueError) as error:
-        raise StubsimError(getattr(error, "strerror", None) or str(error), path=name) from error
+        raise StubsimError(reason(error), path=name) from error
     if len(data) > MAXIMUM_SIZE:
         raise StubsimError("too large", path=name, expected=f"at most {MAXIMUM_SIZE >> 20} MiB of a pipe")
     return data

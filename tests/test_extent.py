@@ -103,7 +103,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path):
 
 def test_what_is_no_file(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
-    for name, message in (("", "is a directory"), ("pipe", "not a regular file"), ("gone", "No such file")):
+    for name, message in (("", "is a folder"), ("pipe", "not a regular file"), ("gone", "No such file")):
         with pytest.raises(StubsimError, match=message):
             extent.of_file(str(tmp_path / name))
 

@@ -15,9 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # What is not English -> what it should be.
 WRONG = {
     r"(?<!there )\b(is|are) no (?!longer|more|such|table|error|\.\w)([a-z]+ )?"
-    r"(folder|file|number|GUID|list|log|domain|digest|UTF-8|capsule|machine|release|guest|image|name|text|JSON|PE)\b": (
-        "is not a ..."
-    ),
+    r"(folder|file|number|GUID|list|log|domain|digest|UTF-8|capsule|machine|release|guest|image|name|text|JSON|PE|value|"
+    r"profile)\b": ("is not a ..."),
     r"\bno multiple of\b": "not a multiple of",
     r"\bno (number|list) of\b": "not a number of",
     r"\bgives? out\b": "print, write",

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stubsim.cli import firmware, formats, machine, output, progress, start
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.formats import pe_memory
 from stubsim.result import Boot
 from stubsim.simulation import boot
@@ -88,8 +88,7 @@ def _tell(result: Boot, good: bool, where: str, *, seen: bool) -> None:
         if isinstance(event, Unknown) and "outcome" in event.affects:
             output.warn(f"{where}: how it ends is not known: {event.what}: {event.why}")
     if not good and not seen:
-        because = "" if result.outcome.because is None else f": {result.outcome.because}"
-        output.tell("error", f"{where}: {last}{because}")
+        output.tell("error", f"{where}: {result.outcome.told}")
 
 
 def _rendered(result: Boot, launch: Launch | None, arguments: argparse.Namespace) -> output.Content:
@@ -123,7 +122,7 @@ def _extract(result: Boot, arguments: argparse.Namespace) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise StubsimError(f"cannot be made a folder: {error.strerror or error}", path=folder) from error
+        raise StubsimError(f"cannot be made a folder: {reason(error)}", path=folder) from error
     files = {os.path.join(folder, name): parts for name, parts in handed_over(result).items()}
     try:
         for path in files:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from stubsim.cli import formats, machine, output
 from stubsim.cli.run import INTERNAL_ERROR
-from stubsim.errors import InternalError, StubsimError
+from stubsim.errors import InternalError, StubsimError, reason
 from stubsim.testing import cases
 from stubsim.testing.cases import Case, Machine
 from stubsim.testing.running import Result, Run, check_all, runs_of, unread
@@ -137,7 +137,7 @@ def _machines(place: str) -> Sequence[Machine]:
     try:
         names = sorted(name for name in os.listdir(place) if not name.startswith("."))
     except OSError as error:
-        raise StubsimError(f"cannot be read: {error.strerror or error}", path=place) from error
+        raise StubsimError(f"cannot be read: {reason(error)}", path=place) from error
     paths = [os.path.join(place, name) for name in names if not name.endswith(cases.SUFFIX)]
     return [Machine(path, path) for path in paths if os.path.isfile(path)] or _none(place)
 

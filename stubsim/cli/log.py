@@ -9,7 +9,7 @@ from typing import Any
 
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.explain.log_writer import WholeLog
 from stubsim.explain.whole_log import whole_log
 from stubsim.hosts import Host
@@ -111,7 +111,7 @@ def _write_components(folder: str, files: Mapping[str, Json]) -> None:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
         except OSError as error:
-            raise StubsimError(error.strerror or str(error), path=os.path.dirname(path)) from error
+            raise StubsimError(reason(error), path=os.path.dirname(path)) from error
     output.write_files(paths)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stubsim import hosts
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.hosts import Host
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.machine.tpm import BANKS
@@ -68,9 +68,7 @@ def host_files(folder: str | None) -> list[str]:
         with os.scandir(folder) as entries:
             found = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
     except OSError as error:
-        raise StubsimError(
-            error.strerror or str(error), path=folder, expected="a folder of machines (--hosts)"
-        ) from error
+        raise StubsimError(reason(error), path=folder, expected="a folder of machines (--hosts)") from error
     if not found:
         raise StubsimError("no files", path=folder, expected="a folder of machines (--hosts)")
     return found

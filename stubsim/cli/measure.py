@@ -85,9 +85,7 @@ def _warn(path: str, result: Measurement) -> None:
     for case in result.cases:
         if case.outcome.status != "kernel-started":
             where = f" on {case.hosts[0]}" if case.hosts else ""
-            why = case.outcome.message or case.outcome.status
-            if case.outcome.because is not None:
-                why += f": {case.outcome.because}"
+            why = case.outcome.told
             if case.outcome.status == "firmware-update":
                 why = "a firmware update is handed over first (--handover none: as released stubs do)"
             output.warn(f"{path}: the kernel is not started{where}: {why}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from stubsim.cli import progress
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.extent import BLOCK, Bytes, blocks
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def write(path: str, content: Content) -> None:
         raise
     except OSError as error:
         discard(sys.stdout)
-        raise StubsimError(f"cannot be written: {error.strerror or error}", path="standard output") from error
+        raise StubsimError(f"cannot be written: {reason(error)}", path="standard output") from error
 
 
 def _encoded(content: Content) -> Iterator[bytes]:
@@ -254,7 +254,7 @@ class _Placed:
         try:
             yield
         except OSError as error:
-            raise StubsimError(f"cannot be written: {error.strerror or error}", path=self.path) from error
+            raise StubsimError(f"cannot be written: {reason(error)}", path=self.path) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from stubsim import stream, uki
 from stubsim.cli import machine
 from stubsim.cli.output import warn
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
@@ -160,7 +160,7 @@ def read(path: str) -> bytes:
         with open(path, "rb") as file:
             data = file.read(_FILE_MAX + 1)
     except OSError as error:
-        raise StubsimError(error.strerror or str(error), path=path) from error
+        raise StubsimError(reason(error), path=path) from error
     if len(data) > _FILE_MAX:
         raise StubsimError("too large", path=path, expected=f"at most {_FILE_MAX >> 20} MiB")
     return data

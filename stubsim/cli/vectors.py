@@ -6,7 +6,7 @@ import argparse
 import os
 
 from stubsim.cli import formats, output
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.testing.vectors import vectors
 from stubsim.views.json import dumps
 from stubsim.views.vectors import vectors_c, vectors_json
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise StubsimError(f"cannot be made a folder: {error.strerror or error}", path=folder) from error
+        raise StubsimError(f"cannot be made a folder: {reason(error)}", path=folder) from error
     output.write(os.path.join(folder, f"{_NAME}.json"), dumps(report))
     output.write(os.path.join(folder, f"{_NAME}.h"), vectors_c(report))
     return 0

@@ -69,7 +69,7 @@ def _asked(text: str) -> Asked:
         data = b""
     if len(data) not in DIGEST_SIZES.values():
         sizes = ", ".join(f"{bank} {2 * DIGEST_SIZES[bank]}" for bank in BANKS)
-        raise argparse.ArgumentTypeError(f"{value!r} is no value of a PCR, which has so many digits: {sizes}")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a value of a PCR, which has so many digits: {sizes}")
     return Asked(int(number), data)
 
 

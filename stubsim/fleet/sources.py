@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.fleet.columns import HOST, NAMES
 from stubsim.hosts.recognise import read_bytes
 from stubsim.hosts.writing import to_json
@@ -129,7 +129,7 @@ def _kept(place: str, folder: str) -> str:
             shutil.copyfileobj(source, file)
     except OSError as error:
         expected = "an inventory of machines: Parquet, NDJSON, CSV, a folder or tar of host files"
-        raise StubsimError(error.strerror or str(error), path=place, expected=expected) from error
+        raise StubsimError(reason(error), path=place, expected=expected) from error
     return kept
 
 
@@ -144,7 +144,7 @@ def _by_content(path: str) -> str:
         if tarfile.is_tarfile(path):
             return "tar"
     except OSError as error:
-        raise StubsimError(error.strerror or str(error), path=path) from error
+        raise StubsimError(reason(error), path=path) from error
     return "ndjson" if start.lstrip().startswith(b"{") else "csv"
 
 
@@ -276,7 +276,7 @@ def _content(path: str) -> bytes | StubsimError:
         with open(path, "rb") as file:
             data = file.read(_FILE_MAX + 1)
     except OSError as error:
-        return StubsimError(error.strerror or str(error))
+        return StubsimError(reason(error))
     return data if len(data) <= _FILE_MAX else StubsimError("too large", expected=f"at most {_FILE_MAX >> 20} MiB")
 
 

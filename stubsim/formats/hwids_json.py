@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from stubsim import stream
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.formats import hwids
 from stubsim.rows import NamedTuple
 
@@ -70,7 +70,7 @@ def read(path: str) -> Description:
             with open(path, "rb") as file:
                 data = file.read(_MAXIMUM_SIZE + 1)
     except (OSError, ValueError) as error:
-        raise StubsimError(getattr(error, "strerror", None) or str(error), path=path) from error
+        raise StubsimError(reason(error), path=path) from error
     try:
         return parse(data, path)
     except StubsimError as error:

@@ -137,7 +137,7 @@ def _refuse_several(loose: list[str], *, literal: bool) -> None:
     left = [word for word in loose if literal or not (_EXPANDED.search(word) or _ASSIGNMENT.match(word))]
     if len(left) > 1:
         raise StubsimError(
-            f"no command line of QEMU: {shown(left[0])} and {shown(left[1])} belong to no option",
+            f"not a QEMU command line: {shown(left[0])} and {shown(left[1])} belong to no option",
             expected=EXPECTED,
             hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps has not",
         )
@@ -185,7 +185,7 @@ def _words(text: str) -> list[str]:
     try:
         return arguments or shell_words("\n".join(lines))
     except ValueError as error:
-        raise StubsimError(f"no command line of QEMU: {error}", expected=EXPECTED) from error
+        raise StubsimError(f"not a QEMU command line: {error}", expected=EXPECTED) from error
 
 
 # A piece of a word, or what parts words, as shlex.split() of Python has them, which takes the square of a long word.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.formats import smbios
 from stubsim.hosts.described import of_table
 from stubsim.hosts.host import Host, Reading
@@ -94,4 +94,4 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise StubsimError(f"cannot be read: {error.strerror or error}", path=path) from error
+        raise StubsimError(f"cannot be read: {reason(error)}", path=path) from error

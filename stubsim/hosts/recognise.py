@@ -6,7 +6,7 @@ import os
 import re
 
 from stubsim import stream
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.hosts.host import EXPECTED, Host, Reading
 from stubsim.named_files import NamedFiles
 from stubsim.stream import STANDARD_INPUT
@@ -75,7 +75,7 @@ def _bytes(path: str) -> bytes:
             with open(path, "rb") as file:
                 data = file.read(MAXIMUM_SIZE + 1)
     except OSError as error:
-        raise StubsimError(f"cannot be read: {error.strerror or error}", expected="a host file") from error
+        raise StubsimError(f"cannot be read: {reason(error)}", expected="a host file") from error
     except ValueError as error:
         raise StubsimError(f"cannot be opened: {error}", expected="a file name") from error
     if len(data) > MAXIMUM_SIZE:
@@ -87,7 +87,7 @@ def _folder(path: str) -> Reading:
     try:
         names = os.listdir(path)
     except OSError as error:
-        raise StubsimError(f"cannot be read: {error.strerror or error}", expected="a folder") from error
+        raise StubsimError(f"cannot be read: {reason(error)}", expected="a folder") from error
     if "DMI" in names:
         from stubsim.hosts import raw
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from stubsim import stream, uki
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.explain import contents
 from stubsim.explain.selection import KINDS
 from stubsim.extent import Bytes
@@ -122,7 +122,7 @@ def _bytes(path: str, size: int) -> bytes:
         with open(path, "rb") as file:
             return file.read(size)
     except (OSError, ValueError) as error:
-        raise StubsimError(getattr(error, "strerror", None) or str(error), path=path) from error
+        raise StubsimError(reason(error), path=path) from error
 
 
 def _with_known(subject: Subject, machines: Sequence[Machine]) -> Subject:

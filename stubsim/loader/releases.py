@@ -101,7 +101,7 @@ CHANGES = (
         folds_auto_prefix=True),
     row("smbios-extra-alone", "257", "the line from SMBIOS alone where they have none", "source: boot.c, image_start",
         prints_missing_options=False),
-    row("profiles-without-cmdline", "257.6 258", "profiles behind one without .cmdline are entries, too",
+    row("profiles-without-cmdline", "257.6 258", "profiles behind one without .cmdline are also entries",
         "source: boot.c, boot_entry_add_type2", lists_profiles_without_cmdline=True),
     row("counter", "257.10 258.1 259", "ids without the counter of boots (systemd pull request 38897)",
         "source: boot.c, boot_entry_parse_tries; recorded: initrdaddon262", strips_counter=True),

@@ -38,7 +38,7 @@ def kernel_headers(context: Context, kernel: Bytes) -> str:
     if headers is None or len(kernel) < headers.end:
         return ".linux starts with MZ, but its PE headers are missing, damaged or cut off"
     if pe.MACHINES.get(headers.machine) == context.machine:
-        return ".linux has no directory of base relocations, which the stub wants to see"
+        return ".linux has no table of base relocations, which the stub wants to see"
     return for_another_machine(context, headers)
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from stubsim import stream
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.hosts.reading import Layout, Object, every_mistake, nearest, read_object
 from stubsim.named_files import NamedFiles
@@ -103,8 +103,7 @@ def load(path: str, *, allow_outside: bool = False) -> tuple[Case, ...]:
             with open(path, "rb") as file:
                 data = file.read(MAXIMUM_SIZE + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StubsimError(f"cannot be read: {reason}", path=path, expected="a case file") from error
+        raise StubsimError(f"cannot be read: {reason(error)}", path=path, expected="a case file") from error
     return parse(data, path, allow_outside=allow_outside)
 
 
@@ -121,7 +120,7 @@ def parse(data: bytes, path: str, *, allow_outside: bool = False) -> tuple[Case,
 
 
 def _raise(error: OSError) -> None:
-    raise StubsimError(f"cannot be read: {error.strerror or error}", path=error.filename) from error
+    raise StubsimError(f"cannot be read: {reason(error)}", path=error.filename) from error
 
 
 def _decoded(data: bytes) -> dict[str, Any]:

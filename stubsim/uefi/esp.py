@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from stubsim import extent
-from stubsim.errors import StubsimError
+from stubsim.errors import StubsimError, reason
 from stubsim.extent import Extent
 
 # The names, and each by what it is without regard to case.
@@ -128,7 +128,7 @@ class _Errors:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OSError):
-            raise StubsimError(error.strerror or str(error), path=self._path) from error
+            raise StubsimError(reason(error), path=self._path) from error
 
 
 def same_name(one: str, other: str) -> bool:

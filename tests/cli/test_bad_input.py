@@ -111,10 +111,10 @@ def test_truncated_as_a_program(tmp_path: Path, host: Path):
 def test_a_directory_a_missing_file_and_a_pipe(tmp_path: Path, host: Path, image: Path, call: Call):
     missing, pipe = tmp_path / "missing", tmp_path / "pipe"
     os.mkfifo(pipe)
-    error(call("boot", tmp_path, "--smbios", host), tmp_path, "is a directory")
+    error(call("boot", tmp_path, "--smbios", host), tmp_path, "is a folder")
     error(call("boot", missing, "--smbios", host), missing, "No such file")
     error(call("inspect", pipe), pipe, "not a regular file")
-    error(call("boot", image, "--smbios", tmp_path), tmp_path, "directory")
+    error(call("boot", image, "--smbios", tmp_path), tmp_path, "a folder without an SMBIOS table")
     error(call("boot", image, "--smbios", missing), missing, "No such file")
     error(call("chids", "--smbios", missing), missing, "No such file")
     error(call("why", image, "--smbios", missing), missing, "No such file")

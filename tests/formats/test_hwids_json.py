@@ -211,7 +211,7 @@ def test_a_folder_that_is_none(tmp_path: Path):
         with pytest.raises(StubsimError, match=message):
             hwids_json.files(str(path))
     (tmp_path / "folder.json").mkdir()
-    with pytest.raises(StubsimError, match=r"folder\.json: Is a directory"):
+    with pytest.raises(StubsimError, match=r"folder\.json: is a folder"):
         built(str(tmp_path))
 
 

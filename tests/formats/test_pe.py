@@ -125,7 +125,11 @@ def test_other_files(tmp_path: Path, content: bytes, message: str):
 
 def test_places_that_are_no_files(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
-    for path, message in ((tmp_path, "directory"), (tmp_path / "none", "No such file"), (tmp_path / "pipe", "regular")):
+    for path, message in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none", "No such file"),
+        (tmp_path / "pipe", "regular"),
+    ):
         with pytest.raises(StubsimError, match=message) as caught:
             pe.open_image(str(path))
         assert caught.value.path == str(path)

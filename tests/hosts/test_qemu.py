@@ -146,7 +146,7 @@ def test_words_that_belong_to_no_option():
     """One is a disk image; of several QEMU says that the drive exists."""
     assert read("qemu-system-x86_64 -m 1G disk.img").memory == 1 << 30
     for line in ("-kernel uki.efi -append root=/dev/vda2 ro quiet", "-m 1G to boot it"):
-        with pytest.raises(StubsimError, match=r"no command line of QEMU: '.* belong to no option") as caught:
+        with pytest.raises(StubsimError, match=r"not a QEMU command line: '.* belong to no option") as caught:
             read(f"qemu-system-x86_64 {line}")
         assert "libvirt XML" in str(caught.value)
         assert "/proc/PID/cmdline" in str(caught.value)
@@ -161,7 +161,7 @@ def test_lines_of_options_beside_others():
 def test_a_quote_without_an_end(tmp_path: Path):
     path = tmp_path / "script"
     path.write_text("-smbios 'type=1")
-    with pytest.raises(StubsimError, match="no command line of QEMU: a quote that is not closed") as caught:
+    with pytest.raises(StubsimError, match="not a QEMU command line: a quote that is not closed") as caught:
         hosts.load(str(path))
     assert caught.value.path == str(path)
     assert "libvirt XML" in str(caught.value)

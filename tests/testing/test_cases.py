@@ -178,7 +178,7 @@ def test_a_wrong_host(case_file: Write, host: str, texts: list[str]):
 
 def test_no_file_at_all(folder: Path):
     refused(folder / "no.boot.toml", "No such file")
-    refused(folder / "hosts", "directory")
+    refused(folder / "hosts", "is a folder")
 
 
 def test_too_large(folder: Path, monkeypatch: pytest.MonkeyPatch):
