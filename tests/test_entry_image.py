@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from stubsim.hosts import Host
 from stubsim.simulation import boot
 from stubsim.start import Start
+from stubsim.uefi.variables import LOADER
 from stubsim.uki import load
+from stubsim.views.eventlog import event_log
 from tests.loader.test_run import esp_of
 from tests.samples import invoke
 from tests.stub.harness import make_pe
@@ -85,3 +88,81 @@ def test_another_program_in_the_firmwares_place(tmp_path: Path):
     assert len(said) == 1
     result = boot(load(str(esp / "EFI/Linux/lab.efi")), Host(), Start(esp=str(esp), loader="none"))
     assert not [line for line in result.assumed if "BOOTX64" in line]
+
+
+SPLIT = ("measure", "which", "verify-pcrsig", "diff-log", "log", "why", "diff")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, list[object]]:
+    """What each command asks for beside the UKI."""
+    host = tmp_path / "host.json"
+    host.write_text('{"smbios": {}, "secure_boot": false, "tpm": {"banks": ["sha256"]}}')
+    esp = esp_of(tmp_path, "262.1")
+    log = tmp_path / "log"
+    log.write_bytes(event_log(boot(load(str(esp / "EFI/Linux/lab.efi")), Host(), Start(esp=str(esp)))))
+    one: list[object] = ["--smbios", host, "--esp", esp]
+    return {
+        "measure": ["--esp", esp],
+        "which": ["--esp", esp, "--pcr", f"11={'00' * 32}"],
+        "verify-pcrsig": ["--esp", esp],
+        "diff-log": [*one, "--eventlog", log],
+        "log": one,
+        "why": one,
+        "diff": [*one, "--profile", "a", "--profile", "b"],
+        "boot": one,
+    }
+
+
+@pytest.mark.parametrize("command", [*SPLIT, "boot"])
+@pytest.mark.parametrize("entry", [(), ("--entry", "lab.efi")])
+def test_every_command_takes_the_entrys_image(files: dict[str, list[object]], command: str, entry: tuple[str, ...]):
+    """As if its file had been given; without --entry the boot loader's default is."""
+    esp = next(part for at, part in enumerate(files[command]) if files[command][at - 1] == "--esp")
+    uki = Path(str(esp)) / "EFI/Linux/lab.efi"
+    given = invoke(command, uki, *files[command], "--entry", "lab.efi", "--format", "json")
+    left_out = invoke(command, *files[command], *entry, "--format", "json")
+    assert given.err == left_out.err
+    assert (given.status, left_out.status) == (given.status, given.status)
+    assert given.status in (0, 1)
+    assert json.loads(given.out) == json.loads(left_out.out)
+
+
+@pytest.mark.parametrize("command", SPLIT)
+def test_no_uki_and_no_partition(files: dict[str, list[object]], command: str):
+    rest = [part for at, part in enumerate(files[command]) if "--esp" not in files[command][max(at - 1, 0) : at + 1]]
+    result = invoke(command, *rest)
+    assert (result.status, result.out) == (2, "")
+    assert "no UKI is given" in result.err
+
+
+def test_a_uki_in_the_firmwares_place_is_started_from_the_partition(tmp_path: Path, host: Path):
+    esp = esp_of(tmp_path)
+    (esp / "EFI/Linux/lab.efi").rename(esp / "EFI/BOOT/BOOTX64.EFI")
+    result = invoke("boot", "--smbios", host, "--esp", esp, "--format", "json")
+    assert json.loads(result.out)["uki"]["path"] == str(esp / "EFI/BOOT/BOOTX64.EFI")
+
+
+def test_machines_that_start_other_images(tmp_path: Path):
+    esp = esp_of(tmp_path)
+    (esp / "EFI/Linux/other.efi").write_bytes((esp / "EFI/Linux/lab.efi").read_bytes() + b"more")
+    hosts: list[object] = []
+    for name in ("lab", "other"):
+        path = tmp_path / f"{name}.json"
+        data = base64.b64encode(f"{name}.efi\0".encode("utf-16-le")).decode()
+        row = {"name": "LoaderEntryDefault", "guid": str(LOADER), "data": data, "attributes": 7}
+        path.write_text(json.dumps({"smbios": {}, "variables": [row]}))
+        hosts += ["--smbios", path]
+    result = invoke("measure", "--esp", esp, *hosts)
+    assert result.status == 2
+    assert "the machines start" in result.err
+    # Each boot of a comparison has its own.
+    assert invoke("diff", "--esp", esp, *hosts).status == 1
+
+
+def test_two_entries_are_compared(tmp_path: Path, host: Path):
+    esp = esp_of(tmp_path)
+    rest = ("--smbios", host, "--esp", esp, "--entry", "lab.efi", "--entry", "lab.efi@b", "--format", "json")
+    result = invoke("diff", *rest)
+    assert result.status == 1
+    assert json.loads(result.out)["varies"] == ["entry"]

@@ -136,7 +136,12 @@ CHOICE = {
     ],
     "sections": [{"section": 1, "profile": 0, "fwid": "fw", "verdict": "chosen", "why": "the first"}],
 }
-SIDE = {"uki": UKI, "model": MODEL, "host": "h", "outcome": BOOT["outcome"], "profile": PROFILE, "assumed": []}
+STAGE = {"name": "firmware", "what": ["EDK II"], "hands_on": [], "measures": ["PCR 4: 1 image"]}
+CHAIN = {"doubtful": False, "stages": [STAGE]}
+SIDE = {
+    "uki": UKI, "model": MODEL, "host": "h", "outcome": BOOT["outcome"], "profile": PROFILE, "chain": CHAIN,
+    "assumed": [],
+}  # fmt: skip
 ONE_SIDE = {"offered": True, "chosen": None, "winner": HWIDS_MATCH, "reason": "because", "undecided": []}
 SELECTION = {"same": True, "a": ONE_SIDE, "b": ONE_SIDE, "causes": []}
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -442,6 +447,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "host": None,
         "outcome": BOOT["outcome"],
         "profile": None,
+        "chain": CHAIN,
         "strings": [{"field": "family", "raw": " 0F", "hashed": "F", "unknown": False}],
         "chids": [{"type": 17, "priority": 1, "chid": None, "absent": "no EDID", "unknown": [], "parts": []}],
         "choices": {"devicetree": CHOICE, "uefi-fw": CHOICE},

@@ -9,8 +9,10 @@ from stubsim.cli import formats, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.diff import diff
+from stubsim.hosts import Host
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
+from stubsim.uki import Uki
 from stubsim.views.diff import diff_json, render_diff
 from stubsim.views.json import Json
 
@@ -18,7 +20,8 @@ from stubsim.views.json import Json
 _OPTIONS = {
     "uki": "UKI", "smbios": "--smbios", "stub": "--stub", "profile": "--profile", "cmdline": "--cmdline",
     "load_options": "--load-options", "shell": "--shell", "esp": "--esp", "path": "--path", "handover": "--handover",
-    "memory": "--memory",
+    "memory": "--memory", "loader": "--loader", "boot_file": "--boot-file", "entry": "--entry",
+    "xbootldr": "--xbootldr",
 }  # fmt: skip
 _REPORTED = {"smbios": "host"}
 _STARTED = tuple(name for name in _OPTIONS if name not in ("uki", "smbios"))
@@ -29,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "What is given once holds for both boots, what is given twice is first A's, then B's: two UKIs, two --smbios, "
         "two --stub, or any other option with a value. Exit status: 0 equal, 1 different, 2 trouble."
     )
-    parser.add_argument("uki", metavar="UKI", nargs="+", help="the unified kernel image, or two")
+    parser.add_argument(
+        "uki", metavar="UKI", nargs="*", help="the unified kernel image, or two (default: those of --esp and --entry)"
+    )
     parser.add_argument(
         "--smbios", "--host", metavar="HOST", action="append", required=True, help=f"{HOST_HELP}; or two of them"
     )
@@ -39,16 +44,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     varies = _varies(arguments)
-    # Each file is read once: it may be a pipe.
-    images = [uki.load(path) for path in arguments.uki]
     machines = [hosts.load(path, allow_outside=arguments.allow_outside) for path in arguments.smbios]
     secure = next((machine for machine in machines if machine.secure_boot), machines[0])
-    ways = [start.start(side, secure) for side in starts(arguments)]
+    sides = starts(arguments)
+    images = _images(arguments, sides, machines)
+    ways = [start.start(side, secure) for side in sides]
     with progress.shown("booting twice"):
         a, b = (boot(images[place], machines[place], ways[place]) for place in (0, -1))
     report = diff_json(diff((a, b), (ways[0], ways[-1])), varies)
     output.write_report(arguments, report, render_diff, _page)
     return 0 if all_simulated(a, b) and report["equal"] else 1
+
+
+def _images(arguments: argparse.Namespace, sides: list[argparse.Namespace], machines: list[Host]) -> list[Uki]:
+    """Those given, each read once, since it may be a pipe; or that of each side's entry."""
+    if arguments.uki:
+        return [uki.load(path) for path in arguments.uki]
+    found = []
+    for place in (0, -1):
+        side = argparse.Namespace(**vars(sides[place]) | {"uki": None})
+        found.append(start.image(side, machines[place]))
+        sides[place].entry = side.entry
+    return found
 
 
 def _page(report: Json, call: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from stubsim import uki
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    start.add_uki(parser)
     machine.add_smbios(parser)
     parser.add_argument(
         "--eventlog",
@@ -38,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    image, host = uki.load(arguments.uki), machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
+    host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
+    image = start.image(arguments, host)
     started = start.start(arguments, host)
     log = _read(arguments.eventlog)
     if log.sha1_only and host.tpm is not None:

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stubsim import uki
 from stubsim.cli import firmware, formats, output, progress, start
 from stubsim.cli.machines import add_banks, add_machines, add_phases, given_machines
 from stubsim.errors import StubsimError
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    start.add_uki(parser)
     add_machines(parser)
     add_banks(parser, "may be repeated (default: those of the machine's TPM; without one sha256)")
     add_phases(parser, "a boot phase path as of systemd-measure")
@@ -38,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     request, launch = firmware.snp_request(arguments), None
-    image, how = uki.load(arguments.uki), start.start(arguments)
+    machines = given_machines(arguments)
+    image, how = start.image(arguments, *(host for _, host in machines)), start.start(arguments)
     if arguments.smbios or arguments.hosts is not None:
-        machines = given_machines(arguments)
 
         def tick(done: int) -> None:
             progress.say(f"{arguments.uki}: {done} of {len(machines)} machines")

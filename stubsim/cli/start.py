@@ -96,24 +96,31 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
 
 
 def add_uki(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("uki", metavar="UKI", nargs="?", help="the unified kernel image (default: that of --entry)")
+    parser.add_argument(
+        "uki",
+        metavar="UKI",
+        nargs="?",
+        help="the unified kernel image (default: that of --entry, or what is started from --esp)",
+    )
 
 
-def image(arguments: argparse.Namespace, host: Host) -> Uki:
-    """The UKI; where it was left out that of the entry, whose path then stands in the arguments."""
+def image(arguments: argparse.Namespace, *hosts: Host) -> Uki:
+    """The UKI; where it was left out what the machines start from --esp, whose path then stands in the arguments.
+
+    Without --entry the entry stands there, too, if there is one.
+    """
     if arguments.uki is None:
-        arguments.uki = _image_of_entry(arguments, host)
+        if arguments.esp is None and arguments.entry is not None:
+            raise StubsimError("an entry is on a partition", expected="its tree (--esp)")
+        if arguments.esp is None:
+            expected = "UKI, or --esp, and --entry for that of a boot loader's entry"
+            raise StubsimError("no UKI is given", expected=expected)
+        from stubsim.entry_image import started
+
+        arguments.uki, arguments.entry = started(
+            hosts or (Host(),), arguments.esp, arguments.xbootldr, arguments.boot_file, arguments.entry
+        )
     return uki.load(arguments.uki)
-
-
-def _image_of_entry(arguments: argparse.Namespace, host: Host) -> str:
-    if arguments.entry is None:
-        raise StubsimError("no UKI is given", expected="UKI, or --esp and --entry for that of a boot loader's entry")
-    if arguments.esp is None:
-        raise StubsimError("an entry is on a partition", expected="its tree (--esp)")
-    from stubsim.entry_image import image_of
-
-    return image_of(arguments.entry, host, arguments.esp, arguments.xbootldr, arguments.boot_file)
 
 
 def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim import uki
 from stubsim.cli import formats, output, progress, start
 from stubsim.cli.machines import add_banks, add_machines, add_phases, given_machines
 from stubsim.cli.simulated import all_simulated
@@ -17,12 +16,12 @@ from stubsim.views.pcr_signatures import render_verify_pcrsig, verify_pcrsig_jso
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     # With all options it is wider than a terminal.
-    parser.usage = "%(prog)s [OPTION]... UKI"
+    parser.usage = "%(prog)s [OPTION]... [UKI]"
     parser.epilog = (
         "Exit status: 0 each profile, phase and machine has a signature that holds, 1 one of them has none, 2 "
         "trouble. Needs cryptography."
     )
-    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    start.add_uki(parser)
     add_machines(parser)
     add_banks(
         parser,
@@ -42,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    image, how = uki.load(arguments.uki), start.start(arguments)
     machines = given_machines(arguments)
+    image, how = start.image(arguments, *(host for _, host in machines)), start.start(arguments)
     keys = [_key(path) for path in arguments.public_key]
     phases = PHASES if arguments.phase is None else sorted(set(arguments.phase))
     try:

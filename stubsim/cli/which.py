@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim import uki
 from stubsim.cli import formats, output, progress, start
 from stubsim.cli.machines import add_machines, given_machines
 from stubsim.cli.simulated import all_simulated
@@ -17,11 +16,11 @@ from stubsim.views.which import render_which, which_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     # With all options it is wider than a terminal.
-    parser.usage = "%(prog)s [OPTION]... UKI --pcr N=HEX"
+    parser.usage = "%(prog)s [OPTION]... [UKI] --pcr N=HEX"
     parser.epilog = (
         "Exit status: 0 there is a boot of this UKI with the value, or with all of them, 1 there is none, 2 trouble."
     )
-    parser.add_argument("uki", metavar="UKI", help="the unified kernel image")
+    start.add_uki(parser)
     parser.add_argument(
         "--pcr",
         metavar="N=HEX",
@@ -43,13 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    image = uki.load(arguments.uki)
+    machines = given_machines(arguments)
+    image = start.image(arguments, *(host for _, host in machines))
     stubs, arguments.stub = list(dict.fromkeys(arguments.stub or [None])), None
     how = start.start(arguments)
     log = None if arguments.eventlog is None else _read(arguments.eventlog)
     try:
         with progress.shown(f"hashing {arguments.uki}"):
-            result = which(image, given_machines(arguments), how, arguments.pcr, stubs=stubs, log=log)
+            result = which(image, machines, how, arguments.pcr, stubs=stubs, log=log)
     except StubsimError as error:
         raise error.within(path=arguments.uki) from error
     output.write_report(arguments, which_json(result, arguments.eventlog), render_which)

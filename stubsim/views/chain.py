@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
+from typing import Any
 
 from stubsim.formats.efi_string import from_utf16
 from stubsim.result import Boot
@@ -16,6 +17,8 @@ from stubsim.views.block import Block, doubt
 from stubsim.views.units import size
 
 _TEXT_MAX = 48
+Json = dict[str, Any]
+TITLE = "The chain"
 ROWS = ("is", "hands on", "measures")
 
 
@@ -39,21 +42,51 @@ def stages(boot: Boot) -> tuple[Stage, ...]:
 
 def chain_block(boot: Boot) -> Block:
     """The picture in columns of text."""
-    shown = stages(boot)
+    return picture(TITLE + chain_doubt(boot), stages(boot))
+
+
+def chain_doubt(boot: Boot) -> str:
+    """What the heading ends with where something in the picture is not known."""
+    return doubt(boot, "outcome", "cmdline", "initrd", "devicetree", "measurements")
+
+
+def chain_json(boot: Boot) -> Json:
+    """The picture as data, for reports whose text is made from their JSON; `read` is its inverse."""
+    return {"doubtful": bool(chain_doubt(boot)), "stages": [_stage_json(stage) for stage in stages(boot)]}
+
+
+def heading(chain: Json, side: str = "") -> str:
+    """Of a report that does not list all that is unknown."""
+    return TITLE + side + (", as far as is known" if chain["doubtful"] else "")
+
+
+def _stage_json(stage: Stage) -> Json:
+    return {
+        "name": stage.name,
+        "what": list(stage.what),
+        "hands_on": list(stage.hands_on),
+        "measures": list(stage.measures),
+    }
+
+
+def read(chain: Json) -> tuple[Stage, ...]:
+    return tuple(
+        Stage(row["name"], tuple(row["what"]), tuple(row["hands_on"]), tuple(row["measures"]))
+        for row in chain["stages"]
+    )
+
+
+def picture(title: str, shown: Sequence[Stage]) -> Block:
+    """A column for each stage."""
     rows: list[tuple[str, ...]] = []
     for label, cells in zip(ROWS, _cells(shown), strict=True):
         for number, line in enumerate(zip_longest(*cells, fillvalue="")):
             rows.append((label if number == 0 else "", *line))
     names = [shown[0].name, *(f"-> {stage.name}" for stage in shown[1:])]
-    return Block(
-        "The chain" + doubt(boot, "outcome", "cmdline", "initrd", "devicetree", "measurements"),
-        rows,
-        ("", *names),
-        fixed=(0,),
-    )
+    return Block(title, rows, ("", *names), fixed=(0,))
 
 
-def _cells(shown: tuple[Stage, ...]) -> Iterator[list[tuple[str, ...]]]:
+def _cells(shown: Sequence[Stage]) -> Iterator[list[tuple[str, ...]]]:
     yield [stage.what for stage in shown]
     yield [stage.hands_on for stage in shown]
     yield [stage.measures for stage in shown]

@@ -10,6 +10,7 @@ from stubsim.explain.diff_stubs import StubChange
 from stubsim.explain.selection import KINDS
 from stubsim.explain.why import Choice, Why
 from stubsim.views.block import Block
+from stubsim.views.chain import Stage, chain_json, heading, picture, read
 from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json
 from stubsim.views.stubs import change_json, change_text
 from stubsim.views.terminal import Screen, render_blocks
@@ -43,6 +44,7 @@ def _side(why: Why) -> Json:
         "host": boot.host.name,
         "outcome": boot.outcome._asdict(),
         "profile": profile_json(boot),
+        "chain": chain_json(boot),
         "assumed": list(boot.assumed),
     }
 
@@ -138,6 +140,7 @@ WORD_MARKS = {"equal": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
 _PLAIN = ("data", "level", "source", "type", "why")
 _WORDS = {"stored_sha256": "sha256 without the zeros that no file has"}
 _SHORT = 16
+NOT_SIMULATED = "not-simulated"
 
 
 def render_diff(report: Json, target: Screen | None = None) -> str:
@@ -155,6 +158,7 @@ def headline(report: Json) -> str:
 def blocks(report: Json) -> Iterator[Block]:
     """What stands below it."""
     yield Block(None, [*_facts(report)], fixed=(0,))
+    yield from (picture(title, stages) for title, stages in chains(report))
     if report["outcome"]:
         rows = [(side.upper(), _outcome(report[side]["outcome"])) for side in "ab"]
         yield Block("Outcome", rows, fixed=(0,))
@@ -177,6 +181,16 @@ def blocks(report: Json) -> Iterator[Block]:
         yield from _part(report, part)
     if report["open"]:
         yield Block("Unknown of both, and so not compared", [("-", text) for text in report["open"]], fixed=(0,))
+
+
+def chains(report: Json) -> Iterator[tuple[str, tuple[Stage, ...]]]:
+    """The picture of each boot by its heading, one where both are alike."""
+    shown = {side: read(report[side]["chain"]) for side in "ab" if report[side]["outcome"]["status"] != NOT_SIMULATED}
+    alike = len(shown) == 2 and shown["a"] == shown["b"]
+    for side, stages in shown.items():
+        if side == "a" or not alike:
+            name = "" if alike else f" of {side.upper()}"
+            yield heading(report[side]["chain"], name), stages
 
 
 def _facts(report: Json) -> Iterator[tuple[str, str]]:

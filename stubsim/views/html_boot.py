@@ -15,6 +15,7 @@ from stubsim.stub.programs import is_simulated
 from stubsim.trace import FwCfgWritten, Staged, VariableSet
 from stubsim.uefi.variables import NON_VOLATILE
 from stubsim.views.block import DOUBT, Block
+from stubsim.views.chain import stages
 from stubsim.views.chids import chids_json
 from stubsim.views.html import (
     UNKNOWN,
@@ -76,7 +77,7 @@ def _cautions(boot: Boot, report: Json) -> Iterator[Child]:
 def _sections(boot: Boot, report: Json) -> Iterator[Element]:
     summary, chain, *others = blocks(boot)
     yield section("Summary", block_table(summary))
-    yield section("The chain", chain_figure(boot), doubt=(chain.title or "").endswith(DOUBT))
+    yield section("The chain", chain_figure(stages(boot)), doubt=(chain.title or "").endswith(DOUBT))
     doubts = {key for row in report["unknown"] for key in row["affects"]}
     trees = [*choices(boot, doubt="selection" in doubts)]
     if trees:

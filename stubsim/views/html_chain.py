@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
-from stubsim.result import Boot
-from stubsim.views.chain import ROWS, stages
+from stubsim.views.chain import ROWS, Stage
 from stubsim.views.markup import element
 
 
-def chain_figure(boot: Boot) -> Element:
+def chain_figure(shown: Sequence[Stage]) -> Element:
     """The picture as HTML: a box for each stage, in a row where there is room and below each other where not."""
     boxes = []
-    for stage in stages(boot):
+    for stage in shown:
         rows = [
             part
             for label, lines in zip(ROWS, (stage.what, stage.hands_on, stage.measures), strict=True)

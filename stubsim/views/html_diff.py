@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from stubsim.views.block import Block
-from stubsim.views.diff import TITLES, WORD_MARKS, blocks
+from stubsim.views.diff import TITLES, WORD_MARKS, blocks, chains
 from stubsim.views.diff import headline as headline_text
 from stubsim.views.html import Cell, badge, block, block_table, code, headline, page, section, table
+from stubsim.views.html_chain import chain_figure
 from stubsim.views.json import Json
 from stubsim.views.markup import element
 
@@ -36,8 +37,13 @@ def _side(row: Json) -> str:
 def _sections(report: Json) -> Iterator[Element]:
     summary, *others = blocks(report)
     yield section("Summary", block_table(summary))
+    pictures = dict(chains(report))
     for each in others:
-        if each.title == "Command line":
+        if each.title in pictures:
+            short = (each.title or "").partition(",")[0]
+            id_ = short.lower().replace(" ", "-")
+            yield section(each.title or "", chain_figure(pictures[each.title or ""]), short=short, id=id_)
+        elif each.title == "Command line":
             yield _command_line(report["cmdline"])
         elif each.title in _CHANGES:
             yield _changes(each)

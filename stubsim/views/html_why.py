@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from stubsim.views.block import DOUBT
+from stubsim.views.chain import TITLE, heading, read
 from stubsim.views.html import (
     UNKNOWN,
     Cell,
@@ -22,6 +23,7 @@ from stubsim.views.html import (
     table,
     tree,
 )
+from stubsim.views.html_chain import chain_figure
 from stubsim.views.json import Json
 from stubsim.views.markup import Child, element
 from stubsim.views.why import FILES, GOOD, KEYS, NOUNS, blocks, hashed_text, lookup_rows, misses, owner
@@ -50,6 +52,8 @@ def why_page(report: Json, call: str | None = None) -> str:
 def _sections(report: Json) -> Iterator[Element]:
     summary, *others = blocks(report)
     yield section("Summary", block_table(summary))
+    if report["outcome"]["status"] != "not-simulated":
+        yield section(heading(report["chain"]), chain_figure(read(report["chain"])), short=TITLE, id="the-chain")
     for word, choice in report["choices"].items():
         if choice["offered"]:
             yield _choice(report, word, choice)

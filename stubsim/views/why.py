@@ -15,6 +15,7 @@ from stubsim.stub.chid_match import is_unknown
 from stubsim.stub.models import in_words
 from stubsim.trace import Unknown
 from stubsim.views.block import DOUBT, Block
+from stubsim.views.chain import chain_json, heading, picture, read
 from stubsim.views.chids import chids_json
 from stubsim.views.json import Json, model_json, profile_json, uki_json, unknown_json
 from stubsim.views.terminal import Screen, render_blocks
@@ -35,6 +36,7 @@ def why_json(why: Why) -> Json:
         "host": boot.host.name,
         "outcome": boot.outcome._asdict(),
         "profile": profile_json(boot),
+        "chain": chain_json(boot),
         "strings": strings_json(why),
         "chids": _chids(why),
         "choices": {KINDS[choice.kind].word: _choice(choice) for choice in why.choices},
@@ -178,6 +180,8 @@ def _outcome(word: str, choice: Json) -> str:
 def blocks(report: Json) -> Iterator[Block]:
     """What stands below it."""
     yield Block(None, [*_facts(report)], fixed=(0,))
+    if report["outcome"]["status"] != "not-simulated":
+        yield picture(heading(report["chain"]), read(report["chain"]))
     if any(row["priority"] is not None for row in report["chids"]):
         yield _hashed(report)
         yield _order(report)

@@ -12,7 +12,7 @@ from stubsim.hosts.host import DirectBoot
 from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.start import Start
-from stubsim.views.chain import chain_block, stages
+from stubsim.views.chain import chain_block, chain_json, heading, read, stages
 from stubsim.views.html_chain import chain_figure
 from tests.loader.test_run import HOST, esp_of, run
 from tests.samples import linux
@@ -79,7 +79,7 @@ def test_qemus_kernel():
 
 def test_the_block_and_the_figure_say_the_same(tmp_path: Path):
     result = run(esp_of(tmp_path), entry="lab.efi@b")
-    block, figure = chain_block(result), chain_figure(result)
+    block, figure = chain_block(result), chain_figure(stages(result))
     assert block.columns == ("", "firmware", "-> systemd-boot 257.13", "-> systemd-stub 262.1-1", "-> kernel")
     assert [row[0] for row in block.rows if row[0]] == ["is", "hands on", "measures"]
     shown = [node.text for node in figure.iter("dd")]
@@ -91,3 +91,10 @@ def test_a_long_command_line_is_cut():
     (line,) = (text for text in stages(result)[1].hands_on if text.startswith("command line"))
     assert line.endswith('..." (5000 characters)')
     assert len(line) < 100
+
+
+def test_the_picture_as_data(tmp_path: Path):
+    """What a report's text is made from says the same as the boot."""
+    result = run(esp_of(tmp_path))
+    assert read(chain_json(result)) == stages(result)
+    assert heading(chain_json(result), " of A").startswith("The chain of A")

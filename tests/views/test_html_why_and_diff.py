@@ -63,7 +63,7 @@ def test_why(calls: dict[str, list[str | Path]]):
     report = invoke(*calls["why"], "--format", "json").json
     assert shown(root.find(".//h1")) == f"Devicetree {COMPATIBLE} is chosen; firmware fw is chosen"
     found = sections(root)
-    assert [*found] == ["summary", "devicetree", "firmware", "hardware-ids", "other-stubs"]
+    assert [*found] == ["summary", "the-chain", "devicetree", "firmware", "hardware-ids", "other-stubs"]
     assert [row[1] for row in rows(found["firmware"])] == [
         row["verdict"] for row in report["choices"]["uefi-fw"]["sections"]
     ]
@@ -80,7 +80,7 @@ def test_why(calls: dict[str, list[str | Path]]):
 def test_what_is_not_known_is_marked(calls: dict[str, list[str | Path]]):
     root = made(calls["why-unknown"])
     assert shown(root.find(".//h1/a")) == "see Unknown"
-    assert [shown(part.find("h2/a")) for part in sections(root).values()][1:3] == ["see Unknown"] * 2
+    assert [shown(part.find("h2/a")) for part in sections(root).values()][2:4] == ["see Unknown"] * 2
     assert "type 3: not known family" in [shown(item) for item in root.iter("li")]
 
 
