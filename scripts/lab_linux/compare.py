@@ -178,7 +178,9 @@ def _pairs(report: Json, expected: Json) -> Iterator[tuple[str, Any, Any]]:
     yield "esp_changes", *_changes(report["esp_changes"], expected)
     if expected["cmdline"] is not None:
         yield "cmdline", (report["cmdline"] or "").strip(), expected["cmdline"].strip()
-        yield "initrd", _sized(report["initrd"]), expected["initrd"]
+        if expected["initrd"] is not None:
+            # Linux 6.1 has no /sys/firmware/initrd; its PCR 9 tells.
+            yield "initrd", _sized(report["initrd"]), expected["initrd"]
         # Those for boot services only are gone when Linux runs; the times are a clock's.
         ours = {
             row["name"]: {"attributes": row["attributes"], "data": row["data"]}

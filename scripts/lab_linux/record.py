@@ -107,6 +107,11 @@ def _machine_of(folder: Path) -> dict[str, bytes]:
     } | {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def _minor(text: str) -> int:
+    """2.70 is "2.70" to Linux 6.1, and "2.7" to later ones."""
+    return int(text) * (10 if len(text) == 1 else 1)
+
+
 def _firmwares(vendor: str, revision: int, uefi_revision: int) -> str:
     """What Linux says of the firmware."""
     return f"efi: EFI v{uefi_revision >> 16}.{(uefi_revision & 0xFFFF) // 10} by {vendor}"
@@ -197,7 +202,7 @@ def _host(scenario: Scenario, folder: Path, told: dict[str, bytes]) -> Json:
         # Debian's builds from 2025 on use RDRAND; the older one has none here.
         "rng": scenario.firmware != "bookworm",
         "firmware": {
-            "vendor": vendor.strip(), "revision": 0x10000, "uefi_revision": int(major) << 16 | int(minor) * 10,
+            "vendor": vendor.strip(), "revision": 0x10000, "uefi_revision": int(major) << 16 | _minor(minor),
         },
         "keyboard_layout": None,
         "variables": _variables(folder, told),

@@ -225,7 +225,7 @@ def test_files_that_a_boot_makes_and_renames(tmp_path: Path):
     assert record.changes(tmp_path) == {"esp_changes": {"seed": 2}, "renamed": {"a+3.efi": "a+2-1.efi"}}
 
 
-def tool(name: str, *arguments: str) -> str:
+def tool(name: str, *arguments: str, suite: str = "sid") -> str:
     """The peers, as far as they are asked: what they write is of the files that they are given."""
     given = {part.partition("=")[0]: part.partition("=")[2] for part in arguments if "=" in part}
     if name == "measure":
@@ -252,13 +252,15 @@ def test_who_is_right(kept: Path, monkeypatch: pytest.MonkeyPatch):
     found = peers.verdicts(peers.read(kept))
     # The kernel inside is no Linux, so that stubsim has no PCR 9.
     assert found["stubsim"] == {"4": "right", "9": "-", "11": "right", "12": "right", "13": "right"}
-    assert found["measure"] == {"4": "-", "9": "-", "11": "right", "12": "-", "13": "-"}
+    assert found["measure 257"] == found["measure 262"]
+    assert found["measure 262"] == {"4": "-", "9": "-", "11": "right", "12": "-", "13": "-"}
     # Here it takes a file's digest for an image's, and knows neither console= nor /.extra.
     assert found["pcrlock"] == {"4": "wrong", "9": "wrong", "11": "wrong", "12": "-", "13": "-"}
 
-    def refuses(name: str, *arguments: str) -> str:
+    def refuses(name: str, *arguments: str, suite: str = "sid") -> str:
         raise StubsimError("Bad message")
 
     monkeypatch.setattr(peers, "tool", refuses)
-    assert set(peers.verdicts(peers.read(kept))["measure"].values()) == {"refuses"}
-    assert [*peers.table([peers.read(kept)])][-1].startswith(f"| `{kept.name}` | right | refuses |")
+    assert set(peers.verdicts(peers.read(kept))["measure 257"].values()) == {"refuses"}
+    (row,) = peers.table([peers.read(kept)])
+    assert row[:3] == [f"`{kept.name}`", "right", "refuses"]
