@@ -44,8 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.uki[0] == "diff":
         from stubsim.cli import fleet_diff
 
-        if arguments.format == "html":
-            raise StubsimError("a diff of a fleet has no page", expected="--format text, json or markdown")
         return fleet_diff.run(arguments, arguments.uki[1:])
     sides = starts(arguments)
     if len(arguments.uki) > 1 or len(sides) > 1 or arguments.fail_on_change or arguments.format == "markdown":

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stubsim import uki
 from stubsim.cli import inventory, output, progress, start
 from stubsim.cli.diff import starts
 from stubsim.errors import StubsimError
+
+if TYPE_CHECKING:
+    from stubsim.views.json import Json
 
 
 def run(arguments: argparse.Namespace, paths: Sequence[str]) -> int:
@@ -40,5 +44,11 @@ def run(arguments: argparse.Namespace, paths: Sequence[str]) -> int:
     if arguments.format == "markdown":
         output.write(arguments.output, markdown(report))
     else:
-        output.write_report(arguments, report, render_fleet_diff)
+        output.write_report(arguments, report, render_fleet_diff, _page)
     return int(arguments.fail_on_change and found.changed > 0)
+
+
+def _page(report: Json, call: str) -> str:
+    from stubsim.views.html_fleet_diff import fleet_diff_page
+
+    return fleet_diff_page(report, call)

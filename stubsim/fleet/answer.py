@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from stubsim.explain.measure import Case, measure_hosts
+from stubsim.explain.measure import Measurement, measure_hosts
 from stubsim.explain.selection import KINDS
+from stubsim.explain.verdicts import UNKNOWN, Verdict, verdicts
 from stubsim.formats import fdt, hwids, pe
 from stubsim.hosts.host import Host
 from stubsim.result import Boot
@@ -34,7 +35,7 @@ class Chosen(NamedTuple):
 class Answer(NamedTuple):
     """How the boot ends and which of the unknown keys may change that; the choices by kind; known PCR values by number.
 
-    The choices are those of a boot that comes to choosing. ``open_pcrs`` says why a PCR that is not there is not known.
+    The choices are those of a boot that comes to choosing. ``verdicts`` are those of the PCRs, without events.
     """
 
     status: str
@@ -42,7 +43,7 @@ class Answer(NamedTuple):
     hangs_on: tuple[str, ...]
     chosen: dict[int, Chosen]
     pcrs: dict[int, bytes]
-    open_pcrs: dict[int, tuple[str, ...]]
+    verdicts: dict[int, Verdict]
     assumed: tuple[str, ...]
 
 
@@ -60,18 +61,19 @@ def answer(uki: Uki, host: Host, start: Start, bank: str) -> Answer:
         hangs_on=_hangs_on_outcome(boot),
         chosen={kind: _chosen(boot, kind) for kind in KINDS},
         pcrs={pcr: pcrs[pcr] for pcr in PCRS if pcr in pcrs},
-        open_pcrs={pcr: tuple(_why(case, boot, pcr)) for pcr in PCRS if pcr not in pcrs},
+        verdicts={pcr: _verdict(measured, pcr, own) for pcr, own in verdicts(measured).items() if pcr in PCRS},
         assumed=measured.assumed,
     )
 
 
-def _why(case: Case, boot: Boot, pcr: int) -> Iterator[str]:
+def _verdict(measured: Measurement, pcr: int, own: Verdict) -> Verdict:
+    """With the unknown keys of the machine where those leave it open: the kernel's start may be left open as well."""
+    [case] = measured.cases
     rows = [row for row in case.unknown if row.what in (f"PCR {pcr}", "all values") or pcr in row.pcrs]
-    for row in rows:
-        left_open = row.what in boot.host.unknown
-        yield f"{row.what} is not known" if left_open else row.why
-    if not rows:
-        yield "the boot does not come to it, or it is no Linux that is started"
+    keys = [row.what for row in rows if row.what in measured.boot.host.unknown]
+    if own.verdict == UNKNOWN and keys:
+        return Verdict(UNKNOWN, f"{', '.join(sorted(keys))} not known")
+    return own._replace(events=())
 
 
 def _hangs_on_outcome(boot: Boot) -> tuple[str, ...]:

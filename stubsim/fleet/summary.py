@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from stubsim.explain.selection import KINDS
+from stubsim.explain.verdicts import BY_BOOT, BY_MACHINE, UNKNOWN, VALUE
 from stubsim.fleet.answer import PCRS, Answer, Chosen
 from stubsim.fleet.engine import Group, Survey
 from stubsim.fleet.plan import Plan
@@ -44,9 +45,13 @@ class OfEntry(NamedTuple):
 
 
 class OfPcr(NamedTuple):
-    """The known values of a PCR and how many machines get each; how many have none that is known, and why."""
+    """The known values of a PCR and how many machines get each; how many have none that is known.
+
+    ``verdict`` is one of `explain.verdicts`, of all machines together; ``because`` is what it rests on.
+    """
 
     pcr: int
+    verdict: str
     values: dict[bytes, int]
     unknown: int
     because: tuple[str, ...]
@@ -140,11 +145,20 @@ _NOTHING = Chosen(None, None, None, None, ())
 def _of_pcr(pairs: list[Pair], pcr: int) -> OfPcr:
     values: dict[bytes, int] = {}
     unknown = 0
-    why: dict[str, None] = {}
+    why: dict[str, dict[str | None, None]] = {}
     for answer, group in pairs:
         if pcr in answer.pcrs:
             values[answer.pcrs[pcr]] = values.get(answer.pcrs[pcr], 0) + group.machines
         else:
             unknown += group.machines
-            why |= dict.fromkeys(answer.open_pcrs[pcr])
-    return OfPcr(pcr, dict(sorted(values.items(), key=lambda item: (-item[1], item[0]))), unknown, tuple(why))
+        own = answer.verdicts[pcr]
+        why.setdefault(own.verdict, {})[own.because] = None
+    verdict = next((word for word in _FIRST if word in why), VALUE)
+    if verdict == VALUE and len(values) > 1:
+        verdict, why = BY_MACHINE, {BY_MACHINE: {f"{len(values)} values": None}}
+    because = tuple(text for text in why.get(verdict, ()) if text)
+    return OfPcr(pcr, verdict, dict(sorted(values.items(), key=lambda item: (-item[1], item[0]))), unknown, because)
+
+
+# Of several verdicts of machines the first of these is that of all.
+_FIRST = (BY_BOOT, UNKNOWN, BY_MACHINE)

@@ -12,6 +12,7 @@ from stubsim.fleet.summary import Count, OfEntry, OfPcr, OfSection, Summary
 from stubsim.formats.hwids import Entry
 from stubsim.views.block import Block
 from stubsim.views.json import Json, model_json, uki_json
+from stubsim.views.measure import WORDS
 from stubsim.views.terminal import Screen, render_blocks
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def entry_json(entry: Entry) -> Json:
 def _pcr(row: OfPcr) -> Json:
     return {
         "pcr": row.pcr,
+        "verdict": row.verdict,
         "values": [{"value": value.hex(), "machines": machines} for value, machines in row.values.items()],
         "unknown": row.unknown,
         "because": list(row.because),
@@ -135,6 +137,8 @@ def blocks(report: Json) -> Iterator[Block]:
     if rows:
         columns = ("machines", "section", "for", "by CHID type", "hangs on")
         yield Block("Chosen", rows, columns, (0,), tuple(_entries(report)), fixed=(1,))
+    verdicts = [(str(row["pcr"]), _verdict(row, report), "; ".join(row["because"])) for row in report["pcrs"]]
+    yield Block("Registers", verdicts, ("PCR", "verdict", "because"), (0,))
     yield Block(f"PCR values ({report['bank']})", [*_pcr_rows(report)], ("PCR", "machines", "value"), (0, 1))
     refused = report["refused"]
     if refused["rows"]:
@@ -182,6 +186,11 @@ def _hints(report: Json) -> Iterator[str]:
         yield f"What holds for every machine and has no column can be said: {known}."
 
 
+def _verdict(row: Json, report: Json) -> str:
+    some = 0 < row["unknown"] < report["machines"]
+    return WORDS[row["verdict"]] + (f" on {number(row['unknown'])} of them" if some else "")
+
+
 def _pcr_rows(report: Json) -> Iterator[tuple[str, ...]]:
     for row in report["pcrs"]:
         for value in row["values"][:_SHOWN_VALUES]:
@@ -189,6 +198,6 @@ def _pcr_rows(report: Json) -> Iterator[tuple[str, ...]]:
         others = row["values"][_SHOWN_VALUES:]
         if others:
             machines = sum(value["machines"] for value in others)
-            yield str(row["pcr"]), number(machines), f"{len(others)} other values (--format json)"
+            yield str(row["pcr"]), number(machines), f"{len(others)} more (--format json)"
         if row["unknown"]:
-            yield str(row["pcr"]), number(row["unknown"]), f"not known: {'; '.join(row['because'])}"
+            yield str(row["pcr"]), number(row["unknown"]), "not known"

@@ -56,10 +56,10 @@ def headline(report: Json) -> str:
 
 def render_fleet_diff(report: Json, target: Screen | None = None) -> str:
     """The value of `fleet_diff_json` as text."""
-    return render_blocks(headline(report), not report["changed"], _blocks(report), target)
+    return render_blocks(headline(report), not report["changed"], blocks(report), target)
 
 
-def _blocks(report: Json) -> Iterator[Block]:
+def blocks(report: Json) -> Iterator[Block]:
     sides = [(side.upper(), _side(report[side])) for side in "ab"]
     yield Block("Compared", sides)
     rows = [_row(change) for change in report["changes"]]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stubsim.explain.snp import Launch
     from stubsim.views.terminal import Screen
 
-_VERDICTS = {
+WORDS = {
     VALUE: "one value",
     IN_PART: "in part",
     BY_MACHINE: "differs by machine",
@@ -207,7 +207,7 @@ def _launch(launch: Launch | None) -> Iterator[str]:
 def _verdicts(found: Mapping[int, Verdict]) -> Iterator[str]:
     for pcr, row in found.items():
         because = "" if row.because is None else f": {row.because}"
-        yield clean(f"PCR {pcr:<2} {_VERDICTS[row.verdict]}{because}")
+        yield clean(f"PCR {pcr:<2} {WORDS[row.verdict]}{because}")
         for event in row.events:
             for bank, digest in event.digests.items():
                 yield f"       {bank} {digest.hex()}  {clean(event.description)}"

@@ -123,3 +123,22 @@ def test_other_commands_load_no_engine(place: Path):
     )
     call = [sys.executable, "-c", code, str(place / "a.efi")]
     assert subprocess.run(call, capture_output=True, text=True, check=True).stdout.endswith("set()\n")
+
+
+def test_each_register_has_a_verdict(place: Path):
+    def verdicts(*words: str) -> dict[int, tuple[str, list[str]]]:
+        rows = report(place, *words)["pcrs"]
+        return {row["pcr"]: (row["verdict"], row["because"]) for row in rows}
+
+    known = ("--given", "oem_strings=[]", "--given", "confidential=null")
+    found = verdicts(*GIVEN, *known)
+    assert found[4][0] == "value"
+    assert found[12] == ("value", [])
+    # A null leaves open for some machines what is chosen.
+    assert found[11] == ("unknown", ["smbios.baseboard_product not known"])
+    (place / "m.ndjson").write_text(made.ndjson([row for row in made.machines() if row["baseboard_product"]]))
+    assert verdicts(*GIVEN, *known)[11] == ("differs-by-machine", ["2 values"])
+    # Nothing is told of OEM strings.
+    assert verdicts(*GIVEN)[12] == ("unknown", ["smbios.oem_strings not known"])
+    shown = samples.invoke("fleet", place / "a.efi", "--hosts", place / "m.ndjson", *GIVEN).out
+    assert "   12  not known           smbios.oem_strings not known\n" in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import html5lib
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -110,3 +111,23 @@ def test_calls_that_compare_nothing(words: tuple[str, ...], place: Path):
     assert samples.invoke("fleet", "diff", *paths, "--hosts", place / "m.ndjson").status == 2
     two = ("fleet", place / "a.efi", place / "b.efi", "--hosts", place / "m.ndjson")
     assert samples.invoke(*two).status == 2
+
+
+def test_the_page_says_what_the_text_says(place: Path):
+    words = ("fleet", "diff", place / "a.efi", place / "b.efi", "--hosts", place / "m.ndjson", *GIVEN)
+    page = samples.invoke(*words, "--format", "html").out
+    assert f"{meant()} of 100 machines change" in page
+    tree = html5lib.parse(page, namespaceHTMLElements=False)
+    cells = [cell.text for kind in ("th", "td") for cell in tree.iter(kind)]
+    assert {str(meant()), ".dtbauto", "example,one", "example,two"} <= {*cells}
+
+
+def test_a_page_has_no_markup_of_an_inventory(place: Path):
+    hostile = "<img src=x onerror=y>"
+    (place / "m.ndjson").write_text(made.ndjson([{**samples.MACHINE, "serial": hostile}]))
+    table = samples.table((1, hostile), chids=(samples.CHIDS[3],))
+    samples.written(place, "b.efi", samples.uki(table, samples.devicetree(hostile)))
+    words = ("fleet", "diff", place / "a.efi", place / "b.efi", "--hosts", place / "m.ndjson", *GIVEN)
+    page = samples.invoke(*words, "--format", "html").out
+    assert "&lt;img" in page
+    assert "<img" not in page
