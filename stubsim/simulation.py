@@ -17,7 +17,7 @@ from stubsim.stub.addons import addon_paths
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context
 from stubsim.stub.recognise import model_for
-from stubsim.trace import Event, Unknown
+from stubsim.trace import EspWritten, Event, Unknown
 from stubsim.uefi.variables import WatchedVariables
 from stubsim.uki import Uki
 
@@ -92,7 +92,7 @@ def _boot(
         rtmrs=rtmrs_of(tpm) if told else {},
         dialect=chain.dialect,
         proposal=chain.proposal,
-        assumed=(*assumed(host, start, loaded), *chain.told(host)),
+        assumed=(*assumed(host, start, loaded), *chain.told(host), *_of_what_is_written(trace)),
         trace=tuple(trace),
         digests=digests,
         memory=context.memory,
@@ -105,6 +105,13 @@ def _boot(
         image=context.image,
     )
     return result, context, files
+
+
+def _of_what_is_written(trace: list[Event]) -> tuple[str, ...]:
+    """A file system of a CD, for one, is read-only, which no host file says (systemd: random-seed.c, boot-secret.c)."""
+    if not any(isinstance(event, EspWritten) for event in trace):
+        return ()
+    return ("the partition can be written; on a read-only one no file changes, and there is no random seed of its own",)
 
 
 def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from stubsim.hosts.host import FwCfg, Variable, VmFwUpdate
 from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.start import Start
-from stubsim.trace import FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
+from stubsim.trace import EspWritten, FwCfgWritten, Log, Measured, Staged, Unknown, VariableSet
 from stubsim.uefi.variables import LOADER
 from stubsim.uki import Uki
 from stubsim.views.inspect import inspect_json
@@ -438,6 +439,15 @@ def test_profile(start: Start, expected: str):
 def test_the_shell_hands_over_its_line(start: Start, line: str):
     """262.1 in QEMU: without a command line the kernel finds the line as it was typed, but for the blanks around it."""
     assert boot(make_uki(), Host(), start).load_options == utf16z(line)
+
+
+@pytest.mark.parametrize("rng", [True, False])
+def test_what_is_written_takes_for_granted_that_it_can_be(rng: bool, tmp_path: Path):
+    """No host file says that a file system is read-only, as a CD's is."""
+    host = Host(rng=rng, esp_partition_uuid=OTHER)
+    result = boot(make_uki(), host, Start(esp=str(tmp_path), path="\\a.efi"))
+    assert any("read-only" in text for text in result.assumed) is rng
+    assert any(isinstance(event, EspWritten) for event in result.trace) is rng
 
 
 def test_from_memory():

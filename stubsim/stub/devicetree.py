@@ -60,7 +60,7 @@ def install_devicetrees(
     if installed is not None and not installed.known:
         context.unknown(
             "what EFI_DT_FIXUP_PROTOCOL makes of the devicetree",
-            "the host file tells only that it is there",
+            "the host file tells only that it is there, or the tree is shorter than it says",
             *("devicetree", "memory", "log"),
             *(("measurements", "pcrs") if addons else ()),
         )
@@ -136,7 +136,7 @@ def install_from_memory(context: Context, given: Devicetree, fixup: FixupProtoco
         return "EFI_OUT_OF_RESOURCES"
     if status is not None:
         return status
-    if not fixup.described.known:
+    if not fixup.described.known or _is_cut_off(given.data):
         context.emit(Staged("devicetree", gpa, size, _TYPE, False))
         return given._replace(data=None, known=False)
     return _installed(context, given, data, gpa)
@@ -146,6 +146,13 @@ def _installed(context: Context, given: Devicetree, data: Bytes, gpa: int) -> De
     context.memory.place(gpa, [data])
     context.emit(Staged("devicetree", gpa, len(data), _TYPE, False))
     return given._replace(data=_tree(data))
+
+
+def _is_cut_off(tree: Bytes) -> bool:
+    """A fix-up is given the pages alone, so it goes by the header, and what lies behind the tree is not known."""
+    magic, size = bytes(tree[:4]), bytes(tree[4:8])
+    begins = int.from_bytes(magic, "big") == fdt.MAGIC
+    return begins and (len(size) < 4 or int.from_bytes(size, "big") > len(tree))
 
 
 _TYPE = "EfiACPIReclaimMemory"

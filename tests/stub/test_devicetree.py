@@ -239,6 +239,15 @@ def test_what_an_unknown_fixup_makes_of_the_tree_is_unknown():
     }
 
 
+def test_what_a_fixup_makes_of_a_tree_that_is_cut_off_is_unknown():
+    whole = devicetree("lab,x")
+    for data, known in ((whole, True), (whole[:-1], False), (whole[:30], False), (b"\0" * 60, True)):
+        one = fixed_up(data, DevicetreeFixup(patches=(CHANGED,)))
+        installed, _ = installed_by(one)
+        assert installed is not None
+        assert installed.known is known
+
+
 def test_an_unknown_fixup_is_no_matter_without_a_tree_of_the_stubs():
     one = run(host=Host(devicetree=devicetree("firmware"), devicetree_fixup=DevicetreeFixup()))
     installed_by(one)
