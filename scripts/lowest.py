@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = ("check", "fleet", "sign", "snp", "test")
-_BOUND = re.compile(r"([A-Za-z0-9._-]+)>=([0-9.]+)")
+_BOUND = re.compile(r"([A-Za-z0-9._-]+)>=([0-9.]+)(?:; .*)?")
 
 
 def lowest() -> Iterator[str]:
