@@ -34,13 +34,13 @@ _MODULES = ("hosts", "uki")
 
 
 def __getattr__(name: str) -> Any:
-    import importlib
+    if name not in _HOMES and name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
     if name in _MODULES:
-        return importlib.import_module(f"stubsim.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"stubsim.{_HOMES[name]}"), name)
+        return import_module(f"stubsim.{name}")
+    return getattr(import_module(f"stubsim.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
