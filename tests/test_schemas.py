@@ -325,7 +325,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "schema": "stubsim/which/1",
         "uki": UKI,
         "log": "machine.log",
-        "stubs": [{"id": "262.1", "reason": "in the UKI"}],
+        "stubs": [{"id": "262.1", "reason": "in the UKI", "releases": None}],
         "asked": [
             {
                 "pcr": 11,

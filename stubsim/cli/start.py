@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
         action=stub_action or action,
         metavar="MODEL",
         help="take another stub than the UKI's own: 257, 262, next, stubble, ..."
-        + ("" if stub_action is None else "; may be repeated, and is then each of them in turn"),
+        + ("" if stub_action is None else "; may be repeated for each in turn; all: that of every release"),
     )
     group.add_argument(
         "--handover",

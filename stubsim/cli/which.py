@@ -11,7 +11,11 @@ from stubsim.errors import StubsimError
 from stubsim.explain.which import PCRS, Asked, which
 from stubsim.formats import eventlog, eventlog_text
 from stubsim.machine.tpm import BANKS, DIGEST_SIZES
+from stubsim.stub.models import kinds
 from stubsim.views.which import render_which, which_json
+
+# The stub of every known release.
+ALL = "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     machines = given_machines(arguments)
     image = start.image(arguments, *(host for _, host in machines))
     stubs, arguments.stub = list(dict.fromkeys(arguments.stub or [None])), None
+    alike = None
+    if ALL in stubs:
+        alike = {ids[-1]: ids for ids in kinds()}
+        stubs = [*alike]
     how = start.start(arguments)
     log = None if arguments.eventlog is None else _read(arguments.eventlog)
     try:
@@ -52,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             result = which(image, machines, how, arguments.pcr, stubs=stubs, log=log)
     except StubsimError as error:
         raise error.within(path=arguments.uki) from error
-    output.write_report(arguments, which_json(result, arguments.eventlog), render_which)
+    output.write_report(arguments, which_json(result, arguments.eventlog, alike), render_which)
     simulated = all_simulated(*(row.boot for row in result.measurements))
     found = all(row.matches for row in result.answers) and (len(result.answers) == 1 or result.together)
     return 0 if simulated and found else 1

@@ -53,7 +53,7 @@ def kernel(command: CommandLine, files: NamedFiles) -> Kernel:
             unknown.add("previous_initrd")
             notes.append(f"-initrd {shown(initrd)}: cannot be read here")
         notes.append(
-            "-initrd puts initrd=initrd in front of the load options, with an older OVMF behind them; QEMU up to 7.2 "
+            "-initrd puts initrd=initrd in front of the load options, with an older OVMF behind them; QEMU up to 10.0 "
             "refuses it on x86 for a UKI"
         )
     if command.has("shim"):

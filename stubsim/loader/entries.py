@@ -100,7 +100,16 @@ def compare(a: Entry, b: Entry, model: LoaderModel) -> int:
 
 
 def default_entry(entries: Sequence[Entry], config: Config, wanted: Wanted, model: LoaderModel) -> Entry | None:
-    """The entry that is started when nobody chooses; None where only the firmware's own are there.
+    """The entry that is started when nobody chooses; None where there is none.
+
+    Where none can be selected, it is the first, behind a menu (recorded: systemd-boot 262.1 with profile in the only
+    Type #1 entry).
+    """
+    return selected_entry(entries, config, wanted, model) or next(iter(entries), None)
+
+
+def selected_entry(entries: Sequence[Entry], config: Config, wanted: Wanted, model: LoaderModel) -> Entry | None:
+    """The entry that systemd-boot takes by itself; None: there is none that it may.
 
     Patterns name the first entry that they match, in the order of config_select_default_entry: the variable for one
     boot, the preferred entry by variable, then by loader.conf, the default by both, else the first of systemd-boot's
@@ -193,7 +202,8 @@ def _from_smbios(
 
 
 def _exists_on(esp: Esp) -> type1.Exists:
-    return lambda path: esp.read(path) is not None
+    # A folder opens as well as a file does.
+    return lambda path: esp.read(path) is not None or esp.folder(path) is not None
 
 
 def _image(esp: Esp, path: str) -> Uki | str:

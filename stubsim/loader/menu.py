@@ -9,7 +9,7 @@ from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.loader.config import Config
 from stubsim.loader.config import parse as config_of
-from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version
+from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version, selected_entry
 from stubsim.loader.entry import ESP, TYPE2, Entry
 from stubsim.loader.releases import LoaderModel, model_of
 from stubsim.rows import NamedTuple
@@ -58,6 +58,11 @@ class Menu(NamedTuple):
     def default(self) -> Entry | None:
         """The entry that is started when nobody chooses."""
         return default_entry(self.entries.entries, self.config, self.wanted, self.loader.model)
+
+    @property
+    def selects(self) -> bool:
+        """Whether it takes an entry without showing a menu first."""
+        return selected_entry(self.entries.entries, self.config, self.wanted, self.loader.model) is not None
 
 
 def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
@@ -132,9 +137,14 @@ def offers_setup(host: Host) -> bool | None:
 def _no_entry(wanted: str, entries: Entries) -> StubsimError:
     from difflib import get_close_matches
 
-    hidden = next((row for row in entries.hidden if (row.file or "").lower().endswith(wanted.lower())), None)
+    files = tuple(f"\\{wanted}{ending}".lower() for ending in ("", ".conf", ".efi"))
+    hidden = next((row for row in entries.hidden if (row.file or "").lower().endswith(files)), None)
     if hidden is not None:
         return StubsimError(f"{wanted} is no entry to systemd-boot: {hidden.why}", expected="an entry that it lists")
+    other = find(entries.entries, wanted) or find(entries.entries, f"{wanted}.conf")
+    if other is not None:
+        what = "does not start an image" if other.url is None else f"starts {other.url}, which is not simulated"
+        return StubsimError(f"the entry {other.id} {what}", expected="an entry for an image on the partition")
     ids = [row.id for row in entries.entries]
     near = get_close_matches(wanted, ids, 1)
     hint = f"did you mean {near[0]}?" if near else None

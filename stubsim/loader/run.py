@@ -77,7 +77,7 @@ def run(
     if _has_keys(esp, host):
         why = "whether it is in setup mode: then systemd-boot lists the keys of loader/keys, or enrols them"
         services.unknown("LoaderEntries", why, "variables")
-    if _shows_menu(config, host):
+    if _shows_menu(config, host) or not menu.selects:
         _set(services, "LoaderTimeMenuUSec", None)
     path = _count(services, entry, partitions, model)
     _save(services, entry, config, wanted)

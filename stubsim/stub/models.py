@@ -215,6 +215,15 @@ def behaviour(model: StubModel) -> tuple[object, ...]:
     return tuple(value for field, value in model._asdict().items() if field not in DESCRIPTIVE)
 
 
+def kinds() -> list[tuple[str, ...]]:
+    """All known releases, those together that do the same; by the newest of each, oldest first."""
+    alike: dict[object, list[str]] = {}
+    for model in released():
+        alike.setdefault(behaviour(model), []).append(model.id)
+    place = {str(release): at for at, release in enumerate(systemd_releases.KNOWN)}
+    return sorted((tuple(ids) for ids in alike.values()), key=lambda ids: place[ids[-1]])
+
+
 class Choice(NamedTuple):
     model: StubModel
     reason: str

@@ -29,6 +29,7 @@ def entries_json(esp: str, xbootldr: str | None, boot_file: str | None, host: Ho
         "loader": {"path": loader.path, "version": loader.version},
         "entries": [_entry(row, menu, host, is_default=row == default) for row in menu.entries.entries],
         "hidden": [row._asdict() for row in menu.entries.hidden],
+        "ignored": list(menu.config.ignored),
     }
 
 
@@ -64,6 +65,8 @@ def render_entries(report: Json, target: Screen | None = None) -> str:
 
         loader = report["loader"]
         console.print(Text(clean(f"systemd-boot {loader['version']} ({loader['path']})"), style="bold"))
+        for text in report["ignored"]:
+            console.print(Text(clean(f"  ignored in loader.conf: {text}"), style="yellow"))
         for row in report["entries"]:
             console.print(Text(clean(f"{'*' if row['default'] else ' '} {row['id']}: {_told(row)}")))
             for ignored in row["ignored"]:

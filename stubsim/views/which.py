@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stubsim.explain.measure import Measurement
 from stubsim.explain.which import Answer, Match, Nearest, Together, Which
 from stubsim.formats import eventlog
 from stubsim.printable import clean
 from stubsim.result import Boot
+from stubsim.stub.models import in_words
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE
 from stubsim.views.json import Json, hexed, measurement_json, profile_json, uki_json, unknown_json
 from stubsim.views.terminal import Screen, folded
@@ -16,14 +17,24 @@ from stubsim.views.terminal import Screen, folded
 _MOST = 16
 
 
-def which_json(result: Which, log: str | None) -> Json:
-    """The contract of `stubsim which --format json`; ``log`` is the path of the event log."""
+def which_json(result: Which, log: str | None, alike: Mapping[str, Sequence[str]] | None = None) -> Json:
+    """The contract of `stubsim which --format json`; ``log`` is the path of the event log.
+
+    ``alike`` are the releases that do what a stub does, by its id.
+    """
     measured = result.measurements
     return {
         "schema": "stubsim/which/1",
         "uki": uki_json(measured[0].boot),
         "log": log,
-        "stubs": [{"id": boot.model.id, "reason": boot.model_reason} for boot in _by_stub(measured)],
+        "stubs": [
+            {
+                "id": boot.model.id,
+                "reason": boot.model_reason,
+                "releases": None if alike is None else list(alike[boot.model.id]),
+            }
+            for boot in _by_stub(measured)
+        ],
         "asked": [_answer(row) for row in result.answers],
         "together": [_together(row) for row in result.together],
         "assumed": list(dict.fromkeys(text for row in measured for text in row.assumed)),
@@ -100,22 +111,36 @@ def render_which(report: Json, target: Screen | None = None) -> str:
 
 def _text(report: Json) -> Iterator[str]:
     yield clean(report["uki"]["path"])
-    yield from (clean(f"simulated as stub {row['id']}: {row['reason']}") for row in report["stubs"])
+    alike = {row["id"]: row["releases"] for row in report["stubs"] if row["releases"] is not None}
+    if alike:
+        yield f"simulated as the stub of every release, {len(alike)} of which differ in what they do"
+    else:
+        yield from (clean(f"simulated as stub {row['id']}: {row['reason']}") for row in report["stubs"])
     for row in report["asked"]:
         yield ""
-        yield from _asked(row, report["log"] is not None)
+        yield from _asked(row, report["log"] is not None, alike)
     if len(report["asked"]) > 1:
         yield ""
         yield "all of them together" if report["together"] else "no boot has all of them together"
-        yield from (line for row in report["together"] for line in _lines(row))
+        yield from (line for row in _joined(report["together"], alike) for line in _lines(row))
     yield ""
     yield from (clean(f"assumed: {text}") for text in report["assumed"])
     yield from (clean(f"not known: {row['what']}: {row['why']}") for row in report["unknown"])
 
 
-def _asked(row: Json, has_log: bool) -> Iterator[str]:
+def _joined(matches: Sequence[Json], alike: Mapping[str, Sequence[str]]) -> Iterator[Json]:
+    """Of every release those together that differ in nothing but it."""
+    found: dict[str, tuple[Json, list[str]]] = {}
+    for match in matches:
+        others = match if not alike else {key: value for key, value in match.items() if key != "stub"}
+        found.setdefault(repr(others), (match, []))[1].extend(alike.get(match["stub"], ()))
+    for match, ids in found.values():
+        yield match | {"stub": in_words(ids)} if ids else match
+
+
+def _asked(row: Json, has_log: bool, alike: Mapping[str, Sequence[str]]) -> Iterator[str]:
     yield f"PCR {row['pcr']} {row['bank']} {row['value']}"
-    yield from (line for match in row["matches"] for line in _lines(match))
+    yield from (line for match in _joined(row["matches"], alike) for line in _lines(match))
     if not row["matches"]:
         yield f"  none of {row['compared']} values" if row["compared"] else "  there is no value to compare with"
     yield from (clean(f"  not known of all: {text}") for text in row["because"])

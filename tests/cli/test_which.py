@@ -14,6 +14,7 @@ from stubsim import schemas
 from stubsim.formats import eventlog, hwids
 from stubsim.formats.pe import SectionSpec
 from stubsim.machine.tpm import replay
+from stubsim.systemd.release import KNOWN
 from tests import samples
 from tests.conftest import recordings
 from tests.samples import invoke, written
@@ -154,8 +155,8 @@ def test_a_log_that_ends_or_goes_on(uki: Path, host: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("11", "no value of a PCR"), ("11=", "no value of a PCR"), ("11=0g", "no value of a PCR"),
-        ("11=00", "no value of a PCR"), ("7=" + "0" * 64, "one of the PCRs 4, 9, 11, 12, 13"),
+        ("11", "not a value of a PCR"), ("11=", "not a value of a PCR"), ("11=0g", "not a value of a PCR"),
+        ("11=00", "not a value of a PCR"), ("7=" + "0" * 64, "one of the PCRs 4, 9, 11, 12, 13"),
         ("x=" + "0" * 64, "one of the PCRs"), ("\u00b211=" + "0" * 64, "one of the PCRs"),
     ],
 )  # fmt: skip
@@ -185,3 +186,18 @@ def test_recorded_values_are_found(monkeypatch: pytest.MonkeyPatch):
             assert found["asked"][0]["matches"], folder.name
             value = replay(eventlog.parse(bytes.fromhex(expected["eventlog"])))["sha256"][11].hex()
             assert value == expected["pcrs"]["11"]
+
+
+def test_the_stubs_of_every_release(uki: Path):
+    """Those that lead to the value, in words, and apart by the machines on which they do."""
+    value = measured(uki, "--phase", ":", "--profile", "0", "--stub", "262")["sha256"][0]["hash"]
+    result = invoke("which", uki, "--pcr", f"11={value}", "--stub", "all")
+    assert result.status == 0
+    assert [text.partition(", stub ")[2] for text in result.out.splitlines() if "profile 0" in text] == [
+        "257 to 260.2, 261.0",
+        "260.3, 260.4, 261.1 to 262",
+    ]
+    report = asked(uki, "--pcr", f"11={value}", "--stub", "all")
+    releases = [name for row in report["stubs"] for name in row["releases"]]
+    assert len(releases) == len(set(releases)) == len(KNOWN)
+    assert asked(uki, "--pcr", f"11={value}")["stubs"][0]["releases"] is None

@@ -7,7 +7,16 @@ import pytest
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.loader.config import Config
-from stubsim.loader.entries import Entries, Wanted, all_entries, compare, default_entry, find, loader_version
+from stubsim.loader.entries import (
+    Entries,
+    Wanted,
+    all_entries,
+    compare,
+    default_entry,
+    find,
+    loader_version,
+    selected_entry,
+)
 from stubsim.loader.entry import Entry, Tries
 from stubsim.loader.releases import model_of
 from stubsim.uefi.esp import Esp
@@ -180,8 +189,19 @@ def test_default(config: Config, wanted: Wanted, chosen: str):
     assert entry.id == chosen
 
 
-def test_no_default_where_there_are_only_actions():
-    assert default_entry(ENTRIES[2:], Config(), Wanted(), NEWEST) is None
+def test_the_first_where_none_can_be_selected():
+    """Behind a menu; so starts a Type #1 entry that asks for a profile (booted: systemd-boot 262.1)."""
+    assert default_entry((), Config(), Wanted(), NEWEST) is None
+    assert default_entry(ENTRIES[2:], Config(), Wanted(), NEWEST) is ENTRIES[2]
+    rows = (plain("lab.conf", profile=1), ENTRIES[2])
+    assert selected_entry(rows, Config(), Wanted(), NEWEST) is None
+    assert default_entry(rows, Config(), Wanted(), NEWEST) is rows[0]
+
+
+def test_an_entry_for_a_folder_is_listed(tmp_path: Path):
+    """It opens as a file does, and fails when it is loaded."""
+    files: dict[str, bytes | str] = {"loader/entries/a.conf": "uki /EFI/Linux", "EFI/Linux/x.txt": "x"}
+    assert ids(listed(tmp_path, files, firmware_setup=False)) == ["a.conf"]
 
 
 def test_find_regards_no_case():
