@@ -23,7 +23,8 @@ class Initrd(NamedTuple):
 def measure(services: Services, linux: Linux | None, load_options: bytes | None, initrd: Initrd | None) -> None:
     """The load options and the initrd into PCR 9, by TCG2 where there is a TPM, else by the CC protocol.
 
-    Of a kernel that is no Linux nothing is said, unless its measurements went into a register with the stub's (RTMR 2).
+    Of a kernel that is no Linux nothing is said, unless its events go into a register with those of the stub: RTMR 2 is
+    given as the stub leaves it, and is doubted.
     """
     tpm = services.tpm
     by_cc = not tpm.banks
@@ -31,7 +32,8 @@ def measure(services: Services, linux: Linux | None, load_options: bytes | None,
         return
     if linux is None:
         if by_cc:
-            _unknown(services, ".linux is no Linux, so what it measures is not known")
+            why = ".linux is not a Linux, so what it measures is not known; the value is the one that the stub leaves"
+            services.emit(Unknown("RTMR 2", why, ("measurements", "rtmrs"), ()))
         return
     if linux.version is None:
         why = f"nothing tells the release of this Linux ({linux.format}), so what it measures is not known"

@@ -16,6 +16,7 @@ from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.trace import Measured
 from stubsim.uki import Uki
+from stubsim.views.json import boot_json
 from tests import samples
 
 PATH = "\\EFI\\BOOT\\BOOTX64.EFI"
@@ -30,7 +31,9 @@ def test_rtmr_2_by_release(shared: Path):
     uki = Uki(pe.open_bytes(build_fixtures.profiles(), "profiles.efi"))
     for stub, value in values.items():
         # Behind the stub the kernel measures; the register is as the stub leaves it.
-        assert boot(uki, host, Start(stub=stub, profile=1)).rtmrs[2].hex() == value, stub
+        told = boot_json(boot(uki, host, Start(stub=stub, profile=1)))
+        assert told["rtmrs"] == {"2": value}, stub
+        assert any("rtmrs" in row["affects"] for row in told["unknown"])
 
 
 @pytest.mark.parametrize(("series", "stub"), [("252", "252.39"), ("254", "254.26")])

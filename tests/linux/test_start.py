@@ -73,7 +73,7 @@ def test_no_linux():
 
 
 def test_a_tdx_guest():
-    """Into the register of the stub's own, which is then unknown with a kernel that is no Linux."""
+    """Into the register of the stub's own, which is doubted with a kernel that is no Linux, and given as it was."""
     tpm, _ = run(LINUX, tpm=Tpm(None, "tdx"))
     assert tpm.rtmrs()[2] == extended("sha384", OPTIONS, b"onetwo")
     tpm, events = run(Linux("bzImage", "6.8", (6, 8)), tpm=Tpm(None, "tdx"))
@@ -81,6 +81,7 @@ def test_a_tdx_guest():
     (row,) = run(None, tpm=Tpm(None, "tdx"))[1]
     assert isinstance(row, Unknown)
     assert "rtmrs" in row.affects
+    assert row.pcrs == ()
     # With a TPM beside it a kernel uses that.
     tpm, _ = run(LINUX, tpm=Tpm(("sha256",), "tdx"))
     assert tpm.rtmrs()[2] == bytes(48)
