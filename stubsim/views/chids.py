@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Json = dict[str, Any]
+_NOT_KNOWN = "the host file says that it is not known"
 
 
 def chids_json(host: Host, view: str = "stub") -> Json:
@@ -32,7 +33,7 @@ def _row(host: Host, row: chid.Chid) -> Json:
     unknown = unknown_fields(host, row.type)
     absent = None
     if unknown:
-        absent = f"the host file says that it is not known: {', '.join(unknown)}"
+        absent = f"{_NOT_KNOWN}: {', '.join(unknown)}"
     elif row.chid is None:
         why = [f"{field} {_why_missing(host, field)}" for field, text in row.parts if text is None]
         absent = ", ".join(why) or "its text is empty"
@@ -69,13 +70,14 @@ def _draw(console: Console, report: Json) -> None:
     for row in report["chids"]:
         console.print()
         head = Text(f"{row['type']:>2}  ", "bold")
-        head.append(row["chid"] or "absent", "" if row["chid"] else "dim")
+        unknown = _not_known(row)
+        head.append(row["chid"] or ("not known" if unknown else "absent"), "" if row["chid"] else "dim")
         if row["chid"] and row["priority"] is not None:
             head.append(f"  looked up, priority {row['priority']}", "green")
         console.print(head)
         if row["absent"] is not None:
             console.print(Padding(Text(clean(row["absent"]), "dim", overflow="fold"), (0, 0, 0, 4)))
-        parts = ", ".join(_part(part) for part in row["parts"])
+        parts = ", ".join(_part(part, unknown) for part in row["parts"])
         console.print(Padding(Text(parts, overflow="fold"), (0, 0, 0, 4)))
     console.print()
     order = ", ".join(str(kind) for kind in chid.PRIORITY)
@@ -83,5 +85,12 @@ def _draw(console: Console, report: Json) -> None:
     console.print(Text(note))
 
 
-def _part(part: Json) -> str:
-    return f"{part['field']}=" + ("(missing)" if part["value"] is None else repr(clean(part["value"])))
+def _not_known(row: Json) -> list[str]:
+    """The fields that are not known; they are null in the JSON, as missing ones are."""
+    start, _, names = (row["absent"] or "").partition(": ")
+    return names.split(", ") if start == _NOT_KNOWN else []
+
+
+def _part(part: Json, unknown: list[str]) -> str:
+    gap = "not known" if part["field"] in unknown else "missing"
+    return f"{part['field']}=" + (f"({gap})" if part["value"] is None else repr(clean(part["value"])))

@@ -148,9 +148,8 @@ def _hardware_ids(report: Json) -> Element:
     strings = [(_plain(row["field"]), hashed_text(row)) for row in report["strings"]]
     rows = []
     for row in report["chids"]:
-        own: Cell = (
-            element("code", row["chid"], class_="nowrap") if row["chid"] else (badge("none"), f" {row['absent']}")
-        )
+        missing = badge("not known", "warn") if row["unknown"] else badge("none")
+        own: Cell = element("code", row["chid"], class_="nowrap") if row["chid"] else (missing, f" {row['absent']}")
         text = "&".join(part["value"] or "" for part in row["parts"]) if row["chid"] else ""
         entries = [
             f"{word} {match['entry']}{owner(lookup)}"

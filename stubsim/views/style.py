@@ -116,7 +116,8 @@ footer { border-top: 1px solid var(--rule); padding-top: 1rem; }
   .scroll, figure, pre { overflow: visible; }
   pre { white-space: pre-wrap; }
   h1, h2, h3, caption, thead, summary, dt { break-after: avoid; }
-  section, figure, tr { break-inside: avoid; }
+  section, figure, tr, footer { break-inside: avoid; }
+  footer { break-before: avoid; }
   main > section { break-inside: auto; }
   details::details-content { content-visibility: visible; block-size: auto; } }
 """

@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stubsim import chid, schemas
+from stubsim.cli import main
 from tests.conftest import recordings
 from tests.samples import CHIDS, MACHINE, execute, invoke, written
 
@@ -53,6 +54,15 @@ def test_parts_and_priority(tmp_path: Path):
     order = sorted((row["priority"], kind) for kind, row in rows.items() if row["priority"])
     assert [kind for _, kind in order] == [17, 16, 15, 3, 6, 8, 10, 4, 5, 7, 9, 11]
     assert {kind for kind, row in rows.items() if row["matched_by_stub"]} == {kind for _, kind in order}
+
+
+def test_a_part_that_is_not_known_is_not_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = written(tmp_path, "host.json", {"smbios": {"manufacturer": "M"}, "unknown": ["smbios.family"]})
+    assert main(["chids", "--smbios", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "\n 3  not known\n" in text
+    assert "family=(not known), product_name=(missing)" in " ".join(text.split())
+    assert "\n 9  absent\n" in text
 
 
 def test_why_there_is_none(tmp_path: Path):
