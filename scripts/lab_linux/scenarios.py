@@ -36,8 +36,10 @@ _KEYS = {
     "after", "without", "section", "file", "loader", "uki", "ends",
     "same_machine", "boot_file", "ukify",
 }  # fmt: skip
-# What makes the machine, whatever it boots.
+# What makes the machine, whatever it boots; and of it what changes neither fw_cfg nor SMBIOS, or, with a firmware that
+# measures neither ACPI tables nor all of SMBIOS, nothing that is measured from there.
 _MACHINE = ("firmware", "qemu", "machine", "host")
+_UNSEEN, _UNMEASURED = {"banks"}, {"network", "memory"}
 _SECTIONS: list[Json] = [
     {"name": ".osrel", "text": 'ID=lab\nVERSION_ID="1"\nPRETTY_NAME="Lab 1"\n'},
     {"name": ".cmdline", "text": "quiet retain_initrd"},
@@ -118,6 +120,8 @@ class Scenario(NamedTuple):
     def bare(self) -> Scenario:
         """The usual UKI on this machine, without its keys: tells fw_cfg and SMBIOS before this scenario is booted."""
         content = {key: self.content[key] for key in _MACHINE if key in self.content}
+        unseen = _UNSEEN | (_UNMEASURED if self.firmware == "bookworm" else set())
+        content["machine"] = {key: row for key, row in content.pop("machine", {}).items() if key not in unseen}
         if self.secure_boot is not None:
             content["secure_boot"] = "setup"
         if "direct" in self.content:
