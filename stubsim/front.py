@@ -66,7 +66,9 @@ def started_by_shim(context: Context, shim: Shim) -> Context:
     firmware = context.services._replace(by="firmware")
     if not firmware.takes_image(shim.image, shim.path, secure_boot=host.secure_boot):
         raise ProgramFailed("The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
-    services = run.run(context.services._replace(by="shim"), shim, host)
+    esp = context.image.esp
+    files = () if esp is None or not host.secure_boot else run.unbundled(shim, esp)
+    services = run.run(context.services._replace(by="shim"), shim, host, files)
     return context._replace(services=services._replace(by="stub"))
 
 

@@ -114,5 +114,9 @@ def _another_start(boot: Boot, platform: Platform) -> Iterator[str]:
     name = f"Boot{options[0].number:04X}" if options else "no boot entry"
     if wanted is None or not same_name(wanted, image.path):
         yield f"{name} comes first and starts {wanted or 'no file'}: {image.path} is taken to be started all the same"
-    elif boot_variables.has_load_options(options[0]) and boot.start.load_options is None and boot.loader is None:
-        yield f"{name} has load options, which are taken to be none (--load-options)"
+    elif boot_variables.has_load_options(options[0]) and boot.start.load_options is None:
+        first = "the boot loader" if boot.loader is not None else None
+        if any(event.by == "shim" for event in boot.events(ImageLoaded)):
+            first = "shim, for which they may name another second stage"
+        of = "(--load-options)" if first is None else f"for {first}"
+        yield f"{name} has load options, which are taken to be none {of}"

@@ -5,6 +5,8 @@ It measures its lists and settings, and each entry that vouched for an image, by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stubsim.errors import StubsimError
 from stubsim.formats import signature_list
 from stubsim.hosts import Host
@@ -12,6 +14,7 @@ from stubsim.rows import NamedTuple
 from stubsim.shim.checks import Checks
 from stubsim.shim.image import Shim
 from stubsim.trace import Unknown
+from stubsim.uefi.esp import Esp
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import BOOT_SERVICE, NON_VOLATILE, RUNTIME, SHIM_LOCK
 
@@ -27,6 +30,8 @@ _REQUESTS = (
     "MokNew", "MokSB", "MokPW", "MokAuth", "MokDel", "MokDB", "MokXNew", "MokXDel", "MokXAuth", "MokDelAuth",
     "MokListTrustedNew",
 )  # fmt: skip
+# Beside shim, from 15.8 on under Secure Boot.
+_CERTIFICATE, _REVOCATIONS = "shim_certificate", ("revocations_sbat.efi", "revocations_sku.efi")
 _ATTRIBUTES = NON_VOLATILE | BOOT_SERVICE
 _UNKNOWN_STORE = "the host file's variables are not all there are, and shim measures some that no system sees (--vars)"
 
@@ -51,8 +56,16 @@ _STATES = (
 )
 
 
-def run(services: Services, shim: Shim, host: Host) -> Services:
+def unbundled(shim: Shim, esp: Esp) -> tuple[str, ...]:
+    """The files beside shim from which it takes more certificates and revocations (shim.c, load_unbundled_trust)."""
+    names = esp.folder(shim.path[: shim.path.rindex("\\")] or "\\") or []
+    return tuple(name for name in names if name.lower().startswith(_CERTIFICATE) or name.lower() in _REVOCATIONS)
+
+
+def run(services: Services, shim: Shim, host: Host, files: Sequence[str] = ()) -> Services:
     """All that shim measures before its second stage; the services as it leaves them, with its own checks in them.
+
+    What it takes from ``files`` beside it is not simulated, so that its registers are unknown then.
 
     Raises StubsimError for a state in which it starts another program.
     """
@@ -65,6 +78,11 @@ def run(services: Services, shim: Shim, host: Host) -> Services:
         for pcr in (PCR_SECURE_BOOT, PCR_SHIM):
             services.emit(Unknown(f"PCR {pcr}", _UNKNOWN_STORE, ("measurements", "pcrs"), (pcr,)))
         return services
+    for name in files:
+        why = f"what shim takes from {name} beside it is not simulated"
+        services.emit(Unknown("what shim trusts", why, ("outcome",)))
+        for pcr in (PCR_SECURE_BOOT, PCR_SHIM):
+            services.emit(Unknown(f"PCR {pcr}", why, ("measurements", "pcrs"), (pcr,)))
     _set_sbat_level(services, shim, secure_boot=host.secure_boot)
     checks = Checks(services, shim)
     for state in _STATES:

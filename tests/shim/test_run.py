@@ -18,7 +18,7 @@ from stubsim.result import Boot
 from stubsim.shim.image import find_shim
 from stubsim.simulation import boot
 from stubsim.start import Start
-from stubsim.trace import ImageLoaded, Measured
+from stubsim.trace import ImageLoaded, Measured, Unknown
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.image_verification import Databases
 from stubsim.uefi.measured.row import variable_data
@@ -252,6 +252,22 @@ def test_mok_manager_and_the_fallback_are_not_simulated(tmp_path: Path):
     (folder / "EFI/BOOT/fbx64.efi").write_bytes(b"fallback")
     with pytest.raises(StubsimError, match="fallback"):
         run(folder, DB, MOK_LIST)
+
+
+@pytest.mark.parametrize("name", ["shim_certificate_0.efi", "SHIM_CERTIFICATE.EFI", "revocations_sbat.efi"])
+def test_files_beside_shim_leave_its_registers_open(tmp_path: Path, name: str):
+    """It takes certificates and revocations from them (shim.c, load_unbundled_trust), but not without Secure Boot."""
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK))
+    (folder / "EFI/BOOT" / name).write_bytes(b"any")
+    result = run(folder, DB, MOK_LIST)
+    assert {event.what for event in result.events(Unknown)} >= {"PCR 7", "PCR 14", "what shim trusts"}
+    assert 14 not in result.known_pcrs["sha256"]
+    (folder / "EFI/BOOT" / name).rename(folder / "EFI" / name)
+    assert 14 in run(folder, DB, MOK_LIST).known_pcrs["sha256"]
+    (folder / "EFI" / name).rename(folder / "EFI/BOOT" / name)
+    unsigned = partition(tmp_path / "off", signed(*SYSTEMD_BOOT), signed(*UKI))
+    (unsigned / "EFI/BOOT" / name).write_bytes(b"any")
+    assert 14 in run(unsigned, secure=False).known_pcrs["sha256"]
 
 
 def test_which_image_is_shim(tmp_path: Path):

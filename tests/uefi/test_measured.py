@@ -53,8 +53,13 @@ def volume(size: int = 0x10000) -> memoryview:
     return memoryview(bytes(data))
 
 
-def processor(threads: int, cores: int = 1) -> bytes:
+# CPUID's signature and features of QEMU's -cpu max under TCG (recorded), and of qemu64 under KVM.
+MAX, OTHER = (bytes.fromhex(text) for text in ("b10f0600fdfbcb0f", "b10f0600fdfb8b07"))
+
+
+def processor(threads: int, cores: int = 1, kind: bytes = MAX) -> bytes:
     tail = bytearray(0x2A - 4)
+    tail[4:12] = kind
     tail[0x23 - 4], tail[0x25 - 4] = cores, threads
     return smbios.build_structure(4, bytes(tail))
 
@@ -155,6 +160,8 @@ def test_memory_types_of_the_store_raise_the_defaults_and_never_lower_them():
         (OLD, {"host": host(processor(1), unknown=frozenset({"memory"}))}, "size of memory"),
         (OLD, {"host": host(processor(1))._replace(memory=64 << 30)}, "never recorded with so much memory"),
         (OLD, {"host": host(processor(1))._replace(fields=PC)}, "only q35 was recorded"),
+        (OLD, {"host": host(processor(1, kind=OTHER))}, "address bits"),
+        (OLD, {"host": host(processor(1), processor(1, kind=OTHER))}, "address bits"),
         (OLD_SECURE, {"variables": None}, "--vars"),
         (MIDDLE_SECURE, {}, "SMM relocation"),
         (NEW_SECURE, {}, "fw_cfg files"),

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from stubsim.formats.efi_string import utf16z
+from stubsim.hosts import Host
 from stubsim.uefi.baseline import DXE_VOLUME, PEI_VOLUME
 from stubsim.uefi.builds import Build
 from stubsim.uefi.measured.row import Row, plain, unknown
@@ -24,9 +25,11 @@ _MEMORY_TYPE_SIZE_MAX = 17 * 8
 # Address bits and PCI windows as PlatformPei finds them with -cpu max under TCG.
 _ADDRESS_BITS, _PCI_WINDOWS = 40, bytes.fromhex("0000e00000000000000020000000000000c00000003c006000000000000000a0")
 _AS_IN_RAM = "the PEI volume is measured as it lies in RAM, with"
+# What SMBIOS says of such a processor: CPUID's signature and features (type 4, bytes 8 to 15), for 1 to 4 of them.
+_TCG_MAX, _PROCESSOR, _ID = bytes.fromhex("b10f0600fdfbcb0f"), 4, slice(8, 16)
 ASSUMES_TCG = (
-    "PCR 0: the processor is taken to have 40 address bits, as QEMU's -cpu max has under TCG (OVMF 2022.11 measures "
-    "them)"
+    "PCR 0: the processor is QEMU's -cpu max under TCG, by its id, and is taken to have 40 address bits, as that has "
+    "without phys-bits= (OVMF 2022.11 measures them)"
 )
 
 
@@ -80,6 +83,11 @@ def _with_platform_info(volume: bytearray, platform: Platform, build: Build) -> 
         return (
             "the PEI volume is measured as it lies in RAM, with the number of processors in it (--fw-cfg, smbios_table)"
         )
+    if not _is_tcg_max(host):
+        return (
+            f"{_AS_IN_RAM} the address bits of the processor in it: only QEMU's -cpu max under TCG was recorded, and "
+            "smbios_table has no such one"
+        )
     if build.smm and platform.variables is None:
         return "the PEI volume is measured as it lies in RAM, with MemoryTypeInformation of the store (--vars)"
     low = _SPLIT_AT if host.memory >= _SPLIT_FROM else host.memory
@@ -99,6 +107,11 @@ def _with_platform_info(volume: bytearray, platform: Platform, build: Build) -> 
     if build.smm:
         _memory_types(volume, platform)
     return None
+
+
+def _is_tcg_max(host: Host) -> bool:
+    rows = [row.formatted for row in host.structures or () if row.type == _PROCESSOR]
+    return bool(rows) and all(row[_ID] == _TCG_MAX for row in rows)
 
 
 def _memory_types(volume: bytearray, platform: Platform) -> None:
