@@ -123,10 +123,8 @@ def texts(messages: list[str]) -> Iterator[str]:
     """The stub's lines without what names places in its source or the lab's devices."""
     for line in messages:
         place = efirun.PLACE.match(line)
-        if place is None:
-            yield _HALTED.sub("", line)
-        elif place[1] not in _DEVICES:
-            yield line[place.end() :]
+        if place is None or place[1] not in _DEVICES:
+            yield _HALTED.sub("", line if place is None else line[place.end() :])
 
 
 def _measurements(simulated: Json, banks: list[str]) -> list[Json]:

@@ -8,13 +8,15 @@ from itertools import dropwhile
 from stubsim.formats import pe
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.rows import NamedTuple
+from stubsim.stub.chid_match import WHOLE_RUN, WHOLE_RUN_PCRS
 from stubsim.stub.context import Context
 from stubsim.stub.locate import exceeds_limit, locate_by_prefix, locate_sections
 from stubsim.stub.pool import allocate
 from stubsim.stub.sections import NamedAddon, Sections
 from stubsim.systemd.strings import mangle, parse_number
+from stubsim.trace import Unknown
 from stubsim.uefi.esp import same_name
-from stubsim.uefi.load_image import AddressTaken, load_file
+from stubsim.uefi.load_image import AddressTaken, load_file, over_the_end
 from stubsim.uefi.memory import OutOfResources
 
 _GLOBAL = "\\loader\\addons"
@@ -148,6 +150,10 @@ def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | No
     if isinstance(addon, str):
         context.log("error", f"Failed to read '{name}' from '{path}', ignoring: {context.in_words(addon)}")
         return None
+    section = over_the_end(addon.image)
+    if section is not None:
+        why = f"the firmware copies section {section.index} ({section.name}) over what lies behind the image"
+        context.emit(Unknown(f"the memory behind {name}", why, WHOLE_RUN, WHOLE_RUN_PCRS))
     wrong_machine = pe.MACHINES.get(addon.image.machine) != context.machine
     if wrong_machine or exceeds_limit(context, len(addon.image.sections)):
         status = context.in_words("EFI_LOAD_ERROR")

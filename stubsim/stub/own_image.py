@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from stubsim.formats import pe
 from stubsim.formats.relocations import relocated
-from stubsim.machine.ram import PAGE
 from stubsim.stub.chid_match import WHOLE_RUN, WHOLE_RUN_PCRS
 from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
 from stubsim.trace import Unknown
+from stubsim.uefi.load_image import over_the_end
 from stubsim.uki import Uki
 
 
@@ -30,7 +30,7 @@ def doubts(uki: Uki, model: StubModel) -> Iterator[Unknown]:
     if section is not None:
         why = f"section {section.index} ({section.name}) lies over the section table, which the stub reads there"
         yield Unknown("the image in memory", why, WHOLE_RUN, WHOLE_RUN_PCRS)
-    section = _over_the_end(uki.image)
+    section = over_the_end(uki.image)
     if section is not None:
         why = f"the firmware copies section {section.index} ({section.name}) over what lies behind the image"
         yield Unknown("the image in memory", why, WHOLE_RUN, WHOLE_RUN_PCRS)
@@ -38,16 +38,6 @@ def doubts(uki: Uki, model: StubModel) -> Iterator[Unknown]:
     for section in relocated(uki.image, uki.loaded, used):
         why = f"base relocations change it where the firmware does not load the image at {uki.image.image_base:#x}"
         yield Unknown(f"section {section.index} ({section.name}) in memory", why, WHOLE_RUN, WHOLE_RUN_PCRS)
-
-
-def _over_the_end(image: pe.Image) -> pe.Section | None:
-    """The first section without a size in memory whose data, which are copied all the same, need more pages than the
-    image has (BasePeCoffLib, PeCoffLoaderLoadImage, checks the size in memory alone).
-    """
-    end = -(-image.size_of_image // PAGE) * PAGE
-    return next(
-        (row for row in image.sections if not row.virtual_size and row.virtual_address + row.raw_size > end), None
-    )
 
 
 def over_section_table(image: pe.Image) -> pe.Section | None:

@@ -102,6 +102,16 @@ def refusal(image: Extent, headers: pe.Headers) -> str | None:
     return None
 
 
+def over_the_end(image: pe.Image) -> pe.Section | None:
+    """The first section without a size in memory whose data, which are copied all the same, need more pages than the
+    image has (BasePeCoffLib, PeCoffLoaderLoadImage, checks the size in memory alone).
+    """
+    end = -(-image.size_of_image // PAGE) * PAGE
+    return next(
+        (row for row in image.sections if not row.virtual_size and row.virtual_address + row.raw_size > end), None
+    )
+
+
 def in_memory(image: Extent, headers: pe.Headers) -> Extent:
     """The SizeOfImage bytes of an image that it has loaded, before relocation."""
     return pe_memory.loaded(image, headers.size_of_image, headers.size_of_headers, headers.sections)

@@ -8,6 +8,7 @@ import pytest
 
 from stubsim.chid import PRIORITY
 from stubsim.formats import hwids
+from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.stub.addons import Addons, extra_folder, folder_files, load_all_addons
 from stubsim.trace import Log
@@ -88,6 +89,15 @@ def test_an_addon_of_more_than_96_sections(tmp_path: Path, stub: str, taken: boo
     kinds = ".cmdline/.dtb/.dtbauto/.initrd/.ucode"
     text = f"Unable to locate embedded {kinds} sections in a.addon.efi, ignoring: Load error"
     assert one.log() == ([] if taken else [text])
+
+
+def test_an_addon_that_is_copied_over_its_end(tmp_path: Path):
+    """Nothing checks the data of a section that is empty in memory (BasePeCoffLib)."""
+    for size in (4096, 4097):
+        put(tmp_path, f"{GLOBAL}/a.addon.efi", (".cmdline", b"a"), SectionSpec(".x", b"x" * size, virtual_size=0))
+        one = run(esp=tmp_path)
+        load(one)
+        assert one.unknown() == ["the memory behind a.addon.efi"] * (size > 4096)
 
 
 def test_which_files_count(tmp_path: Path):
