@@ -41,7 +41,7 @@ class StubsimError(Exception):
         return self
 
     def __str__(self) -> str:
-        where = [part for part in (self.path, self.section) if part]
+        where = ["''" if part == "" else part for part in (self.path, self.section) if part is not None]
         if self.offset is not None:
             where.append(f"offset {self.offset:#x}")
         text = ": ".join([*where, self.message])

@@ -89,7 +89,7 @@ def quoted(name: str) -> str:
 
 
 def _mapped(columns: Sequence[str], mapping: Mapping[str, str], place: str) -> dict[str, str]:
-    there = f"columns: {', '.join(columns)}"
+    there = f"one of its columns: {', '.join(columns)}"
     for key, column in mapping.items():
         if key not in NAMES:
             raise StubsimError(f"--map {key}={column}: a host file has no {key}", expected=", ".join(NAMES))
