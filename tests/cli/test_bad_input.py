@@ -511,6 +511,7 @@ def test_a_json_error_names_section_and_offset(tmp_path: Path, host: Path):
     assert (value["section"], value["offset"]) == (".cmdline", len(FULL_UKI) - 1)
 
 
-def test_a_name_that_is_empty(image: Path, host: Path, call: Call):
-    error(call("inspect", ""), "'': No such file or directory")
-    error(call("boot", image, "--smbios", ""), "'': cannot be read: No such file")
+def test_a_name_that_is_empty(image: Path, host: Path):
+    error(invoke("inspect", ""), "'': No such file or directory")
+    error(invoke("boot", image, "--smbios", ""), "'': cannot be read: No such file")
+    error(invoke("boot", "", "--smbios", host), "'': No such file or directory")
