@@ -54,17 +54,17 @@ Made by `make lab-peers`, not written by hand. Each boot is one of a real Linux:
 in `scripts/lab_linux/scenarios`, or an older recording, whose name ends in the stub's release. The truth is what the
 TPM had in each register (sha256). The peers are systemd's, given what they ask for: pcrlock {pcrlock} the boot loader
 (`lock-pe`), the UKI (`lock-uki`), the UKI's command line and initrd (`lock-kernel-cmdline`, `lock-kernel-initrd`), and
-in PCR 4 the firmware's two events; measure {measures} the sections of the profile that was booted (`ukify --measure`
-and the signatures in `.pcrsig` are by it).
+in PCR 4 the firmware's two events; measure {measures} the sections of the profile
+that was booted (`ukify --measure` and the signatures in `.pcrsig` are by it).
 
 stubsim has the machine's host file, in which the boot secret stands that a boot drew at random (`update-a`).
 
 `-`: it says nothing of the register, or that it is not known; `refuses`: it does not read this UKI (pcrlock: one with
 profiles; measure 257: one with `.efifw`). pcrlock has nothing for PCR 12 and 13. Its PCR 4 lacks addons, and the kernel
 inside that 257's stub starts by the firmware. Its PCR 9 takes the UKI's command line and initrd for those that the
-kernel gets: the stub adds `console=` (from 262 on), /.extra, addons and credentials. measure 257 has the names of
-`.dtbauto` and `.hwids` in each other's place; of sections of which a stub takes one by the machine it measures all that
-it is given.
+kernel gets: the stub adds `console=` (from 262 on), /.extra, addons and credentials. Both take `.sbat` for measured,
+which stubs do from 254 on (`bookworm` is 252). measure 257 has the names of `.dtbauto` and `.hwids` in each other's
+place.
 
 | right | {columns} |
 | --- |{rule}

@@ -10,6 +10,7 @@ from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
 from stubsim.explain.log_facts import applied
+from stubsim.explain.log_start import with_loader
 from stubsim.formats import eventlog, eventlog_text
 from stubsim.simulation import boot
 from stubsim.views.diff_log import diff_log_json, render_diff_log
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         # It has digests of this bank alone, whatever banks the TPM uses.
         host = host._replace(tpm=("sha1",))
     host, disagreements = applied(host, log, image)
+    started = with_loader(started, log, image)
     platform = None
     if firmware.is_given(arguments):
         platform, host, started = firmware.machine(arguments, host, started)

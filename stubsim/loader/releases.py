@@ -128,7 +128,7 @@ CHANGES = (
     row("preferred", "260", "LoaderEntryPreferred and preferred in loader.conf; LoaderFeatures 0xfffff",
         "source: boot.c, config_select_default_entry", prefers_entry=True, features=0xFFFFF),
     row("extra", "261", "files of an entry by extra: credentials and extensions",
-        "source: boot.c, load_extras", type1_keys=_TYPE1_259 | {"extra"}),
+        "recorded: the lab's type1-extra, with 262.1", type1_keys=_TYPE1_259 | {"extra"}),
     row("smbios", "261", "SMBIOS is measured into PCR 1; LoaderFeatures 0x3fffff", "source: boot.c, run",
         measures_smbios=True, features=0x3FFFFF),
     row("tagged-events", "261", "tagged events reach a confidential guest's registers (systemd pull request 41099)",
