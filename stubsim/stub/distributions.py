@@ -16,9 +16,10 @@ class Shipped(NamedTuple):
 
 SHIPPED = (
     Shipped("Debian 12", "252.39-1~deb12u2", "apt, bookworm", "2026-11"),
-    Shipped("Debian 12 backports", "254.26-1~bpo12+1", ".sdmagic of the recorded stub", "2026-11"),
-    Shipped("Debian 13", "257.13-1~deb13u1", ".sdmagic of the recorded stub", "2026-11"),
-    Shipped("Debian testing", "262.1-1", ".sdmagic of the recorded stub", "2026-11"),
+    Shipped("Debian 12 backports", "254.26-1~bpo12+1", "apt, bookworm-backports", "2026-11"),
+    Shipped("Debian 13", "257.13-1~deb13u1", "apt, trixie", "2026-11"),
+    Shipped("Debian testing", "262-1", "apt, forky", "2026-11"),
+    Shipped("Debian unstable", "262.1-1", "apt, sid", "2026-11"),
     Shipped("Ubuntu 22.04", "249", "announcement of its systemd, kledgeb.blogspot.com", "2021-11"),
     Shipped("Ubuntu 24.04", "255.4-1ubuntu8.16", "packages.ubuntu.com, noble, systemd-boot-efi", "2026-11"),
     Shipped("Ubuntu 26.04", "259.5-0ubuntu3.4", "packages.ubuntu.com, resolute, systemd-boot-efi", "2026-11"),

@@ -54,8 +54,8 @@ BUILDS = (
         "StubPcrKernelParameters is never set",
     ),
     Build("el9", 44, Release(252, 0), _ADDONS, _OWN, "no arguments from SMBIOS in confidential guests"),
-    Build("el10", 1, Release(257, 2), (), {}, "as 257.2"),
-    Build("el10", 5, Release(257, 3), (), {}, "as 257.3"),
+    Build("el10", 1, Release(257, 2), (), {}, "nothing else"),
+    Build("el10", 5, Release(257, 3), (), {}, "nothing else"),
 )  # fmt: skip
 # The newest tags read: of builds after them nothing is known.
 NEWEST = {"el9": 76, "el10": 28}

@@ -67,7 +67,7 @@ def render_stubs(report: Json, target: Screen | None = None) -> str:
     shipped = [(row["distribution"], row["version"], f"{row['source']}, {row['seen']}") for row in report["shipped"]]
     series = [(str(row["series"]), row["newest"]) for row in report["series"]]
     builds = [
-        (row["first"], f"{row['release']}, and {row['what']}", ", ".join(row["changes"])) for row in report["builds"]
+        (row["first"], f"{row['release']} and {row['what']}", ", ".join(row["changes"])) for row in report["builds"]
     ]
     blocks = (
         *_changes(report["changes"]),
