@@ -319,7 +319,7 @@ ROWS = (
     Growing("hwids: strings in strings", 64, lambda n: partial(_read_anew, _overlapping(n))),
     Growing("hwids descriptions", 64, lambda n: partial(hwids_json.parse, json.dumps(
         [{"type": "devicetree", "name": "x", "compatible": "y", "hwids": [str(UUID(int=i))]} for i in range(n)]
-    ).encode(), "x.json")),
+    ).encode(), "x.json"), 4096),
     Growing("cpio", 64, lambda n: partial(cpio.parse, b"".join(
         map(bytes, cpio.pack("a", [(str(i), b"x") for i in range(n)], 0o755, 0o644))))),
     Growing("devicetree", 64, lambda n: partial(fdt.root_compatible, _fdt(n))),

@@ -212,7 +212,7 @@ def _another_program(context: Context, start: Start, esp: Esp) -> Iterator[str]:
     if data is None or (image.path is not None and same_name(image.path, path)):
         return
     if len(data) != context.uki.size or data != context.uki.image.data:
-        yield f"the firmware is taken to start the UKI itself, not {path} in --esp, which is no systemd-boot"
+        yield f"the firmware is taken to start the UKI itself, not {path} in --esp, which is not systemd-boot"
 
 
 def _said(loader: Loader, entry: Entry, host: Host) -> Iterator[str]:

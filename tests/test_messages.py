@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WRONG = {
     r"(?<!there )\b(is|are) no (?!longer|more|such|table|error|\.\w)([a-z]+ )?"
     r"(folder|file|number|GUID|list|log|domain|digest|UTF-8|capsule|machine|release|guest|image|name|text|JSON|PE|value|"
-    r"profile)\b": ("is not a ..."),
+    r"profile|systemd-boot|entry to|build)\b": ("is not a ..."),
     r"\bno multiple of\b": "not a multiple of",
     r"\bno (number|list) of\b": "not a number of",
     r"\bgives? out\b": "print, write",

@@ -135,7 +135,7 @@ def _front(  # noqa: PLR0917 - one of each
     if not before:
         return [], []
     if start.loader is None and start.esp is not None and not _is_loader(boot, start.esp, before[-1].path):
-        return [], [f"PCR 4: {names} has started the UKI, which is no systemd-boot of --esp, and is not compared"]
+        return [], [f"PCR 4: {names} has started the UKI, which is not a systemd-boot of --esp, and is not compared"]
     return [Pair("extra", None, _logged(before[-1]))], []
 
 

@@ -209,7 +209,9 @@ def _given(boot: Boot) -> _Given:
     try:
         append = text.encode("latin-1").decode("utf-8")
     except UnicodeError as error:
-        raise StubsimError(f"{_HASHES}=on in {OPTION}: -append is no UTF-8, which the tool takes alone") from error
+        raise StubsimError(
+            f"{_HASHES}=on in {OPTION}: -append is not UTF-8, and the tool takes nothing else"
+        ) from error
     return _Given(memoryview(bytes(boot.uki.image.data)), bytes(host.previous_initrd or b""), append)
 
 

@@ -140,7 +140,9 @@ def _no_entry(wanted: str, entries: Entries) -> StubsimError:
     files = tuple(f"\\{wanted}{ending}".lower() for ending in ("", ".conf", ".efi"))
     hidden = next((row for row in entries.hidden if (row.file or "").lower().endswith(files)), None)
     if hidden is not None:
-        return StubsimError(f"{wanted} is no entry to systemd-boot: {hidden.why}", expected="an entry that it lists")
+        return StubsimError(
+            f"{wanted} is not an entry for systemd-boot: {hidden.why}", expected="an entry that it lists"
+        )
     other = find(entries.entries, wanted) or find(entries.entries, f"{wanted}.conf")
     if other is not None:
         what = "does not start an image" if other.url is None else f"starts {other.url}, which is not simulated"

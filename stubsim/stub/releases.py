@@ -110,7 +110,7 @@ OLDEST_FIELDS: dict[str, Any] = {
 
 CHANGES = (
     _row("whole-lines", "252.3 253", "a command line ends where it ends; before, what lies in memory behind it may be "
-         "taken, too", "run: a stub built from 252.2 does", ends_command_lines=True),
+         "taken as well", "run: a stub built from 252.2 does", ends_command_lines=True),
     _row("trailing-blanks", "252.6 253", "trailing blanks of a command line go", "source: util.c, mangle_stub_cmdline",
          trims_trailing_blanks=True),
     # Not in 252.31 and in 252.39; the tags between are not public any more.

@@ -58,7 +58,7 @@ class Platform(NamedTuple):
         """Why it is not known what the firmware does in its own way."""
         if self.firmware is None:
             return "the firmware is not at hand (--firmware)"
-        return "the firmware is no build that was recorded"
+        return "the firmware is not a build that was recorded"
 
     def variable(self, name: str, guid: UUID = GLOBAL) -> bytes | None:
         """A variable of the store, or as the baseline has it where there is no store; None for an absent one."""

@@ -99,7 +99,7 @@ def test_the_text_marks_what_is_not_known(machine: Path):
     assert "  5  firmware  EV_EFI_GPT_EVENT " in text
     assert "unknown           PEI volume" in text
     assert "PCR values, sha256" in text
-    assert "  PCR 0: the firmware is no build that was recorded" in text
+    assert "  PCR 0: the firmware is not a build that was recorded" in text
 
 
 def test_a_log_with_a_gap_is_not_written(machine: Path):

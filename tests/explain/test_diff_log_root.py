@@ -225,7 +225,7 @@ def test_what_another_program_started_is_not_compared(tmp_path: Path):
     front = next(event for event in other.events if event.pcr == 4)
     found = told(log._replace(events=(front, *log.events)), machine.esp / UKI, machine.host, machine.start)
     assert found.equal
-    assert [text for text in found.hints if "is no systemd-boot of --esp, and is not compared" in text]
+    assert [text for text in found.hints if "is not a systemd-boot of --esp, and is not compared" in text]
 
 
 def test_shim_in_front(tmp_path: Path):
