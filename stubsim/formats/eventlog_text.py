@@ -225,6 +225,9 @@ def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
+        if text.startswith("{"):
+            # The first line of an object over many, such as a host file.
+            raise StubsimError("JSON that is not an event log, or not a record a line", expected=_EXPECTED) from error
         raise StubsimError("neither an event log nor JSON", expected=_EXPECTED) from error
 
 

@@ -1,6 +1,7 @@
 """What the releases of Linux measure themselves, as one table; no step compares versions.
 
-Recorded booting on x86-64: Debian's 6.12.117 and 7.2.13. The other rows are from the kernel's public history.
+Recorded booting on x86-64: Debian's 6.1 (of Debian 12), 6.12.117 and 7.2.13. The other rows are from the kernel's
+public history.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ CHANGES = (
     Change(
         (6, 1),
         "recorded",
-        'efi/libstub: "measure EFI LoadOptions", September 2022; recorded: 6.12, 7.2',
+        'efi/libstub: "measure EFI LoadOptions", September 2022; recorded: 6.1, 6.12, 7.2',
         {"measures_load_options": True},
     ),
     Change(

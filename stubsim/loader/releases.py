@@ -2,6 +2,9 @@
 
 "source" is src/boot/ (src/boot/efi/ up to 256) of the tags v252 to v261.2, each file compared tag by tag; 252.32 to
 252.39 and 262 have no public tag: 252.39's source is Debian's, 262.1 was recorded.
+
+No row: from 258.10, 259.8, 260.4 and 261.2 on a file with FAT's read-only attribute counts no boots, which no tree of
+files shows; LoaderSysFailReason (258) hangs on the firmware's ESRT.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ _TYPE1_259 = _TYPE1_258 | {"profile"}
 
 CHANGES = (
     row("implied-options", "252.3 253", "a UKI's own command line is passed on without control characters",
-        "source: boot.c, config_entry_add_unified", mangles_implied_options=True),
+        "recorded: the lab's bookworm, with 252.39", mangles_implied_options=True),
     row("counter-partition", "252.14 253.8 254.1 255", "boots of an entry on XBOOTLDR are counted there",
         "source: boot.c, config_entry_bump_counters", counts_on_own_partition=True),
     row("no-devicetree", "252.17 253.11 254.4 255", "no devicetree of an entry under Secure Boot",
@@ -119,7 +122,7 @@ CHANGES = (
     row("counted-profiles", "258.3 259", "the id of a counted file has its profile",
         "source: boot.c, boot_entry_add_type2", keeps_profile_behind_counter=True),
     row("profiles-last", "258.8 259.6 260.2 261", "other profiles than the first are sorted behind it, and are the "
-        "default by name only", "source: boot.c, boot_entry_compare, config_select_default_entry",
+        "default by name only", "recorded: the lab's xbootldr-type1, with 262.1",
         may_select_profile=False, sorts_versions_by_profile=True),
     row("type1-profile", "259", "the key profile of a Type #1 entry", "source: boot.c, boot_entry_add_type1",
         type1_keys=_TYPE1_259),

@@ -246,3 +246,9 @@ def test_any_bytes_are_a_log_or_an_error(data: bytes):
 )
 def test_any_json_is_a_log_or_an_error(value: object):
     log_or_error(json.dumps([value]).encode())
+
+
+def test_an_object_over_many_lines_is_told_apart():
+    """A host file in the log's place."""
+    with pytest.raises(StubsimError, match="JSON that is not an event log"):
+        read_log(b'{\n "schema": "stubsim/host/1"\n}\n')
