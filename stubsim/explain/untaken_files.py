@@ -13,6 +13,7 @@ from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.stub.addons import extra_folder, folder_files
 from stubsim.stub.context import Context
+from stubsim.stub.models import which
 from stubsim.uefi.esp import same_name
 
 _EXTRA = ".extra.d"
@@ -68,7 +69,8 @@ def _in_folder(context: Context, folder: str, suffixes: tuple[str, ...]) -> Iter
     for name in sorted(names):
         if name in taken:
             if late:
-                yield Untaken(f"{folder}\\{name}", "stubs before 258 take no extensions from here")
+                older = which(lambda model: not model.packs_global_extensions)
+                yield Untaken(f"{folder}\\{name}", f"stubs {older} take no extensions from here")
             continue
         if name.startswith("."):
             why = "its name begins with a dot"

@@ -11,6 +11,7 @@ from stubsim.hosts import Host
 from stubsim.lint.identities import WORDS, generic
 from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import machine_chids
+from stubsim.stub.models import which
 
 # All of them have the product's name. In linuxhw/DMI (97,824 machines) no two products share such an id, while type 6
 # of 10 % of the machines is that of another product too, type 10 of 21 %, type 7 of 63 % and type 11 of 91 %.
@@ -88,7 +89,8 @@ def _left_out(known: Mapping[int, object]) -> Iterator[str]:
         f"(in linuxhw/DMI, 97,824 machines: type {shares}); --types takes them"
     )
     if known.get(15):
-        yield "types 15 to 17 are left out: they name this panel only, and stub 257 knows none; --types takes them"
+        older = which(lambda model: model.matches_devicetree_entries and 15 not in model.chid_priority)
+        yield f"types 15 to 17 are left out: they name this panel only, and stub {older} knows none; --types takes them"
 
 
 def _words(number: int) -> str:

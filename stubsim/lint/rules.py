@@ -175,8 +175,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "HW306", "ignored-table", "warning", "a .hwids that the stub does not read",
-        "The first section of a name counts, an empty one hides the others, and systemd-stub before 257 knows none.",
-        "keep one .hwids for each part of the UKI, and a stub of 257 or later.",
+        "The first section of a name counts, an empty one hides the others, and systemd-stub "
+        f"{which(lambda model: not model.matches_devicetree_entries)} knows none.",
+        "keep one .hwids for each part of the UKI, and a stub of "
+        f"{which(lambda model: model.matches_devicetree_entries)}.",
         section_rules.ignored_table,
     ),
     Rule(

@@ -9,6 +9,7 @@ from stubsim.formats import edid
 from stubsim.hosts import Host
 from stubsim.printable import clean
 from stubsim.stub.chid_match import is_unknown, unknown_fields
+from stubsim.stub.models import which
 from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def _draw(console: Console, report: Json) -> None:
         console.print(Padding(Text(parts, overflow="fold"), (0, 0, 0, 4)))
     console.print()
     order = ", ".join(str(kind) for kind in chid.PRIORITY)
-    note = f"A stub looks in .hwids for its own view of types {order}, in this order; 257 knows none above 11."
+    older = which(lambda model: model.matches_devicetree_entries and max(model.chid_priority) == 11)
+    note = f"A stub looks in .hwids for its own view of types {order}, in this order; {older} knows none above 11."
     console.print(Text(note))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stubsim.formats import edid
 from stubsim.hosts import Reading
 from stubsim.printable import clean
+from stubsim.stub.models import which
 from stubsim.views.terminal import Screen, rendered
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _smbios(report: Json, unknown: set[str]) -> list[tuple[str, str]]:
             shown = "unknown" if value in (None, []) else f"{shown} (not for certain)"
         rows.append((key, shown))
     table = report["smbios_table"]
-    raw = f"{table['structures']} structures, {table['size']} bytes" if table else "not there: no PCR 1 of stub 262"
+    missing = f"not there: no PCR 1 of stub {which(lambda model: model.measures_smbios)}"
+    raw = f"{table['structures']} structures, {table['size']} bytes" if table else missing
     return [*rows, ("raw table", raw)]
 
 
