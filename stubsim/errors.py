@@ -40,6 +40,10 @@ class StubsimError(Exception):
             other.within(path=path, section=section)
         return self
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Whatever the constructor of a subclass takes: other processes send theirs as well."""
+        return _sent, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         where = ["''" if part == "" else part for part in (self.path, self.section) if part is not None]
         if self.offset is not None:
@@ -59,6 +63,12 @@ def reason(error: Exception) -> str:
     if isinstance(error, NotADirectoryError):
         return "is not a folder" if os.path.exists(error.filename or "") else "is not in a folder"
     return getattr(error, "strerror", None) or str(error)
+
+
+def _sent(kind: type[StubsimError], words: tuple[object, ...], attributes: dict[str, object]) -> StubsimError:
+    error = kind.__new__(kind, *words)
+    error.__dict__.update(attributes)
+    return error
 
 
 class InternalError(StubsimError):
