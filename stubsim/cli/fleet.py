@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from stubsim import uki
@@ -60,6 +61,8 @@ def _fleet(arguments: argparse.Namespace, path: str, side: argparse.Namespace) -
     from stubsim.views.fleet import fleet_json, render_fleet
 
     table, arguments.output = _outputs(arguments)
+    if table is not None and not os.path.isdir(os.path.dirname(table) or "."):
+        raise StubsimError("cannot be written: no such folder", path=table)
     known = given_values(arguments.given)
     plan = Plan(uki.load(path), start.start(side), bank=arguments.bank, given=known)
     with (

@@ -130,7 +130,10 @@ class Fleet:
             tick("reading once more, line by line")
             mapped = self._source.mapped
             self._source = self._source.again()._replace(mapped=mapped)
-            self._distinct()
+            try:
+                self._distinct()
+            except _errors() as second:
+                raise unreadable(second, self._place) from second
         [(distinct,)] = self._rows("SELECT count(*) FROM identities")
         return int(distinct)
 

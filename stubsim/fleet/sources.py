@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from stubsim.hosts.writing import to_json
 from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
+    import tarfile
+
     import duckdb
 
 # What a name may end with -> what the file is; behind it .gz or .zst.
@@ -23,6 +26,8 @@ _ENDINGS = {
     ".tar": "tar", ".tgz": "tar", ".txz": "tar",
 }  # fmt: skip
 _PACKED = (".gz", ".zst", ".xz", ".bz2")
+# How DuckDB knows a file.
+_OWN_NAME = re.compile(r"[^'\" ]*/(inventory|clean)(\.[a-z0-9]+)+")
 _FILES_A_BATCH = 256
 # Rows of NDJSON that tell which columns there are.
 _SAMPLE = 20480
@@ -89,6 +94,8 @@ def quoted(name: str) -> str:
 
 
 def _mapped(columns: Sequence[str], mapping: Mapping[str, str], place: str) -> dict[str, str]:
+    if not columns:
+        raise StubsimError("is empty", path=place, expected="rows with columns")
     there = f"one of its columns: {', '.join(columns)}"
     for key, column in mapping.items():
         if key not in NAMES:
@@ -177,8 +184,17 @@ def _ndjson(connection: duckdb.DuckDBPyConnection, path: str, place: str, folder
             raise StubsimError("no line of it is a JSON object", path=place, expected="an object a line (NDJSON)")
         return Source(relation(clean, columns), columns, {}, refused, listed)
 
-    columns = columns_of(path)
-    return Source(relation(path, columns), columns, {}, again=cleaned) if columns else cleaned()
+    # Python unpacks no .zst.
+    again = None if path.endswith(".zst") else cleaned
+    try:
+        columns = columns_of(path)
+    except StubsimError:
+        if again is None:
+            raise
+        columns = ()
+    if columns or again is None:
+        return Source(relation(path, columns), columns, {}, again=again)
+    return cleaned()
 
 
 def _clean(path: str, clean: str, place: str) -> tuple[int, tuple[Refused, ...]]:
@@ -187,7 +203,10 @@ def _clean(path: str, clean: str, place: str) -> tuple[int, tuple[Refused, ...]]
     try:
         with _opened(path) as lines, open(clean, "wb") as file:
             for number, line in enumerate(iter(lambda: lines.readline(_LINE_MAX), b""), 1):
-                why = _why_no_object(line)
+                whole = len(line) < _LINE_MAX or line.endswith(b"\n")
+                why = _why_no_object(line) if whole else f"longer than {_LINE_MAX >> 20} MiB"
+                if not whole:
+                    _to_its_end(lines)
                 if why is None:
                     file.write(line if line.endswith(b"\n") else line + b"\n")
                 elif line.strip():
@@ -196,6 +215,12 @@ def _clean(path: str, clean: str, place: str) -> tuple[int, tuple[Refused, ...]]
     except (OSError, EOFError) as error:
         raise StubsimError(str(error), path=place) from error
     return refused, tuple(listed)
+
+
+def _to_its_end(lines: Any) -> None:
+    """Read on to where the line ends."""
+    while (more := lines.readline(_LINE_MAX)) and not more.endswith(b"\n"):
+        pass
 
 
 def _opened(path: str) -> Any:
@@ -211,8 +236,14 @@ def _why_no_object(line: bytes) -> str | None:
     def refuse(text: str) -> None:
         raise ValueError(f"{text} is not JSON")
 
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            raise ValueError("a key is there twice")
+        return value
+
     try:
-        value = json.loads(line, parse_constant=refuse)
+        value = json.loads(line, parse_constant=refuse, object_pairs_hook=once)
         if not isinstance(value, dict):
             return "not a JSON object"
         # DuckDB takes no lone surrogate.
@@ -231,13 +262,14 @@ def _csv(connection: duckdb.DuckDBPyConnection, path: str, place: str, folder: s
     import csv
 
     try:
-        with _opened(path) as file:
-            header = file.readline(_LINE_MAX).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeError) as error:
-        raise StubsimError(f"the first line cannot be read: {error}", path=place, expected="CSV in UTF-8") from error
-    delimiter = max(",;\t|", key=header.count)
-    columns = tuple(next(csv.reader([header], delimiter=delimiter), []))
-    if len({*columns}) < len(columns) or not all(columns):
+        header = _first_line(connection, path, place).decode("utf-8-sig")
+        delimiter = max(",;\t|", key=header.count)
+        columns = tuple(next(csv.reader([header], delimiter=delimiter), []))
+    except (OSError, EOFError, UnicodeError, csv.Error) as error:
+        why = f"the first line cannot be read: {first_line(error)}"
+        raise StubsimError(why, path=place, expected="CSV in UTF-8") from error
+    # To DuckDB names are the same in upper and lower case.
+    if len({name.lower() for name in columns}) < len(columns) or not all(columns):
         raise StubsimError(
             "the first line does not name the columns", path=place, expected="a name for each, none of them twice"
         )
@@ -248,6 +280,21 @@ def _csv(connection: duckdb.DuckDBPyConnection, path: str, place: str, folder: s
         "rejects_limit = 0)"
     )
     return Source(relation, columns, {}, rejects="reject_errors")
+
+
+def _first_line(connection: duckdb.DuckDBPyConnection, path: str, place: str) -> bytes:
+    """Of a file that may be packed; Python unpacks no .zst."""
+    if path.endswith(".zst"):
+        options = "columns = {'line': 'VARCHAR'}, auto_detect = false, header = false, delim = '\x01', quote = ''"
+        query = f"SELECT line FROM read_csv({text(path)}, {options}, escape = '') LIMIT 1"
+        try:
+            row = connection.execute(query).fetchone()
+        except _errors() as error:
+            raise unreadable(error, place) from error
+        return b"" if row is None or row[0] is None else str(row[0]).encode()
+    with _opened(path) as file:
+        line: bytes = file.readline(_LINE_MAX)
+        return line
 
 
 # --- host files ------------------------------------------------------------------------------------------------------
@@ -284,15 +331,31 @@ def _in_tar(path: str, place: str) -> Iterator[_File]:
     """Each file in a tar file; what it names is not looked for."""
     import tarfile
 
+    ended: list[bool] = []
     try:
-        with tarfile.open(path, "r|*") as tar:
+        with tarfile.open(path, "r|*", tarinfo=_member_type(ended)) as tar:
             for member in tar:
                 file = tar.extractfile(member) if member.isreg() else None
                 if file is not None:
                     small = member.size <= _FILE_MAX
                     yield _File(member.name, file.read() if small else StubsimError("too large"), path)
+        if not ended:
+            raise tarfile.ReadError("no mark of its end")
     except (tarfile.TarError, OSError, EOFError) as error:
         raise StubsimError(f"the tar file ends or breaks: {error}", path=place) from error
+
+
+def _member_type(ended: list[bool]) -> type[tarfile.TarInfo]:
+    """What reads the members of a tar file; ``ended`` is told of the block of zeros at its end, which tarfile hides."""
+    import tarfile
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> Any:
+            ended.extend([True] if len(buf) == tarfile.BLOCKSIZE and not any(buf) else [])
+            return super().frombuf(buf, encoding, errors)
+
+    return Member
 
 
 def _files(connection: duckdb.DuckDBPyConnection, files: Iterator[_File]) -> Source:
@@ -378,8 +441,9 @@ def _described(connection: duckdb.DuckDBPyConnection, relation: str, place: str)
 
 
 def unreadable(error: Exception, place: str) -> StubsimError:
-    """What DuckDB says of a file that it cannot read."""
-    return StubsimError(f"cannot be read as an inventory: {first_line(error)}", path=place)
+    """What DuckDB says of a file that it cannot read, which it knows by another name."""
+    why = _OWN_NAME.sub(lambda _: os.path.basename(place), first_line(error))
+    return StubsimError(f"cannot be read as an inventory: {why}", path=place)
 
 
 def first_line(error: Exception) -> str:

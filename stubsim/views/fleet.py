@@ -115,6 +115,8 @@ def headline(report: Json) -> str:
     started = sum(row["machines"] for row in report["outcomes"] if row["status"] in _GOOD)
     name = report["uki"]["path"].rpartition("/")[2]
     text = f"{number(report['machines'])} machines ({number(report['distinct'])} distinct): {name} starts on "
+    if not report["machines"]:
+        return f"No machine: nothing is said of {name}"
     text += "all of them" if started == report["machines"] else number(started)
     keys = sorted({key for row in report["outcomes"] for key in row["hangs_on"]})
     return f"{text}, unless {' or '.join(keys)} decides otherwise" if keys else text

@@ -26,10 +26,8 @@ from tests.fleet.machines import NAMES, machines
 how, path = sys.argv[1:]
 crew._processors = lambda: 2
 rows = [{**row, "edid": "$$" if number == 5 else ""} for number, row in enumerate(machines(60))]
-batches = [
-    ({name: Coded.of(row[name] for row in rows[start : start + 7]) for name in (*NAMES[1:], "edid")}, len(rows[start : start + 7]))
-    for start in range(0, 60, 7)
-]
+parts = [rows[start : start + 7] for start in range(0, 60, 7)]
+batches = [({name: Coded.of(row[name] for row in part) for name in (*NAMES[1:], "edid")}, len(part)) for part in parts]
 
 
 def refuse(plan, machine):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from stubsim.formats import pe
 from tests import samples
 from tests.fleet import machines as made
 
-pytest.importorskip("duckdb")
+duckdb = pytest.importorskip("duckdb")
 pa = pytest.importorskip("pyarrow")
 
 GIVEN = {"edid": None, "secure_boot": False}
@@ -210,3 +211,55 @@ def test_what_is_no_inventory(name: str, content: bytes, tmp_path: Path):
 def test_there_is_nothing(tmp_path: Path):
     with pytest.raises(StubsimError, match="No such file"):
         asked(tmp_path / "none")
+
+
+def test_packed_as_zst(tmp_path: Path):
+    source = write("csv", tmp_path)
+    packed = tmp_path / "p.csv.zst"
+    with duckdb.connect() as engine:
+        engine.execute(f"COPY (FROM read_csv('{source}', all_varchar = true)) TO '{packed}' (COMPRESSION zstd)")
+    assert asked(packed).machines == 100
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(StubsimError, match=r"p\.csv\.zst"):
+        asked(packed)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"manufacturer": "a", "manufacturer": "b"}', "not JSON: a key is there twice"),
+        ('{"manufacturer": "' + "x" * (17 << 20) + '"}', "longer than 16 MiB"),
+        ('{"manufacturer": ' + "[" * 100000 + "]" * 100000 + "}", "not JSON: "),
+    ],
+    ids=["twice", "long", "deep"],
+)
+def test_a_line_that_the_engine_refuses_is_one_row(line: str, why: str, tmp_path: Path):
+    lines = made.ndjson(ROWS).splitlines()
+    lines[3:3] = [line]
+    (tmp_path / "m.ndjson").write_text("\n".join(lines) + "\n{\n")
+    survey = asked(tmp_path / "m.ndjson")
+    assert (survey.machines, [row.line for row in survey.listed]) == (100, [4, 102])
+    assert survey.listed[0].why.startswith(why)
+
+
+@pytest.mark.parametrize("header", ["manufacturer,Manufacturer\n1,2\n", "manufacturer\r1\r", "a,,b\n1,2,3\n"])
+def test_a_first_line_that_names_no_columns(header: str, tmp_path: Path):
+    (tmp_path / "m.csv").write_text(header)
+    with pytest.raises(StubsimError, match=r"m\.csv: the first line"):
+        asked(tmp_path / "m.csv")
+
+
+def test_a_tar_file_without_its_end(tmp_path: Path):
+    whole = tmp_path / "m.tar"
+    data = lzma.decompress(in_tar(tmp_path).read_bytes()).rstrip(b"\0")
+    # Between two members, where nothing looks cut off.
+    whole.write_bytes(data + bytes(-len(data) % 512))
+    with pytest.raises(StubsimError, match="no mark of its end"):
+        asked(whole)
+
+
+def test_an_error_names_the_file_as_it_was_given(tmp_path: Path):
+    (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StubsimError) as caught:
+        asked(tmp_path / "m.parquet")
+    assert "inventory.parquet" not in str(caught.value)
