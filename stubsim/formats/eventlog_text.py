@@ -78,6 +78,7 @@ class _Block(NamedTuple):
 def _yaml(text: str, first: re.Match[str]) -> Log:
     banks: dict[str, int] = {}
     events: list[Event] = []
+    last: _Block | None = None
     for block in _blocks(text, f"{first[1]}{first[2]}:"):
         listed = _listed_banks(block)
         if listed:
@@ -87,6 +88,9 @@ def _yaml(text: str, first: re.Match[str]) -> Log:
         for bank, digest in event.digests.items():
             banks.setdefault(bank, len(digest))
         events.append(event)
+        last = block
+    if last is not None and _is_cut_off(last):
+        raise _wrong(last, "the log ends within an event")
     return Log(Header(banks), tuple(events), sha1_only=first[2] == "PCRIndex")
 
 
@@ -138,6 +142,17 @@ def _event(block: _Block) -> Event:
     if pcr is None or kind is None:
         raise _wrong(block, "an event without PCRIndex or EventType")
     return Event(pcr, kind, digests, _data(block, kind))
+
+
+def _is_cut_off(block: _Block) -> bool:
+    """Whether a digest is missing, the size, or the data that the size announces."""
+    values = list(_values(block))
+    counts = [value for key, value in values if key == "DigestCount"]
+    digests = sum(key == "Digest" for key, _ in values)
+    size = next((value for key, value in values if key == "EventSize"), "")
+    if (counts and counts[0] != str(digests)) or not size.isdigit():
+        return True
+    return size != "0" and not any(line.lstrip().startswith("Event:") for line in block.lines)
 
 
 def _number(value: str, block: _Block) -> int:

@@ -130,6 +130,18 @@ def test_yaml_that_is_broken(old: str, new: str, message: str):
         read_log(YAML.replace(old, new).encode())
 
 
+@pytest.mark.parametrize("end", ["  EventSize: 1\n", "  Event: ", "  DigestCount: 0\n"])
+def test_yaml_that_ends_within_an_event(end: str):
+    """A paste that was cut: what is missing would be compared as if it were empty."""
+    events, _, _ = YAML.partition("pcrs:")
+    cut = events[: events.rindex(end) + (0 if end.startswith("  Event: ") else len(end))]
+    with pytest.raises(StubsimError, match="line 26: the log ends within an event"):
+        read_log(cut.encode())
+    digest = events[: events.index("  - AlgorithmId")]
+    with pytest.raises(StubsimError, match="line 15: the log ends within an event"):
+        read_log(digest.encode())
+
+
 def record(event: Event, **more: object) -> dict[str, object]:
     names = {number: name for name, number in EVENT_TYPES.items()}
     return {
