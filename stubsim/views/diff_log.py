@@ -178,7 +178,7 @@ def _facts(report: Json, events: str) -> list[tuple[str, str]]:
         ("UKI", f"{report['uki']['path']} ({name}; model {model['id']}{known})"),
         ("log", f"{report['log']} ({', '.join(report['banks'])})"),
         ("as predicted", events),
-        ("not compared", f"{skipped or 'none'} (the firmware's)"),
+        ("not compared", f"{skipped} (the firmware's)" if skipped else "nothing"),
     ]
 
 
