@@ -21,7 +21,7 @@ from tests.conftest import NO_ORACLE, ORACLES
 from tests.samples import execute, linux, uki, written
 from tests.swtpm import software_tpm
 
-NEWER = ORACLES / "testing"
+Predict = Callable[[Path, dict[str, Any]], dict[str, Any]]
 
 APPLICATION, SEPARATOR = "EV_EFI_BOOT_SERVICES_APPLICATION", "EV_SEPARATOR"
 
@@ -161,17 +161,18 @@ def test_the_command_writes_each_form(tmp_path: Path):
     assert execute(*call[:-1], "24").status == 2
 
 
-@pytest.fixture
-def pcrlock(tmp_path: Path, oracle: Callable[[str], str]) -> Callable[[Path, dict[str, Any]], dict[str, Any]]:
-    """What systemd-pcrlock of Debian testing predicts on a machine with this log, from these components."""
-    program = NEWER / "usr/lib/systemd/systemd-pcrlock"
+@pytest.fixture(params=["testing", "trixie"])
+def pcrlock(request: pytest.FixtureRequest, tmp_path: Path, oracle: Callable[[str], str]) -> Predict:
+    """What systemd-pcrlock of a Debian suite predicts on a machine with this log, from these components."""
+    root = ORACLES / request.param
+    program = root / "usr/lib/systemd/systemd-pcrlock"
     if not program.exists() or os.geteuid() != 0:
-        pytest.skip(f"{NO_ORACLE}: systemd-pcrlock of Debian testing (make test-oracles as root)")
+        pytest.skip(f"{NO_ORACLE}: systemd-pcrlock of Debian {request.param} (make test-oracles as root)")
 
     def predict(log: Path, files: dict[str, Any]) -> dict[str, Any]:
         from stubsim.formats import eventlog
 
-        inside = NEWER / "tmp" / tmp_path.name
+        inside = root / "tmp" / tmp_path.name
         try:
             for name, content in files.items():
                 (inside / "c" / name).parent.mkdir(parents=True)
@@ -188,7 +189,7 @@ def pcrlock(tmp_path: Path, oracle: Callable[[str], str]) -> Callable[[Path, dic
                     "SYSTEMD_MEASURE_LOG_FIRMWARE": f"/tmp/{tmp_path.name}/log",
                     "SYSTEMD_MEASURE_LOG_USERSPACE": f"/tmp/{tmp_path.name}/none",
                 }
-                command = ["chroot", str(NEWER), "/usr/lib/systemd/systemd-pcrlock", "predict", "--json=short"]
+                command = ["chroot", str(root), "/usr/lib/systemd/systemd-pcrlock", "predict", "--json=short"]
                 command += [f"--components=/tmp/{tmp_path.name}/c", *(f"--pcr={pcr}" for pcr in (*range(8), 9, 11))]
                 done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
         finally:
@@ -201,9 +202,7 @@ def pcrlock(tmp_path: Path, oracle: Callable[[str], str]) -> Callable[[Path, dic
 
 @pytest.mark.oracle
 @pytest.mark.heavy
-def test_systemd_pcrlock_predicts_the_real_values(
-    shared: Path, tmp_path: Path, pcrlock: Callable[[Path, dict[str, Any]], dict[str, Any]]
-):
+def test_systemd_pcrlock_predicts_the_real_values(shared: Path, tmp_path: Path, pcrlock: Predict):
     """The components of a prediction, on a machine whose log and registers are the recorded ones."""
     from tests.conformance.test_log import predicted, restore
 
