@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 _OPTIONS = ("firmware", "vars", "disk", "gpt", "fw_cfg", "option_rom", "baseline")
 _XZ = b"\xfd7zXZ\0"
-_MEMORY_MAX, _UNPACKED_MAX = 128 << 20, 64 << 20
+_MEMORY_MAX, _UNPACKED_MAX, _PIECE = 128 << 20, 64 << 20, 1 << 20
 
 
 class Machine(NamedTuple):
@@ -180,12 +180,15 @@ def _unpacked(data: bytes, path: str) -> bytes:
         raise StubsimError("this Python has no lzma, which unpacks .xz", path=path) from error
     try:
         unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_MAX)
-        content = unpacker.decompress(data, _UNPACKED_MAX)
+        # Piece by piece: what turns out to be too large was never in one place.
+        pieces, left = [unpacker.decompress(data, _PIECE)], _UNPACKED_MAX
+        while not unpacker.eof and pieces[-1] and (left := left - len(pieces[-1])) > 0:
+            pieces.append(unpacker.decompress(b"", min(left, _PIECE)))
     except lzma.LZMAError as error:
         raise StubsimError(f"not unpacked: {error}", path=path, expected="a whole .xz file") from error
     if not unpacker.eof:
         raise StubsimError("too large or cut off", path=path, expected=f"at most {_UNPACKED_MAX >> 20} MiB unpacked")
-    return content
+    return b"".join(pieces)
 
 
 def _fw_cfg(path: str | None) -> dict[str, bytes] | None:
