@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz lab-verify lab-record lab-release lab-linux lab-peers clean
+.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz lab-verify lab-record lab-release lab-linux lab-blind lab-peers clean
 # Two pip runs in one environment would race.
 .NOTPARALLEL:
 
@@ -25,6 +25,7 @@ help:
 	@echo 'make lab-record    a CASE by QEMU on STUB, kept in build/lab'
 	@echo 'make lab-fuzz      random boots by real stubs, compared: N=1000 SEED=1'
 	@echo 'make lab-linux     scenarios with a real Linux in QEMU (CASE, default all), kept in build/lab-linux'
+	@echo 'make lab-blind     the same, each log predicted before the boot (CASE)'
 	@echo 'make lab-peers     who predicts the registers of those boots: stubsim, systemd-pcrlock, systemd-measure'
 	@echo 'make clean         remove .venv, build, dist and the caches'
 
@@ -95,6 +96,9 @@ lab-record: lab-setup
 
 lab-linux: lab-setup .venv/.ready-test
 	@$(BIN)/python -m scripts.lab_linux.verify $(CASE)
+
+lab-blind: lab-setup .venv/.ready-test
+	@$(BIN)/python -m scripts.lab_linux.verify --blind $(CASE)
 
 # From the boots that lab-linux kept.
 lab-peers: .venv/.ready-test

@@ -96,6 +96,9 @@ def _assumed(platform: Platform, writer: Writer) -> Iterator[str]:
         yield "the baseline was taken with another firmware: what follows from its code is not taken from there"
     elif build is not None and build.has_platform_info and writer.is_computed(PEI_VOLUME):
         yield crtm.ASSUMES_TCG
+    for event in writer.boot.events(Unknown):
+        if "outcome" in event.affects:
+            yield f"how it ends is not known ({event.what}: {event.why}): the values are those of this boot if it is so"
     yield from _another_start(writer.boot, platform)
     if platform.firmware is not None and not platform.option_roms and platform.baseline is None:
         register = "RTMR 1" if isinstance(writer, CcWriter) else "PCR 2"

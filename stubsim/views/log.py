@@ -74,6 +74,7 @@ def render_log(report: Json, target: Screen | None = None) -> str:
     """The text for people: a line an event, the values, and what is not known."""
 
     def draw(console: Console) -> None:
+        from rich.padding import Padding
         from rich.text import Text
 
         from stubsim.printable import clean
@@ -104,7 +105,7 @@ def render_log(report: Json, target: Screen | None = None) -> str:
                 console.print()
                 console.print(Text(title, style="bold"))
             for line in lines:
-                console.print(Text(clean(f"  {line}")))
+                console.print(Padding(Text(clean(line)), (0, 0, 0, 2)))
 
     return rendered(draw, target)
 

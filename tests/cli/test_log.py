@@ -18,6 +18,8 @@ from jsonschema import Draft202012Validator
 from stubsim import schemas
 from stubsim.formats import eventlog
 from stubsim.formats.load_option import LoadOption, build_path, file_path, hard_drive
+from stubsim.result import Boot
+from stubsim.trace import Unknown
 from stubsim.uefi.baseline import Baseline
 from stubsim.uefi.builds import BUILDS
 from stubsim.uefi.measured.row import variable_data
@@ -100,6 +102,13 @@ def test_the_text_marks_what_is_not_known(machine: Path):
     assert "unknown           PEI volume" in text
     assert "PCR values, sha256" in text
     assert "  PCR 0: the firmware is not a build that was recorded" in text
+
+
+def test_what_is_said_is_indented_where_it_is_folded(machine: Path):
+    lines = log(machine, *files(machine)).out.partition("\nNot known\n")[2].splitlines()
+    assert [line for line in lines if len(line) > 70]
+    assert all(line.startswith("  ") for line in lines if line not in ("", "Taken for granted"))
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_a_log_with_a_gap_is_not_written(machine: Path):
@@ -511,3 +520,17 @@ def test_a_launch_measurement_beside_the_log(machine: Path):
     found = invoke("measure", *call, "--snp", "vcpus=4,type=EPYC-v4,kernel_hashes=on").json
     assert found["snp"]["kernel_hashes"]
     assert invoke("log", *call[:-1], "rvps", "--snp", "vcpus=4,type=EPYC-v4").status == 2
+
+
+def test_values_of_a_boot_that_may_end_otherwise_say_so(machine: Path, monkeypatch: pytest.MonkeyPatch):
+    from stubsim.cli import log as command
+    from stubsim.simulation import boot as simulated
+
+    def doubted(*given: Any) -> Boot:
+        result = simulated(*given)
+        return result._replace(trace=(*result.trace, Unknown("what shim trusts", "it was not looked at", ("outcome",))))
+
+    monkeypatch.setattr(command, "boot", doubted)
+    call = [machine / "uki.efi", "--smbios", machine / "host.json", "--format", "pcr-policy", "--pcr", "11"]
+    (said,) = [text for text in invoke("log", *call).json["conditions"] if "how it ends" in text]
+    assert "what shim trusts: it was not looked at" in said

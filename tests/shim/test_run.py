@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stubsim.errors import StubsimError
 from stubsim.formats import authenticode, pe, signature_list
@@ -25,6 +28,7 @@ from stubsim.uefi.measured.row import variable_data
 from stubsim.uefi.measured.secure_boot_policy import IMAGE_SECURITY
 from stubsim.uefi.variables import SHIM_LOCK
 from stubsim.uki import load
+from tests.strategies import mutated
 from tests.stub.harness import KERNEL
 
 pytest.importorskip("cryptography")
@@ -287,3 +291,16 @@ def test_a_vendors_list_is_taken_as_it_is(tmp_path: Path, trusted: bytes):
     found = find_shim(Esp(str(tmp_path)), "x64", None)
     assert found is not None
     assert (found.trusted, found.revoked) == (trusted, b"list")
+
+
+@given(
+    mutated(signed(*SYSTEMD_BOOT, by=MOK)),
+    st.sampled_from(["MokList", "MokListX", "SbatLevel", "SbatPolicy", "MokSBState"]),
+    st.binary(max_size=80) | mutated(MOK_LIST.data) | mutated(AUTOMATIC),
+)
+def test_any_second_stage_and_any_variable_end_in_a_boot_or_a_message(
+    tmp_path_factory: pytest.TempPathFactory, second: bytes, name: str, data: bytes
+):
+    folder = partition(tmp_path_factory.mktemp("shim"), second)
+    with suppress(StubsimError):
+        run(folder, DB, MOK_LIST, variable(name, data))
