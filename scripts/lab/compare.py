@@ -53,7 +53,7 @@ def differences(case: efirun.Case, seen: Json, image: uki.Uki) -> Differences:
     except StubsimError as error:
         return {"refused": (str(error), seen["outcome"])}
     unknown = {key for row in simulated["unknown"] for key in row["affects"]}
-    if seen["outcome"] == "crashed" and "outcome" in unknown:
+    if seen["outcome"] not in ("kernel-started", "failed") and "outcome" in unknown:
         # And with it went what it had said and set.
         return {}
     found: Differences = {}

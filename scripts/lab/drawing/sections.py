@@ -134,11 +134,14 @@ class Sections(Drawing):
         return self._image([_TEXT], section_alignment=self.one(512, 4096, 0x10000, 0x18000))
 
     def _setup_kernel(self) -> bytes:
-        """Of the old boot protocol, by what an EFI handover asks of its setup header; it is nearly always refused."""
+        """Of the old boot protocol, by what an EFI handover asks of its setup header.
+
+        It is always refused: efirun has no memory below 1 GiB, where a stub would put boot_params.
+        """
         image = bytearray(self._image([_TEXT], major_image_version=0).ljust(self.one(0x800, 0x1000, 0x2000), b"\0"))
         values = (
             (0x1FE, struct.pack("<H", self.one(0xAA55, 0xAA55, 0))), (0x202, self.one(b"HdrS", b"HdrS", b"none")),
-            (0x206, struct.pack("<H", self.one(0x20A, 0x20B, 0x20F))), (0x234, self.one(b"\0", b"\1")),
+            (0x206, struct.pack("<H", self.one(0x20A, 0x20C, 0x20F))), (0x234, self.one(b"\0", b"\1")),
             (0x236, b"\0\0"),
         )  # fmt: skip
         for at, value in values:
