@@ -63,13 +63,16 @@ def crew_for(plans: Sequence[Plan]) -> Iterator[Crew]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    executor = ProcessPoolExecutor(count, get_context("fork"), _begin, (plans,))
+    ended, alive = os.pipe()
+    executor = ProcessPoolExecutor(count, get_context("fork"), _begin, (plans, ended, alive))
     try:
         # The first piece of work makes the processes, all of them.
         executor.submit(int)
         yield Crew(plans, executor, _AHEAD * count)
     finally:
         executor.shutdown(cancel_futures=True)
+        os.close(ended)
+        os.close(alive)
 
 
 def _processors() -> int:
@@ -84,12 +87,21 @@ def _may_fork() -> bool:
         return False
 
 
-def _begin(plans: Sequence[Plan]) -> None:
+def _begin(plans: Sequence[Plan], ended: int, alive: int) -> None:
+    """Begin the life of another process; the pipe from ``alive`` to ``ended`` breaks when the first one ends."""
     import signal
+    from threading import Thread
 
     _PLANS[:] = plans
     # Who stops the command stops this process with it, and that is enough.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.close(alive)
+    Thread(target=_end_with, args=(ended,), daemon=True).start()
+
+
+def _end_with(ended: int) -> None:
+    os.read(ended, 1)
+    os._exit(1)
 
 
 def _kinds(plans: Sequence[Plan], rows: Rows) -> list[Coded]:

@@ -73,6 +73,26 @@ def test_what_other_processes_find(how: str, said: str, tmp_path: Path):
     assert (done.returncode, done.stderr, done.stdout) == (0, "", said)
 
 
+ORPHANS = """
+import os
+from stubsim.fleet import crew
+
+crew._processors = lambda: 2
+with crew.crew_for([]) as others:
+    print(others._others.submit(os.getpid).result(), flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="nothing tells whether a process has threads")
+def test_no_process_outlives_the_first():
+    with subprocess.Popen([sys.executable, "-c", ORPHANS], cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        # Its output is read to the end: that comes when the last process that has it is gone.
+        said, _ = first.communicate(timeout=60)
+    assert int(said) != first.pid
+
+
 def test_a_process_with_threads_works_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(crew, "_processors", lambda: 2)
     monkeypatch.setattr(crew, "_may_fork", lambda: False)
