@@ -86,7 +86,7 @@ class Chain:
             by = "firmware"
             if shim is not None and (self.front is not None or _is_second_stage(context, shim)):
                 by = "shim"
-                context = self.context = started_by_shim(context, shim)
+                context = self.context = started_by_shim(context, shim, whole_store=self.start.whole_store)
             if self.front is not None:
                 context = self.context = started_by_loader(context, self.front, self.watch, self._load_image, by=by)
             else:

@@ -58,7 +58,7 @@ def shim_of(context: Context, start: Start) -> Shim | None:
     return shim
 
 
-def started_by_shim(context: Context, shim: Shim) -> Context:
+def started_by_shim(context: Context, shim: Shim, *, whole_store: bool) -> Context:
     """The machine as shim's second stage finds it. Raises ProgramFailed."""
     from stubsim.shim import run
 
@@ -68,7 +68,7 @@ def started_by_shim(context: Context, shim: Shim) -> Context:
         raise ProgramFailed("The firmware refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
     esp = context.image.esp
     files = () if esp is None or not host.secure_boot else run.unbundled(shim, esp)
-    services = run.run(context.services._replace(by="shim"), shim, host, files)
+    services = run.run(context.services._replace(by="shim"), shim, host, files, whole_store=whole_store)
     return context._replace(services=services._replace(by="stub"))
 
 

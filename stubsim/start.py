@@ -32,7 +32,7 @@ class Start(NamedTuple):
     ``profile`` is a number or an id; ``memory`` is bytes of RAM in place of the host's. ``trusted`` tells whether an
     image's signature leads to a certificate in db; None: a certificate table is enough. ``loader`` is none,
     systemd-boot, qemu-kernel, or None for what the partition shows; ``boot_file`` is its path there, ``entry`` what it
-    starts.
+    starts. ``whole_store``: the host's variables are all that there are, also those that no system sees.
     """
 
     esp: str | None = None
@@ -51,6 +51,7 @@ class Start(NamedTuple):
     boot_file: str | None = None
     entry: str | None = None
     xbootldr: str | None = None
+    whole_store: bool = False
 
 
 DEFAULT_START = Start()

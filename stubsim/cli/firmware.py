@@ -135,6 +135,7 @@ def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
                 except StubsimError as error:
                     raise error.within(path=arguments.vars or arguments.baseline) from error
         host = _with_variables(host, platform)
+        start = start._replace(whole_store=platform.variables is not None)
     return Machine(platform._replace(host=host), host, start)
 
 

@@ -62,10 +62,13 @@ def unbundled(shim: Shim, esp: Esp) -> tuple[str, ...]:
     return tuple(name for name in names if name.lower().startswith(_CERTIFICATE) or name.lower() in _REVOCATIONS)
 
 
-def run(services: Services, shim: Shim, host: Host, files: Sequence[str] = ()) -> Services:
+def run(
+    services: Services, shim: Shim, host: Host, files: Sequence[str] = (), *, whole_store: bool = False
+) -> Services:
     """All that shim measures before its second stage; the services as it leaves them, with its own checks in them.
 
-    What it takes from ``files`` beside it is not simulated, so that its registers are unknown then.
+    What it takes from ``files`` beside it is not simulated, so that its registers are unknown then; and so they are
+    where its own variables are not known. ``whole_store``: the host's variables are all there are.
 
     Raises StubsimError for a state in which it starts another program.
     """
@@ -74,15 +77,11 @@ def run(services: Services, shim: Shim, host: Host, files: Sequence[str] = ()) -
         raise StubsimError(
             f"shim starts MokManager, as {request} asks for", path=shim.path, expected="no such variable"
         )
-    if "variables" in host.unknown:
-        for pcr in (PCR_SECURE_BOOT, PCR_SHIM):
-            services.emit(Unknown(f"PCR {pcr}", _UNKNOWN_STORE, ("measurements", "pcrs"), (pcr,)))
-        return services
+    if not whole_store and _are_a_part(host):
+        _doubt(services, _UNKNOWN_STORE, ending=host.secure_boot)
+        return services._replace(trusted=lambda image: True)
     for name in files:
-        why = f"what shim takes from {name} beside it is not simulated"
-        services.emit(Unknown("what shim trusts", why, ("outcome",)))
-        for pcr in (PCR_SECURE_BOOT, PCR_SHIM):
-            services.emit(Unknown(f"PCR {pcr}", why, ("measurements", "pcrs"), (pcr,)))
+        _doubt(services, f"what shim takes from {name} beside it is not simulated", ending=True)
     _set_sbat_level(services, shim, secure_boot=host.secure_boot)
     checks = Checks(services, shim)
     for state in _STATES:
@@ -95,6 +94,19 @@ def run(services: Services, shim: Shim, host: Host, files: Sequence[str] = ()) -
         if state.keys:
             checks.mirrored[state.name] = data
     return services._replace(trusted=checks.trusts)
+
+
+def _are_a_part(host: Host) -> bool:
+    """Whether shim's lists, which are for boot services alone, may be there and not among the host's variables."""
+    variables = host.variables
+    return "variables" in host.unknown or (bool(variables) and all(row.attributes & RUNTIME for row in variables))
+
+
+def _doubt(services: Services, why: str, *, ending: bool) -> None:
+    if ending:
+        services.emit(Unknown("what shim trusts", why, ("outcome",)))
+    for pcr in (PCR_SECURE_BOOT, PCR_SHIM):
+        services.emit(Unknown(f"PCR {pcr}", why, ("measurements", "pcrs"), (pcr,)))
 
 
 def _content(services: Services, state: _State, shim: Shim) -> bytes:

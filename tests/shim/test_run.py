@@ -103,6 +103,7 @@ def run(
     folder: Path, *variables: Variable, secure: bool = True, path: str = "EFI/Linux/lab.efi", **how: object
 ) -> Boot:
     db = signature_list.parse(certificates(FIRMWARE))
+    how = {"whole_store": True, **how}
     start = Start(esp=str(folder), trusted=Databases(db, ()).trusts, **how)  # type: ignore[arg-type]
     return boot(load(str(folder / path)), Host(secure_boot=secure, variables=variables), start)
 
@@ -247,6 +248,19 @@ def test_where_the_store_is_not_known_neither_is_what_shim_measures(tmp_path: Pa
     result = boot(load(str(folder / "EFI/Linux/lab.efi")), host, Start(esp=str(folder), trusted=trusted))
     assert not [row for row in told(result) if row[0] in "17"]
     assert 14 not in result.known_pcrs["sha256"]
+
+
+def test_what_a_system_sees_of_the_variables_tells_nothing_of_shims_own(tmp_path: Path):
+    """MokList is for boot services alone: a capture cannot have it."""
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK))
+    seen = run(folder, DB, variable("MokListRT", certificates(MOK), attributes=6), whole_store=False)
+    assert {event.what for event in seen.events(Unknown)} >= {"PCR 7", "PCR 14", "what shim trusts"}
+    assert (seen.outcome.status, 14 in seen.known_pcrs["sha256"]) == ("kernel-started", False)
+    assert 14 in run(folder, DB, MOK_LIST, whole_store=False).known_pcrs["sha256"]
+    unsigned = partition(tmp_path / "off", signed(*SYSTEMD_BOOT), signed(*UKI))
+    off = run(unsigned, variable("MokListRT", certificates(MOK), attributes=6), secure=False, whole_store=False)
+    assert not [event for event in off.events(Unknown) if "outcome" in event.affects]
+    assert 14 not in off.known_pcrs["sha256"]
 
 
 def test_mok_manager_and_the_fallback_are_not_simulated(tmp_path: Path):
