@@ -140,7 +140,7 @@ def test_a_link_that_leads_out_of_an_esp(place: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("/dev/zero", "not a regular file"), ("/proc", "is a directory"), ("big", "too large")]
+    ("name", "says"), [("/dev/zero", "not a regular file"), ("/proc", "is a folder"), ("big", "too large")]
 )
 def test_no_devices_and_no_more_than_there_is_room_for(place: Path, name: str, says: str):
     with open(place / "big", "wb") as file:

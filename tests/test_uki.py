@@ -125,7 +125,7 @@ def test_many_profiles_stay_cheap():
 
 
 def test_not_a_uki(tmp_path: Path):
-    with pytest.raises(StubsimError, match="directory"):
+    with pytest.raises(StubsimError, match="is a folder"):
         uki.load(str(tmp_path))
 
 

@@ -165,7 +165,7 @@ def test_memory_types_of_the_store_raise_the_defaults_and_never_lower_them():
         (OLD_SECURE, {"variables": None}, "--vars"),
         (MIDDLE_SECURE, {}, "SMM relocation"),
         (NEW_SECURE, {}, "fw_cfg files"),
-        (None, {}, "no build that was recorded"),
+        (None, {}, "not a build that was recorded"),
         (OLD, {"firmware": None}, "--firmware"),
     ],
 )
@@ -409,7 +409,7 @@ FOREIGN = LoadOption(ACTIVE, "x", load_option.build_path(*load_option.firmware_f
 @pytest.mark.parametrize(
     ("fields", "because"),
     [
-        ({"build": None}, "no build"),
+        ({"build": None}, "not a build"),
         ({"variables": None}, "--vars"),
         ({"fw_cfg": None}, "--fw-cfg"),
         ({"fw_cfg": {}}, "no bootorder"),
