@@ -24,6 +24,7 @@ _ASSUMED = (
     "no stage before it leaves variables or an initrd (columns variables, previous_initrd)",
 )
 _SHOWN_VALUES = 4
+_SHOWN_REASONS = 3
 
 
 def fleet_json(plan: Plan, survey: Survey, found: Summary, source: str) -> Json:
@@ -139,7 +140,7 @@ def blocks(report: Json) -> Iterator[Block]:
     if rows:
         columns = ("machines", "section", "for", "by CHID type", "hangs on")
         yield Block("Chosen", rows, columns, (0,), tuple(_entries(report)), fixed=(1,))
-    verdicts = [(str(row["pcr"]), _verdict(row, report), "; ".join(row["because"])) for row in report["pcrs"]]
+    verdicts = [(str(row["pcr"]), _verdict(row, report), _because(row["because"])) for row in report["pcrs"]]
     yield Block("Registers", verdicts, ("PCR", "verdict", "because"), (0,))
     yield Block(f"PCR values ({report['bank']})", [*_pcr_rows(report)], ("PCR", "machines", "value"), (0, 1))
     refused = report["refused"]
@@ -191,6 +192,12 @@ def _hints(report: Json) -> Iterator[str]:
 def _verdict(row: Json, report: Json) -> str:
     some = 0 < row["unknown"] < report["machines"]
     return WORDS[row["verdict"]] + (f" on {number(row['unknown'])} of them" if some else "")
+
+
+def _because(reasons: list[str]) -> str:
+    others = len(reasons) - _SHOWN_REASONS
+    more = [f"{others} more (--format json)"] if others > 0 else []
+    return "; ".join([*reasons[:_SHOWN_REASONS], *more])
 
 
 def _pcr_rows(report: Json) -> Iterator[tuple[str, ...]]:
