@@ -14,6 +14,8 @@ targets=("${@:-demo}")
 command -v debootstrap >/dev/null || { echo "fresh: install debootstrap" >&2; exit 2; }
 
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/stubsim-fresh.XXXXXX")
+# As any other root folder: for everybody.
+chmod 755 "$root"
 log=$root.log
 clean_up() {
     # Innermost first; never remove what is still mounted.
