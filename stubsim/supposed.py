@@ -249,9 +249,17 @@ def _direct_boot(host: Host, offered: Offers) -> Iterator[Host]:
         yield host._replace(direct_boot=direct)
 
 
+# One of each proposal: they also differ in what becomes of a machine that cannot take the firmware.
+_DEVICES = (
+    VmFwUpdate("qemu-v5", 0x88, 4 << 20),
+    VmFwUpdate("spec", 0, 4 << 20),
+    VmFwUpdate("fuki-2024", 0x89, 4 << 20),
+)
+
+
 def _device(host: Host, offered: Offers) -> Iterator[Host]:
     whole = host.fw_cfg or FwCfg()
-    for device in (None, VmFwUpdate("qemu-v5", 0x88, 4 << 20), VmFwUpdate("spec", 0, 4 << 20)):
+    for device in (None, *_DEVICES):
         yield host._replace(fw_cfg=whole._replace(vmfwupdate=device))
 
 
