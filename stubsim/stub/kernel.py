@@ -73,7 +73,7 @@ def check_kernel(context: Context, kernel: Bytes) -> pe.Headers:
         raise _bad_image(context, refused.kernel_headers(context, kernel))
     if context.model.aligns_kernel and not _is_power_of_2(headers.section_alignment):
         number = headers.section_alignment
-        context.log("error", f"PE SectionAlignment {number} is not a power of 2, falling back to page alignment.")
+        context.log("warning", f"PE SectionAlignment {number} is not a power of 2, falling back to page alignment.")
     if headers.major_image_version < 1 or not (_is_own(context, headers) or _compat_entry(context, kernel, headers)):
         try:
             if context.machine not in ("x64", "ia32"):

@@ -343,15 +343,27 @@ def free_pages(one: Run) -> int:
     return sum(row.pages for row in one.context.memory.map() if row.type == FREE)
 
 
+def odd_alignment() -> bytes:
+    kernel = bytearray(make_pe((".text", CODE)))
+    struct.pack_into("<I", kernel, SECTION_ALIGNMENT, 98304)
+    return bytes(kernel)
+
+
 @pytest.mark.parametrize(("stub", "told"), [("262", True), ("260.2", False), ("260.3", True), ("257", False)])
 def test_an_alignment_that_is_no_power_of_two(stub: str, told: bool):
     """aa64: kernel-align-odd@262.1, the same as pages."""
     one = run(stub=stub)
-    kernel = bytearray(make_pe((".text", CODE)))
-    struct.pack_into("<I", kernel, SECTION_ALIGNMENT, 98304)
-    start(one, bytes(kernel))
+    start(one, odd_alignment())
     message = "PE SectionAlignment 98304 is not a power of 2, falling back to page alignment."
     assert one.log() == [message] * told
+
+
+def test_an_alignment_that_is_no_power_of_two_is_a_warning():
+    """262.1's own code says nothing of it at loglevel=err."""
+    one = run()
+    quiet = Run(one.context._replace(log_level="error"), one.trace)
+    start(quiet, odd_alignment())
+    assert quiet.log() == []
 
 
 def test_a_kernel_without_relocations_has_one_place():
