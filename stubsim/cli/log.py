@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         eventlog="the log itself, binary (of a TDX guest the CCEL)",
         pcrlock="components for systemd-pcrlock, into the folder of -o",
         rvps="a message of reference values for trustee's RVPS",
-        keylime="a TPM policy for keylime",
+        keylime="a TPM policy for keylime (--tpm_policy)",
+        keylime_refstate="a measured boot reference state for keylime (--mb-policy)",
         pcr_policy="what tpm2_createpolicy and systemd-cryptenroll take",
     )
 
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write_values(arguments: argparse.Namespace, log: WholeLog, host: Host) -> None:
-    from stubsim.views import reference_values
+    from stubsim.views import keylime, reference_values
     from stubsim.views.json import dumps
 
     if log.is_cc:
@@ -94,11 +95,14 @@ def _write_values(arguments: argparse.Namespace, log: WholeLog, host: Host) -> N
         output.write(arguments.output, dumps(reference_values.rvps(log, wanted, host)))
     elif arguments.format == "pcr-policy":
         output.write(arguments.output, dumps(reference_values.pcr_policy(log, wanted)))
+    elif arguments.format == "keylime-refstate":
+        said = reference_values.conditions(log, wanted)
+        output.write(arguments.output, dumps(keylime.reference_state(log, wanted, host.name, said)))
     else:
         # It has no room for them.
         for text in reference_values.conditions(log, wanted):
             output.tell("note", text)
-        output.write(arguments.output, dumps(reference_values.keylime(wanted)))
+        output.write(arguments.output, dumps(keylime.tpm_policy(wanted)))
 
 
 def _write_components(folder: str, files: Mapping[str, Json]) -> None:

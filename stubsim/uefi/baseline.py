@@ -50,7 +50,7 @@ class Baseline:
             name = None
             if kind == _BLOB:
                 name = next(blobs, "volume")
-            elif kind == _CONFIG and (known := _variable(event.data)) is not None:
+            elif kind == _CONFIG and (known := variable(event.data)) is not None:
                 name = known.name
                 self.variables[name] = known
             elif kind == "EV_EFI_HANDOFF_TABLES":
@@ -78,13 +78,13 @@ def described(event: eventlog.Event) -> str | None:
     """What an event of the firmware says it is: an action, or the name of a variable."""
     if event.type == eventlog.EVENT_TYPES["EV_EFI_ACTION"]:
         return event.data.decode("ascii", "replace")
-    known = _variable(event.data) if eventlog.type_name(event.type) in ("EV_EFI_VARIABLE_BOOT", _CONFIG) else None
+    known = variable(event.data) if eventlog.type_name(event.type) in ("EV_EFI_VARIABLE_BOOT", _CONFIG) else None
     return None if known is None else known.name
 
 
 def hashed_by(event: eventlog.Event) -> bytes | None:
     """What was hashed, where the event holds it: all of its data, or of a boot variable the variable's."""
-    known = _variable(event.data)
+    known = variable(event.data)
     for content in (event.data, b"" if known is None else known.data):
         if event.digests and all(_hash(bank, content) == digest for bank, digest in event.digests.items()):
             return content
@@ -100,7 +100,8 @@ def source(pcr: int, kind: str, description: str) -> Source:
     return pcr, kind, description if kind in (_BLOB, _CONFIG) else None
 
 
-def _variable(data: bytes) -> Known | None:
+def variable(data: bytes) -> Known | None:
+    """What an event's data say of a variable (UEFI_VARIABLE_DATA), None where they are none."""
     if len(data) < _VARIABLE.size:
         return None
     guid, characters, size = _VARIABLE.unpack_from(data)

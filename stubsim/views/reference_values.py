@@ -3,8 +3,8 @@
 - pcrlock: components for systemd-pcrlock (systemd.pcrlock(5)), a file each;
 - rvps: a message of trustee's Reference Value Provider Service of type "sample" (rvps/src/extractors/sample), with the
   names that its attestation policy asks for;
-- keylime: a TPM policy, as `keylime_tenant --tpm_policy` takes (keylime/tpm/tpm_util.py, readPolicy);
-- pcr-policy: what tpm2_createpolicy and systemd-cryptenroll take, and the policy's digest.
+- pcr-policy: what tpm2_createpolicy and systemd-cryptenroll take, and the policy's digest;
+- keylime's two forms are in views/keylime.py.
 
 A register of which an event is not known has no value, and is left out only where that was asked for.
 """
@@ -25,8 +25,6 @@ from stubsim.hosts import Host
 Json = dict[str, Any]
 Values = dict[str, dict[int, bytes]]
 
-# IMA's, keylime's own, and what can be changed at will.
-_NOT_FOR_KEYLIME = (10, 16)
 _NAME_MAX = 64
 # What can be computed of a TDX guest.
 _ASKED_FOR = {1: "RTMR 1", 2: "RTMR 2"}
@@ -101,16 +99,6 @@ def _message(names: dict[str, bytes], said: list[str]) -> Json:
     accepted = {name: [value.hex()] for name, value in names.items()}
     payload = base64.b64encode(json.dumps(accepted, sort_keys=True).encode()).decode()
     return {"version": "0.1.0", "type": "sample", "payload": payload, "conditions": said}
-
-
-def keylime(wanted: Values) -> Json:
-    """Register -> values that are accepted, in whatever bank."""
-    found: dict[str, list[str]] = {}
-    for rows in wanted.values():
-        for pcr, value in rows.items():
-            if pcr not in _NOT_FOR_KEYLIME:
-                found.setdefault(str(pcr), []).append(value.hex())
-    return found
 
 
 def pcr_policy(log: WholeLog, wanted: Values) -> Json:

@@ -116,20 +116,6 @@ def test_rvps_has_the_names_that_trustees_policy_asks_for(confidential: str | No
     }
 
 
-def test_keylime_gets_registers_as_text():
-    known = reference_values.values(LOG, [4, 10, 16], allow_unknown=False)
-    assert reference_values.keylime(known) == {"4": [known["sha256"][4].hex()]}
-
-
-@pytest.mark.oracle
-def test_keylime_reads_its_policy():
-    tpm_util = pytest.importorskip("keylime.tpm.tpm_util")
-    known = reference_values.values(LOG, [4, 7, 11], allow_unknown=False)
-    policy = tpm_util.readPolicy(json.dumps(reference_values.keylime(known)))
-    assert policy["mask"] == hex(1 << 4 | 1 << 7 | 1 << 11)
-    assert policy["11"] == [known["sha256"][11].hex()]
-
-
 @pytest.mark.oracle
 def test_tpm2_createpolicy_comes_to_the_same_digest(tmp_path: Path, oracle: Callable[[str], str]):
     known = reference_values.values(LOG, [4, 7, 11], allow_unknown=False)
