@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from stubsim.cli import firmware, formats, machine, output, progress, start
+from stubsim.cli import files, firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.diff_log import compare
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
     image = start.image(arguments, host)
     started = start.start(arguments, host)
-    log = _read(arguments.eventlog)
+    log = files.parsed(arguments.eventlog, eventlog_text.read_log, files.content)
     if log.sha1_only and host.tpm is not None:
         # It has digests of this bank alone, whatever banks the TPM uses.
         host = host._replace(tpm=("sha1",))
@@ -67,11 +67,3 @@ def _firmware(result: Boot, platform: Platform, started: Start, log: eventlog.Lo
     from stubsim.explain.whole_log import whole_log
 
     return compare_firmware(whole_log(result, platform, started), log)
-
-
-def _read(path: str) -> eventlog.Log:
-    data = start.read(path)
-    try:
-        return eventlog_text.read_log(data)
-    except StubsimError as error:
-        raise error.within(path=path) from error

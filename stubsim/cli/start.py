@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from stubsim import stream, uki
+from stubsim import uki
 from stubsim.cli import machine
 from stubsim.cli.output import warn
-from stubsim.errors import StubsimError, reason
+from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
 from stubsim.start import Start
 from stubsim.uki import Uki
-
-# Load options, a certificate or an event log; what has no size, as in /sys, is read up to its end.
-_FILE_MAX = 64 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stub_action: str | None = None) -> None:
@@ -127,7 +124,9 @@ def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
     """The options as the boot takes them. Given the host, a --db that it has no use for is warned of."""
     options = None
     if arguments.load_options is not None:
-        options = read(arguments.load_options)
+        from stubsim.cli import files
+
+        options = files.content(arguments.load_options)
     elif arguments.cmdline is not None:
         options = utf16z(arguments.cmdline)
     return Start(
@@ -150,27 +149,13 @@ def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
 
 
 def _trusted(paths: list[str], host: Host | None) -> Callable[[Uki], bool]:
+    from stubsim.cli import files
     from stubsim.uefi.secure_boot import read_certificates, trusted_by
 
     if host is not None and not host.secure_boot:
         warn(f"{', '.join(paths)}: --db is not used, Secure Boot is off on this host")
-    contents = [(read(path), path) for path in paths]
+    contents = [(files.content(path), path) for path in paths]
     return trusted_by([certificate for data, path in contents for certificate in read_certificates(data, path)])
-
-
-def read(path: str) -> bytes:
-    """A whole file, or a stream. Raises StubsimError with the system's reason."""
-    streamed = stream.content(path)
-    if streamed is not None:
-        return streamed
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_FILE_MAX + 1)
-    except OSError as error:
-        raise StubsimError(reason(error), path=path) from error
-    if len(data) > _FILE_MAX:
-        raise StubsimError("too large", path=path, expected=f"at most {_FILE_MAX >> 20} MiB")
-    return data
 
 
 def _profile(text: str) -> int | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim.cli import formats, output, progress, start
+from stubsim.cli import files, formats, output, progress, start
 from stubsim.cli.machines import add_banks, add_machines, add_phases, given_machines
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     machines = given_machines(arguments)
     image, how = start.image(arguments, *(host for _, host in machines)), start.start(arguments)
-    keys = [_key(path) for path in arguments.public_key]
+    keys = [files.parsed(path, signing_keys.read, files.content) for path in arguments.public_key]
     phases = PHASES if arguments.phase is None else sorted(set(arguments.phase))
     try:
         with progress.shown(f"hashing {arguments.uki}"):
@@ -53,10 +53,3 @@ def run(arguments: argparse.Namespace) -> int:
     output.write_report(arguments, verify_pcrsig_json(result), render_verify_pcrsig)
     simulated = all_simulated(*(one.measurement.boot for one in result.handed))
     return 0 if simulated and not result.missing else 1
-
-
-def _key(path: str) -> signing_keys.Key:
-    try:
-        return signing_keys.read(start.read(path))
-    except StubsimError as error:
-        raise error.within(path=path) from error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from stubsim.cli import formats, output, progress, start
+from stubsim.cli import files, formats, output, progress, start
 from stubsim.cli.machines import add_machines, given_machines
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError
 from stubsim.explain.which import PCRS, Asked, which
-from stubsim.formats import eventlog, eventlog_text
+from stubsim.formats import eventlog_text
 from stubsim.machine.tpm import BANKS, DIGEST_SIZES
 from stubsim.stub.models import kinds
 from stubsim.views.which import render_which, which_json
@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         alike = {ids[-1]: ids for ids in kinds()}
         stubs = [*alike]
     how = start.start(arguments)
-    log = None if arguments.eventlog is None else _read(arguments.eventlog)
+    log = None
+    if arguments.eventlog is not None:
+        log = files.parsed(arguments.eventlog, eventlog_text.read_log, files.content)
     try:
         with progress.shown(f"hashing {arguments.uki}"):
             result = which(image, machines, how, arguments.pcr, stubs=stubs, log=log)
@@ -79,10 +81,3 @@ def _asked(text: str) -> Asked:
         sizes = ", ".join(f"{bank} {2 * DIGEST_SIZES[bank]}" for bank in BANKS)
         raise argparse.ArgumentTypeError(f"{value!r} is not a value of a PCR, which has so many digits: {sizes}")
     return Asked(int(number), data)
-
-
-def _read(path: str) -> eventlog.Log:
-    try:
-        return eventlog_text.read_log(start.read(path))
-    except StubsimError as error:
-        raise error.within(path=path) from error
