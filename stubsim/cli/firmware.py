@@ -86,4 +86,4 @@ def machine(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
     """Read the files. What they say of Secure Boot and variables counts, also against the host file."""
     from stubsim.cli import firmware_files
 
-    return firmware_files.read(arguments, host, start)
+    return firmware_files.machine_of(arguments, host, start)

@@ -32,7 +32,7 @@ class Machine(NamedTuple):
     start: Start
 
 
-def read(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
+def machine_of(arguments: argparse.Namespace, host: Host, start: Start) -> Machine:
     """Read the files. What they say of Secure Boot and variables counts, also against the host file."""
     platform = Platform(
         host,

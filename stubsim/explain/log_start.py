@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stubsim.errors import StubsimError
 from stubsim.explain.log_facts import Application, facts
-from stubsim.formats import eventlog, pe
+from stubsim.formats import eventlog
 from stubsim.machine.tpm import BANKS
 from stubsim.start import Start
 from stubsim.uefi.esp import Esp
@@ -23,14 +23,8 @@ def with_loader(start: Start, log: eventlog.Log, uki: Uki) -> Start:
         return start
     if _is(uki, first):
         return start._replace(loader="none")
-    data = None if first.path is None else Esp(start.esp).read(first.path)
-    if data is None:
-        return start
-    try:
-        image = Uki(pe.open_bytes(data, first.path or ""))
-    except StubsimError:
-        return start
-    return start._replace(boot_file=first.path) if _is(image, first) else start
+    image = None if first.path is None else Esp(start.esp).program(first.path)
+    return start if image is None or not _is(image, first) else start._replace(boot_file=first.path)
 
 
 def _is(image: Uki, application: Application) -> bool:

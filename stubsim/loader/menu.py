@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Extent
-from stubsim.formats import pe
 from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.loader.config import Config
@@ -69,15 +68,11 @@ def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
     """What the firmware starts from a partition, where that is systemd-boot. Raises StubsimError for no such file."""
     usual = (usual_boot_file(machine), f"\\EFI\\systemd\\systemd-boot{machine}.efi")
     for path in usual if boot_file is None else (boot_file,):
-        data = esp.read(path)
-        if data is None:
+        if esp.read(path) is None:
             continue
-        try:
-            image = Uki(pe.open_bytes(data, path))
-        except StubsimError:
-            return None
-        version = loader_version(image)
-        return None if version is None else Loader(image, path, version)
+        image = esp.program(path)
+        version = None if image is None else loader_version(image)
+        return None if image is None or version is None else Loader(image, path, version)
     if boot_file is not None:
         raise StubsimError("no such file on the partition", path=boot_file, expected="what the firmware starts")
     return None

@@ -7,7 +7,7 @@ import struct
 
 from stubsim.errors import StubsimError
 from stubsim.extent import Extent
-from stubsim.formats import pe, signature_list
+from stubsim.formats import signature_list
 from stubsim.rows import NamedTuple
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.image_path import usual_boot_file
@@ -53,12 +53,8 @@ def find_shim(esp: Esp, machine: str, boot_file: str | None) -> Shim | None:
 
 
 def _shim(esp: Esp, path: str, machine: str) -> Shim | None:
-    data = esp.read(path)
-    if data is None or machine not in _SECOND_STAGES:
-        return None
-    try:
-        image = Uki(pe.open_bytes(data, path))
-    except StubsimError:
+    image = esp.program(path)
+    if image is None or machine not in _SECOND_STAGES:
         return None
     sections = _sections(image)
     sbat = sections.get(".sbat")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from stubsim import extent
 from stubsim.errors import StubsimError, reason
 from stubsim.extent import Extent
+from stubsim.formats import pe
+from stubsim.uki import Uki
 
 # The names, and each by what it is without regard to case.
 _Listing = tuple[frozenset[str], dict[str, str]]
@@ -31,8 +33,8 @@ def walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
 class Esp:
     """A tree of files under ``\\``-separated, case-insensitive paths; an absent folder is an empty partition.
 
-    Nothing is written to the folder: what the stub creates is kept beside it. A file is read once. Raises
-    StubsimError where `root` is not a folder.
+    Nothing is written to the folder: what the stub creates is kept beside it. A file is read and opened once.
+    Raises StubsimError where `root` is not a folder.
     """
 
     def __init__(self, root: str | None) -> None:
@@ -45,6 +47,7 @@ class Esp:
             )
         self.root = root
         self._read: dict[str, extent.Extent] = {}
+        self._opened: dict[str, Uki | None] = {}
         self._listed: dict[str, _Listing] = {}
 
     def folder(self, path: str) -> list[str] | None:
@@ -74,6 +77,16 @@ class Esp:
                 raise StubsimError("too large", path=found, expected="a file of less than 4 GiB, as FAT can hold")
             self._read[found] = content
         return self._read[found]
+
+    def program(self, path: str) -> Uki | None:
+        """The image in a file; None where there is no such file, or no PE image in it."""
+        if path not in self._opened:
+            data = self.read(path)
+            try:
+                self._opened[path] = None if data is None else Uki(pe.open_bytes(data, path))
+            except StubsimError:
+                self._opened[path] = None
+        return self._opened[path]
 
     def paths(self) -> list[str]:
         """Every file of the partition with its host path, for finding the UKI by content."""

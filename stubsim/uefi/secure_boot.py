@@ -58,9 +58,8 @@ def load_image(
         return Loaded(None, "EFI_NOT_FOUND")
     if given_bytes and not len(data):
         return Loaded(None, "EFI_LOAD_ERROR")
-    try:
-        image = Uki(pe.open_bytes(data, path))
-    except StubsimError:
+    image = esp.program(path)
+    if image is None:
         return Loaded(None, "EFI_ACCESS_DENIED" if secure_boot else "EFI_UNSUPPORTED")
     of = pe.MACHINES.get(image.image.machine)
     is_known = of in _KNOWN.get(machine, (machine,))
