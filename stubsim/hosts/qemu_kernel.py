@@ -1,7 +1,9 @@
 """QEMU's -kernel, -append and -initrd: what OVMF makes of them for an EFI program.
 
 Rules: edk2, OvmfPkg/Library/GenericQemuLoadImageLib and X86QemuLoadImageLib; QEMU, hw/i386/x86-common.c. Booted with
-QEMU 7.2.22 and OVMF 2022.11: the text of -append comes first and stands in for the UKI's own command line.
+QEMU 7.2.22 and OVMF 2022.11: the text of -append comes first and stands in for the UKI's own command line; with
+AAVMF 2022.11: initrd=initrd comes behind it, and the initrd before the stub's. QEMU 7.2.22, 10.0.13 and 11.1.3 refuse a
+UKI with -initrd on x86 ("linux kernel too old to load a ram disk").
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ def kernel(command: CommandLine, files: NamedFiles) -> Kernel:
             unknown.add("previous_initrd")
             notes.append(f"-initrd {shown(initrd)}: cannot be read here")
         notes.append(
-            "-initrd puts initrd=initrd in front of the load options, with an older OVMF behind them; QEMU up to 10.0 "
-            "refuses it on x86 for a UKI"
+            "-initrd puts initrd=initrd in front of the load options, with an older OVMF or AAVMF behind them; on x86 "
+            "QEMU refuses it for a UKI (up to 11.1 at least)"
         )
     if command.has("shim"):
         unknown.add("direct_boot.load_options")
