@@ -38,13 +38,13 @@ class Config(NamedTuple):
     ignored: tuple[str, ...] = ()
 
 
-def parse(content: bytes | memoryview, *, takes_preferred: bool = True) -> Config:
+def parse(content: bytes | memoryview, *, takes_preferred: bool = True, quotes: bytes = b"\"'") -> Config:
     """Read the file; never raises. Of a key that is there twice the last one counts."""
     switches: dict[bytes, bool] = {}
     patterns: dict[bytes, str] = {}
     ignored: list[str] = []
     menu = False
-    for key, value in key_values(content, b" \t"):
+    for key, value in key_values(content, b" \t", quotes=quotes):
         name, text = decode_utf8(key), decode_utf8(value)
         if key in _SWITCHES:
             if value in _TRUE | _FALSE:

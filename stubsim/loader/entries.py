@@ -163,13 +163,8 @@ def _unified(esp: Esp, partition: str, model: LoaderModel, machine: str) -> list
     for file in sorted(esp.folder(type2.FOLDER) or ()):
         if not type2.valid_name(file, model):
             continue
-        image = _image(esp, f"{type2.FOLDER}\\{file}")
-        if isinstance(image, Uki) and image.machine != machine:
-            image = f"for architecture {image.machine}"
-        if isinstance(image, Uki):
-            found += type2.entries(image, file, partition, model)
-        else:
-            found.append(Hidden(f"{type2.FOLDER}\\{file}", partition, image))
+        data = esp.read(f"{type2.FOLDER}\\{file}")
+        found += type2.entries(b"" if data is None else data, file, partition, model, machine=machine)
     return found
 
 

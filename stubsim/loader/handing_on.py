@@ -12,7 +12,7 @@ from stubsim.loader.entry import LINUX, UKI, UKI_URL, Entry
 from stubsim.loader.releases import LoaderModel
 from stubsim.rows import NamedTuple
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS
-from stubsim.systemd.strings import lower
+from stubsim.systemd.strings import NULL, lower
 from stubsim.uefi.esp import Esp, same_name
 
 _SMBIOS_EXTRA = b"io.systemd.boot.kernel-cmdline-extra="
@@ -52,10 +52,12 @@ def load_options(entry: Entry, model: LoaderModel, esp: Esp, oem_strings: Sequen
     if entry.kind == LINUX and model.appends_smbios_extra:
         extra = next((row for row in oem_strings if row.startswith(_SMBIOS_EXTRA)), None)
         if extra is not None:
-            more = decode_utf8(extra.removeprefix(_SMBIOS_EXTRA))
-            if text is None and model.prints_missing_options:
-                text = "(null)"
-            text = f"{text} {more}" if text or (text == "" and model.prints_missing_options) else more
+            given = extra.removeprefix(_SMBIOS_EXTRA)
+            more = None if model.empty_is_missing and not given else decode_utf8(given)
+            if text or model.prints_missing_options:
+                text = " ".join(NULL if part is None else part for part in (text, more))
+            else:
+                text = more
     if entry.profile:
         text = f"@{entry.profile} {text}" if text else f"@{entry.profile}"
     return text
@@ -68,16 +70,16 @@ def _named_initrds(entry: Entry, model: LoaderModel, esp: Esp) -> list[str]:
 def initrd(entry: Entry, esp: Esp, model: LoaderModel) -> list[Bytes] | str | None:
     """The pieces of the initrd that it registers for the kernel; the first path that does not exist; None: no initrd.
 
-    Empty files are skipped.
+    Empty files are skipped, and so are folders, which have no size (systemd-boot's code in emulation).
     """
     if entry.kind != LINUX or not entry.initrds:
         return None
     pieces: list[Bytes] = []
     for number, path in enumerate(entry.initrds, 1):
         data = esp.read(path)
-        if data is None:
+        if data is None and esp.folder(path) is None:
             return path
-        if len(data):
+        if data is not None and len(data):
             pieces.append(data)
             if model.pads_initrds and (model.pads_last_initrd or number < len(entry.initrds)):
                 pieces.append(bytes(-len(data) % 4))

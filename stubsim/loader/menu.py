@@ -81,7 +81,7 @@ def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
 def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:
     """Everything read, nothing measured; the entries are as LoaderEntries has them."""
     conf = partitions.esp.read(_LOADER_CONF)
-    config = config_of(bytes(conf or b""), takes_preferred=loader.model.prefers_entry)
+    config = config_of(bytes(conf or b""), takes_preferred=loader.model.prefers_entry, quotes=loader.model.quotes)
     entries = all_entries(
         loader.model,
         config,

@@ -24,6 +24,7 @@ class LoaderModel(NamedTuple):
     # A Type #2 entry's own command line is passed on, and so measured; unmangled but for a newline at its end.
     passes_implied_options: bool = True
     mangles_implied_options: bool = False
+    trims_implied_options: bool = False
     lists_profiles: bool = False
     lists_profiles_without_cmdline: bool = False
     may_select_profile: bool = True
@@ -58,12 +59,26 @@ class LoaderModel(NamedTuple):
     lowers_counted_ids: bool = False
     # Else the file is renamed on systemd-boot's own partition, wherever the entry is.
     counts_on_own_partition: bool = False
+    # All of it, of counted images and of profiles: "B+3.efi@X" is "b.efi@x".
+    lowers_image_ids: bool = False
     folds_counter_suffix: bool = False
     folds_architecture: bool = False
     folds_auto_prefix: bool = False
     devicetree_under_secure_boot: bool = True
     # LoadImage() comes before the initrd is put together, and its failure is told in other words.
     loads_image_first: bool = False
+    # A section's name is but the beginning of the one in the table, the last of them counts, wherever it stands, and as
+    # many bytes are read as it has in memory.
+    takes_last_section_by_prefix: bool = True
+    ignores_sections_outside: bool = False
+    # Of those around a value one pair goes.
+    quotes: bytes = b'"'
+    section_limit: int | None = 96
+    needs_firmware_devicetree: bool = True
+    # A text without a character is as good as none, and appended as "(null)".
+    empty_is_missing: bool = True
+    # What follows a line such as "ID=" is taken for its value (systemd.key_value).
+    oversteps_empty_values: bool = False
     prints_gnu_efi_status: bool = True
 
 
@@ -73,6 +88,8 @@ _TYPE1_259 = _TYPE1_258 | {"profile"}
 CHANGES = (
     row("implied-options", "252.3 253", "a UKI's own command line is passed on without control characters",
         "recorded: the lab's bookworm, with 252.39", mangles_implied_options=True),
+    row("trailing-blanks", "252.6 253", "trailing blanks of it go", "source: util.c, mangle_stub_cmdline",
+        trims_implied_options=True),
     row("counter-partition", "252.14 253.8 254.1 255", "boots of an entry on XBOOTLDR are counted there",
         "source: boot.c, config_entry_bump_counters", counts_on_own_partition=True),
     row("no-devicetree", "252.17 253.11 254.4 255", "no devicetree of an entry under Secure Boot",
@@ -81,9 +98,14 @@ CHANGES = (
         "source: boot.c, boot_entry_parse_tries", folds_counter_suffix=True),
     row("architecture", "252.31 253.26 254.19 255.13 256.7 257", "the key architecture in any case",
         "source: boot.c, boot_entry_add_type1", folds_architecture=True),
+    row("many-sections", "252.39 254.24 255.18 256.12 257.3 258", "an image may have more than 96 sections",
+        "source: pe.c, verify_pe", section_limit=None),
     row("status-texts", "253", "UEFI statuses in systemd's own words", "source: boot.c", prints_gnu_efi_status=False),
     row("features-254", "254", "LoaderFeatures 0x1fff", "source: boot.c, export_variables", features=0x1FFF),
     row("features-255", "255", "LoaderFeatures 0x3fff", "source: boot.c, export_variables", features=0x3FFF),
+    row("any-devicetree", "255", "a devicetree of an entry is installed also where the firmware has none; before, the "
+        "entry does not start there", "run: the code of 252.39 and 254.26; source: devicetree.c, devicetree_install",
+        needs_firmware_devicetree=False),
     row("loader-conf", "255", "loader.conf is measured into PCR 5", "source: boot.c, config_load_defaults",
         measures_loader_conf=True),
     row("no-implied-options", "255", "a UKI's own command line is not passed on", "source: boot.c, image_start",
@@ -100,6 +122,8 @@ CHANGES = (
         pads_last_initrd=False),
     row("profiles", "257", "an entry for each profile of a UKI, up to one without .cmdline; LoaderFeatures 0x7fff",
         "recorded: sdprofile257", lists_profiles=True, features=0x7FFF),
+    row("first-section", "257", "of sections with one name the first counts, and names are compared whole",
+        "source: pe.c, pe_locate_sections; run: 252.39, 254.26, 257.13", takes_last_section_by_prefix=False),
     row("auto-prefix", "257", "files named auto-* are no entries in any case", "source: boot.c",
         folds_auto_prefix=True),
     row("smbios-extra-alone", "257", "the line from SMBIOS alone where they have none", "source: boot.c, image_start",
@@ -108,6 +132,10 @@ CHANGES = (
         "source: boot.c, boot_entry_add_type2", lists_profiles_without_cmdline=True),
     row("counter", "257.10 258.1 259", "ids without the counter of boots (systemd pull request 38897)",
         "source: boot.c, boot_entry_parse_tries; recorded: initrdaddon262", strips_counter=True),
+    row("single-quotes", "257.11 258.4 259.1 260", "single quotes around a value go, as double ones do",
+        "source: efi-string.c, line_get_key_value; run: the code of 254.26 and 257.13", quotes=b"\"'"),
+    row("empty-texts", "258", "an empty value is a text, not a missing one",
+        "source: efi-string.c, xstrn8_to_16; run: the code of 257.13 and 262.1", empty_is_missing=False),
     row("type1-uki", "258", "Type #1 entries by uki and uki-url; of two kinds: none; LoaderFeatures 0x7ffff",
         "source: boot.c, boot_entry_add_type1", type1_keys=_TYPE1_258, refuses_two_kinds=True, features=0x7FFFF),
     row("smbios-entries", "258", "entries from SMBIOS", "source: boot.c, config_load_smbios_entries",
@@ -128,10 +156,16 @@ CHANGES = (
         type1_keys=_TYPE1_259),
     row("counted-case", "259", "the id of a counted Type #1 entry is in lower case",
         "source: boot.c, boot_entry_add_type1", lowers_counted_ids=True),
+    row("empty-values", "260", "the value of a line like ID= is what follows the line",
+        "source: efi-string.c, line_get_key_value", oversteps_empty_values=True),
+    row("empty-values-mended", "260.4 261.2 262", "the value of a line like ID= is empty",
+        "source: efi-string.c, line_get_key_value", oversteps_empty_values=False),
     row("preferred", "260", "LoaderEntryPreferred and preferred in loader.conf; LoaderFeatures 0xfffff",
         "source: boot.c, config_select_default_entry", prefers_entry=True, features=0xFFFFF),
     row("extra", "261", "files of an entry by extra: credentials and extensions",
         "recorded: the lab's type1-extra, with 262.1", type1_keys=_TYPE1_259 | {"extra"}),
+    row("sections-outside", "259.8 260.4 261.2", "a section behind SizeOfImage is as good as none",
+        "source: pe.c, pe_locate_sections_internal", ignores_sections_outside=True),
     row("smbios", "261", "SMBIOS is measured into PCR 1; LoaderFeatures 0x3fffff", "source: boot.c, run",
         measures_smbios=True, features=0x3FFFFF),
     row("tagged-events", "261", "tagged events reach a confidential guest's registers (systemd pull request 41099)",
@@ -143,6 +177,8 @@ CHANGES = (
         creates_loader_folder=True),
     row("smbios-length", "261.2 262", "an SMBIOS type 1 may be shorter than 27 bytes", "source: measure-smbios.c",
         checks_smbios_length=True),
+    row("image-case", "262", "the id of a counted image, and of a profile, is in lower case",
+        "run: the code of 262.1; 261.2's source keeps the case", lowers_image_ids=True),
     row("smbios-confidential", "262", "SMBIOS is measured by the confidential protocol without a TPM",
         "run: the stub's code of 262.1, which is the same", measures_smbios_by_cc=True),
 )  # fmt: skip

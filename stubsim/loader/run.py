@@ -27,6 +27,8 @@ from stubsim.uefi.services import Services
 from stubsim.uefi.variables import GLOBAL, LOADER, NON_VOLATILE
 
 DRIVERS = "\\EFI\\systemd\\drivers"
+# The header of a flattened devicetree of version 1, and what systemd-boot takes for too large (devicetree.c).
+_FDT_MIN, _FDT_MAX = 28, 32 << 20
 LOADER_CONF_EVENT_TAG = 0xF5BC582A
 # What it writes itself at each boot; of a machine that it has booted they are its output.
 WRITES = frozenset(
@@ -71,8 +73,9 @@ def run(
     if conf is not None and model.measures_loader_conf:
         digests = services.digests.of(conf)
         log_event(services, protocols, PCR_BOOT_LOADER_CONFIG, "loader.conf", digests, tag=LOADER_CONF_EVENT_TAG)
-    for name in ("LoaderConfigTimeoutOneShot", "LoaderEntryOneShot"):
-        services.delete_variable(name)
+    if _timeout_once(host) is not None:
+        services.delete_variable("LoaderConfigTimeoutOneShot")
+    services.delete_variable("LoaderEntryOneShot")
     _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
     if _has_keys(esp, host):
         why = "whether it is in setup mode: then systemd-boot lists the keys of loader/keys, or enrols them"
@@ -97,9 +100,7 @@ def run(
         _load(load_image, path, model)
     devicetree = None
     if entry.devicetree is not None and (model.devicetree_under_secure_boot or not host.secure_boot):
-        devicetree = partitions.of(entry).read(entry.devicetree)
-        if devicetree is None:
-            raise _failed(model, f"Error loading {entry.devicetree}", "EFI_NOT_FOUND")
+        devicetree = _devicetree(entry.devicetree, partitions.of(entry), host, model)
     initrd = _with_extras(services, protocols, entry, partitions.of(entry)) or initrd
     options = _load_options(entry, model, partitions.of(entry), host, given)
     if options:
@@ -168,11 +169,20 @@ def _has_keys(esp: Esp, host: Host) -> bool:
 
 
 def _shows_menu(config: loader_conf.Config, host: Host) -> bool:
-    texts = {row.name: from_utf16(row.data) for row in host.variables if row.guid == LOADER}
-    if "LoaderConfigTimeoutOneShot" in texts:
+    if _timeout_once(host) is not None:
         return True
-    by_variable = loader_conf.shows_menu(texts.get("LoaderConfigTimeout", ""))
+    by_variable = loader_conf.shows_menu(_text(host, "LoaderConfigTimeout"))
     return config.menu if by_variable is None else by_variable
+
+
+def _timeout_once(host: Host) -> bool | None:
+    """What the timeout for one boot says; any that can be read leads to a menu. None: there is none."""
+    return loader_conf.shows_menu(_text(host, "LoaderConfigTimeoutOneShot"))
+
+
+def _text(host: Host, name: str) -> str:
+    row = next((row for row in host.variables if (row.name, row.guid) == (name, LOADER)), None)
+    return "" if row is None else from_utf16(row.data)
 
 
 def _load(load_image: Callable[[str], ProgramFailed | None], path: str, model: LoaderModel) -> None:
@@ -187,6 +197,20 @@ def _initrd(entry: Entry, esp: Esp, model: LoaderModel) -> bytes | None:
     if isinstance(pieces, str):
         raise _failed(model, "Error preparing initrd", "EFI_NOT_FOUND", f"there is no {pieces} on the partition")
     return None if pieces is None else b"".join(bytes(piece) for piece in pieces)
+
+
+def _devicetree(path: str, esp: Esp, host: Host, model: LoaderModel) -> Bytes:
+    """The tree that is installed (devicetree_install); raises ProgramFailed, without one the entry is not started."""
+    if model.needs_firmware_devicetree and host.devicetree is None:
+        because = "the firmware has no devicetree that it could take the place of"
+        raise _failed(model, f"Error loading {path}", "EFI_UNSUPPORTED", because)
+    tree = esp.read(path)
+    if tree is None:
+        raise _failed(model, f"Error loading {path}", "EFI_NOT_FOUND")
+    if not _FDT_MIN <= len(tree) <= _FDT_MAX:
+        because = f"{path} has {len(tree)} bytes, a devicetree {_FDT_MIN} to {_FDT_MAX}"
+        raise _failed(model, f"Error loading {path}", "EFI_INVALID_PARAMETER", because)
+    return tree
 
 
 def _failed(model: LoaderModel, what: str, status: str, because: str | None = None) -> ProgramFailed:

@@ -8,7 +8,7 @@ from stubsim.formats.efi_string import decode_utf8
 from stubsim.loader.entry import EFI, LINUX, UKI, UKI_URL, Entry, Hidden, is_auto, parse_tries
 from stubsim.loader.releases import LoaderModel
 from stubsim.systemd.key_value import key_values
-from stubsim.systemd.strings import UINT_MAX, efi_path, lower, parse_number
+from stubsim.systemd.strings import NULL, UINT_MAX, efi_path, lower, parse_number
 
 # Whether there is a file of this path on the entry's partition.
 Exists = Callable[[str], bool]
@@ -40,13 +40,14 @@ def parse(
     """
     place = file if directory is None else f"{directory}\\{file}"
     entry = Entry(lower(file), "", place, None, partition)
-    texts: dict[bytes, str] = {}
+    texts: dict[bytes, str | None] = {}
     initrds: list[str] = []
     extras: list[str] = []
-    for key, value in key_values(content, b" \t"):
+    for key, value in key_values(content, b" \t", quotes=model.quotes):
         text = decode_utf8(value)
+        given = None if model.empty_is_missing and not value else text
         if key in _TEXTS:
-            texts[key] = text
+            texts[key] = given
         elif key in _IMAGES and (key in (b"linux", b"efi") or decode_utf8(key) in model.type1_keys):
             kind = _IMAGES[key]
             if model.refuses_two_kinds and entry.kind not in ("", kind):
@@ -72,7 +73,9 @@ def parse(
         elif key == b"extra" and "extra" in model.type1_keys:
             extras.append(efi_path(text))
         elif key == b"options":
-            entry = entry._replace(options=text if entry.options is None else f"{entry.options} {text}")
+            entry = entry._replace(
+                options=given if entry.options is None else f"{entry.options} {NULL if given is None else given}"
+            )
     entry = entry._replace(
         title=texts.get(b"title"),
         sort_key=texts.get(b"sort-key"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from stubsim.errors import StubsimError
+from stubsim.extent import Bytes
 from stubsim.formats import pe
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.loader.entry import TYPE2, Entry, Hidden, Tries, is_auto, parse_tries
 from stubsim.loader.releases import LoaderModel
+from stubsim.rows import NamedTuple
 from stubsim.systemd.key_value import key_values
 from stubsim.systemd.strings import lower, mangle
-from stubsim.uki import PROFILES_MAX, Uki, text_of
+from stubsim.uki import PROFILES_MAX, text_of
 
 FOLDER = "\\EFI\\Linux"
 _SUFFIX = ".efi"
@@ -20,55 +23,91 @@ def valid_name(file: str, model: LoaderModel) -> bool:
     return file[:1] != "." and lower(file).endswith(_SUFFIX) and not is_auto(file, model)
 
 
-def entries(uki: Uki, file: str, partition: str, model: LoaderModel) -> Iterator[Entry | Hidden]:
+def entries(data: Bytes, file: str, partition: str, model: LoaderModel, *, machine: str) -> Iterator[Entry | Hidden]:
     """An entry for each profile that has an os-release with a name; never raises.
 
-    systemd-boot reads the sections from the file; one of VirtualSize 0 counts as missing and hides others of its name.
+    systemd-boot reads headers and sections from the file, which may be cut short behind them; one of VirtualSize 0
+    counts as missing and hides others of its name.
     """
+    place = f"{FOLDER}\\{file}"
+    headers = pe.read_headers(data)
+    if headers is None or len(headers.sections) != headers.section_count or _exceeds(headers, model):
+        yield Hidden(place, partition, f"no PE image: {_why(data, place)}")
+        return
+    if pe.MACHINES.get(headers.machine) != machine:
+        yield Hidden(place, partition, f"for architecture {pe.MACHINES.get(headers.machine, hex(headers.machine))}")
+        return
     counted = parse_tries(FOLDER, file, _SUFFIX, folds=model.folds_counter_suffix)
-    profiles: Sequence[Sequence[pe.Section]] = ((),)
-    if model.lists_profiles and uki.profiles:
-        profiles = [profile.sections for profile in uki.profiles[:PROFILES_MAX]]
-    for number, own in enumerate(profiles):
-        sections = _first(uki.base) | _first(own)
-        entry = _entry(uki, file, partition, number, sections, model=model)
+    for number, found in _profiles(headers, model):
+        sections = {name: section for name, section in found.sections.items() if section.virtual_size}
+        texts = {name: _text(data, section, model) for name, section in sections.items()}
+        entry = _entry(texts, file, partition, number, model=model)
         if isinstance(entry, Hidden):
             yield entry
             continue
         yield entry if counted is None else _counted(entry, *counted, model)
-        if not (entry.options_implied or model.lists_profiles_without_cmdline) and profiles[number + 1 :]:
+        if not (entry.options_implied or model.lists_profiles_without_cmdline) and not found.last:
             yield Hidden(entry.file or file, partition, f"the profiles behind {entry.id}, which has no .cmdline")
             return
 
 
+class _Found(NamedTuple):
+    """The sections of a profile by name, and whether it is the last one."""
+
+    sections: dict[str, pe.Section]
+    last: bool
+
+
+def _profiles(headers: pe.Headers, model: LoaderModel) -> Iterator[tuple[int, _Found]]:
+    """The sections of each profile, its own before those of the base (pe_locate_profile_sections)."""
+    if model.takes_last_section_by_prefix:
+        found = {name: row for name in (".osrel", ".cmdline") for row in headers.sections if row.name.startswith(name)}
+        yield 0, _Found(found, last=True)
+        return
+    groups: list[list[pe.Section]] = [[]]
+    for row in headers.sections:
+        if row.name == ".profile":
+            groups.append([])
+        if not model.ignores_sections_outside or row.virtual_address + row.virtual_size <= headers.size_of_image:
+            groups[-1].append(row)
+    base, profiles = _first(groups[0]), groups[1 : PROFILES_MAX + 1]
+    if not model.lists_profiles or not profiles:
+        profiles = [[]]
+    for number, own in enumerate(profiles):
+        yield number, _Found(base | _first(own), last=number + 1 == len(profiles))
+
+
 def _counted(entry: Entry, id_: str, tries: Tries, model: LoaderModel) -> Entry:
-    """The counter is cut off; its entry's id keeps upper case."""
+    """The counter is cut off; the id keeps upper case up to 261."""
     if not model.strips_counter:
         return entry._replace(tries=tries)
+    id_ = lower(id_) if model.lowers_image_ids else id_
     if entry.profile and model.keeps_profile_behind_counter:
-        return entry._replace(id=f"{id_}@{entry.profile_id}", id_without_profile=id_, tries=tries)
+        return entry._replace(id=_profile_id(id_, entry.profile_id, model), id_without_profile=id_, tries=tries)
     return entry._replace(id=id_, tries=tries)
 
 
-def _entry(
-    uki: Uki, file: str, partition: str, number: int, sections: dict[str, pe.Section], *, model: LoaderModel
-) -> Entry | Hidden:
+def _profile_id(id_: str, profile: str | None, model: LoaderModel) -> str:
+    whole = f"{id_}@{profile}"
+    return whole if model.keeps_profile_behind_counter and not model.lowers_image_ids else lower(whole)
+
+
+def _entry(texts: dict[str, bytes], file: str, partition: str, number: int, *, model: LoaderModel) -> Entry | Hidden:
     place = f"{FOLDER}\\{file}"
     words = f"profile {number}: " if number else ""
-    sections = {name: section for name, section in sections.items() if section.virtual_size}
-    release = sections.get(".osrel")
-    if release is None:
+    if ".osrel" not in texts:
         return Hidden(place, partition, f"{words}no .osrel")
-    fields = _fields(uki, release)
+    fields = _fields(texts[".osrel"], model)
     name = next((fields[key] for key in ("PRETTY_NAME", "IMAGE_ID", "NAME", "ID") if key in fields), None)
     if name is None:
         return Hidden(place, partition, f"{words}.osrel has no PRETTY_NAME, IMAGE_ID, NAME or ID")
     versions = ("IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID")
-    profile = _fields(uki, sections[".profile"]) if ".profile" in sections else {}
-    cmdline = sections.get(".cmdline")
+    profile = _fields(texts.get(".profile", b""), model)
+    profile_id = profile.get("ID", str(number))
+    cmdline = texts.get(".cmdline")
     return Entry(
-        id=lower(f"{file}@{profile.get('ID', number)}" if number else file),
-        profile_id=str(profile.get("ID", number)),
+        id=_profile_id(lower(file), profile_id, model) if number else lower(file),
+        profile_id=profile_id,
         kind=TYPE2,
         file=place,
         loader=place,
@@ -77,16 +116,20 @@ def _entry(
         title=_title(name, number, profile),
         version=next((fields[key] for key in versions if key in fields), None),
         sort_key=fields.get("IMAGE_ID", fields.get("ID")),
-        options=None if cmdline is None else _options(_text(uki, cmdline), model),
+        options=None if cmdline is None else _options(cmdline, model),
         options_implied=cmdline is not None,
         profile=number,
     )
 
 
 def _options(cmdline: bytes, model: LoaderModel) -> str:
-    if model.mangles_implied_options:
+    """As those releases pass it on that do; the others have it for their menu only."""
+    if not model.mangles_implied_options:
+        return decode_utf8(cmdline.removesuffix(b"\n"))
+    if not model.passes_implied_options:
         return mangle(decode_utf8(cmdline))
-    return decode_utf8(cmdline.removesuffix(b"\n"))
+    text = "".join(" " if unit <= "\x1f" else unit for unit in decode_utf8(cmdline))
+    return text.rstrip(" ") if model.trims_implied_options else text
 
 
 def _title(name: str, number: int, profile: dict[str, str]) -> str:
@@ -101,10 +144,31 @@ def _first(table: Sequence[pe.Section]) -> dict[str, pe.Section]:
     return {section.name: section for section in reversed(table)}
 
 
-def _fields(uki: Uki, section: pe.Section) -> dict[str, str]:
-    return {decode_utf8(key): decode_utf8(value) for key, value in key_values(_text(uki, section), b"=")}
+def _fields(text: bytes, model: LoaderModel) -> dict[str, str]:
+    """The last value of each key; an empty one counts as missing where the release says so."""
+    found: dict[str, str] = {}
+    for key, value in key_values(text, b"=", quotes=model.quotes, oversteps=model.oversteps_empty_values):
+        name = decode_utf8(key)
+        found.pop(name, None)
+        if value or not model.empty_is_missing:
+            found[name] = decode_utf8(value)
+    return found
 
 
-def _text(uki: Uki, section: pe.Section) -> bytes:
-    size = min(section.raw_size, section.virtual_size)
-    return text_of(uki.image.data[section.raw_offset : section.raw_offset + size])
+def _text(data: Bytes, section: pe.Section, model: LoaderModel) -> bytes:
+    size = section.virtual_size
+    if not model.takes_last_section_by_prefix:
+        size = min(section.raw_size, size)
+    return text_of(data[section.raw_offset : section.raw_offset + size])
+
+
+def _exceeds(headers: pe.Headers, model: LoaderModel) -> bool:
+    return model.section_limit is not None and headers.section_count > model.section_limit
+
+
+def _why(data: Bytes, name: str) -> str:
+    try:
+        pe.open_bytes(data, name)
+    except StubsimError as error:
+        return error.message
+    return "its headers are cut short, or it has more sections than this release takes"

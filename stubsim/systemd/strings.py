@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 
 UINT_MAX = 0xFFFFFFFF
+# How a text that is not there is printed into another one.
+NULL = "(null)"
 _UINT64_MAX = 0xFFFFFFFFFFFFFFFF
 _DIGITS = "0123456789"
 # Characters of a text that is held once, however many boots have it.

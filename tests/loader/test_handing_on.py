@@ -55,6 +55,27 @@ def test_load_options_of_a_release(row: Entry, release: str, text: str | None):
     assert load_options(row, model_of(release), Esp(None), EXTRA) == text
 
 
+@pytest.mark.parametrize(
+    ("row", "release", "text"),
+    [
+        (entry(options="a"), "256", "a (null)"),
+        (entry(), "256", "(null) (null)"),
+        (entry(options="a"), "257.13", "a (null)"),
+        (entry(options="a"), "258", "a "),
+        (entry(), "257.13", None),
+        (entry(), "262.1", ""),
+    ],
+)
+def test_an_empty_line_from_smbios(row: Entry, release: str, text: str | None):
+    """By systemd-boot's own code of 257.13 and 262.1; 256 by its source."""
+    assert load_options(row, model_of(release), Esp(None), [b"io.systemd.boot.kernel-cmdline-extra="]) == text
+
+
+def test_a_folder_is_no_initrd(esp: Esp, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    assert initrd(entry(initrds=("\\folder",)), Esp(str(tmp_path)), model_of("262.1")) == []
+
+
 def test_an_empty_initrd_is_named_up_to_258_2(esp: Esp):
     row = entry(initrds=("\\i", "\\j"), options="a")
     assert load_options(row, model_of("258.2"), esp) == "initrd=\\i initrd=\\j a"

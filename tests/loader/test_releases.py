@@ -14,7 +14,6 @@ from stubsim.loader.entry import Entry, Hidden, Tries, parse_tries
 from stubsim.loader.releases import CHANGES, LoaderModel, model_of, release_of
 from stubsim.loader.type2 import entries, valid_name
 from stubsim.systemd.release import KNOWN, NEWEST, OLDEST, Change
-from stubsim.uki import Uki
 from tests import samples
 
 
@@ -83,16 +82,20 @@ def test_versions():
     assert model_of("x").release == OLDEST
 
 
-def uki(*sections: SectionSpec) -> Uki:
+def uki(*sections: SectionSpec) -> bytes:
     base = (SectionSpec(".osrel", b"ID=x\nPRETTY_NAME=X\n"), SectionSpec(".linux", samples.KERNEL))
-    return Uki(pe.open_bytes(pe.build([*base, *sections]), "Lab.efi"))
+    return pe.build([*base, *sections])
 
 
 PROFILES = (SectionSpec(".profile", b"ID=a\n"), SectionSpec(".profile", b"ID=B\n"))
 
 
 def listed(release: str, file: str, *sections: SectionSpec) -> list[str]:
-    rows = entries(uki(*sections), file, "esp", model_of(release))
+    return names(uki(*sections), release, file)
+
+
+def names(data: bytes, release: str, file: str = "lab.efi") -> list[str]:
+    rows = entries(data, file, "esp", model_of(release), machine="x64")
     return [row.id if isinstance(row, Entry) else f"hidden: {row.why}" for row in rows]
 
 
@@ -103,7 +106,8 @@ def listed(release: str, file: str, *sections: SectionSpec) -> list[str]:
         ("257.10", ["Lab.efi", "Lab.efi"]),
         ("258.2", ["Lab.efi", "Lab.efi"]),
         ("258.3", ["Lab.efi", "Lab.efi@B"]),
-        ("262.1", ["Lab.efi", "Lab.efi@B"]),
+        ("261.2", ["Lab.efi", "Lab.efi@B"]),
+        ("262.1", ["lab.efi", "lab.efi@b"]),
     ],
 )
 def test_ids_of_a_counted_uki(release: str, ids: list[str]):
@@ -117,14 +121,92 @@ def test_profiles_behind_one_without_a_command_line():
     assert listed("257.5", "lab.efi", SectionSpec(".cmdline", b"x"), *PROFILES) == ["lab.efi", "lab.efi@b"]
 
 
-def test_the_options_of_the_oldest_keep_control_characters():
-    def options(release: str) -> str | None:
-        (row,) = entries(uki(SectionSpec(".cmdline", b"a\tb\n")), "lab.efi", "esp", model_of(release))
-        assert not isinstance(row, Hidden)
-        return row.options
+def entry_of(release: str, *sections: SectionSpec) -> Entry:
+    row = next(entries(uki(*sections), "lab.efi", "esp", model_of(release), machine="x64"))
+    assert not isinstance(row, Hidden)
+    return row
 
-    assert options("252.2") == "a\tb"
-    assert options("252.3") == "a b"
+
+def test_the_options_of_the_oldest_keep_blanks():
+    def options(release: str) -> str | None:
+        return entry_of(release, SectionSpec(".cmdline", b" a\tb\x7f \n")).options
+
+    assert options("252.2") == " a\tb\x7f "
+    assert options("252.3") == " a b\x7f  "
+    assert options("252.6") == " a b\x7f"
+    assert options("262.1") == "a b"
+
+
+def test_case_of_a_profiles_id():
+    """258.3's source no longer lowers it, 262.1's code does again."""
+    cases = {"258.2": "lab.efi@b", "258.3": "lab.efi@B", "261.2": "lab.efi@B", "262": "lab.efi@b"}
+    assert {release: listed(release, "LAB.efi", *PROFILES)[1] for release in cases} == cases
+
+
+def test_which_of_the_sections_with_a_name_counts():
+    """Up to 256 the last one, be it of a profile, and by the beginning of its name (run: 252.39, 254.26, 257.13)."""
+    sections = (
+        SectionSpec(".cmdline", b"first"),
+        SectionSpec(".cmdline", b"second"),
+        SectionSpec(".profile", b"ID=a"),
+        SectionSpec(".osrelX", b"ID=y\nNAME=Y\n"),
+        SectionSpec(".cmdline", b"last", virtual_size=7),
+        SectionSpec(".other", b"behind"),
+    )
+    old, new = entry_of("256.17", *sections), entry_of("257", *sections)
+    assert (old.options, old.sort_key, old.title) == ("last", "y", "Y")
+    assert (new.options, new.sort_key, new.title) == ("last", "x", "X")
+
+
+def test_a_file_that_is_cut_short_is_listed():
+    """As far as headers and os-release are there; the firmware then refuses it (systemd-boot's code in emulation)."""
+    whole = uki(SectionSpec(".cmdline", b"x"))
+    for release in ("254.26", "257.13", "262.1"):
+        assert names(whole[:-600], release) == ["lab.efi"]
+        assert names(whole[:0x120], release)[0].startswith("hidden: no PE image: the file is cut short")
+
+
+def test_more_than_96_sections():
+    many = [SectionSpec(".x", b"x") for _ in range(95)]
+    assert names(uki(*many), "252.38")[0].startswith("hidden: no PE image")
+    assert names(uki(*many), "252.39") == ["lab.efi"]
+    assert names(uki(*many[:94]), "252.38") == ["lab.efi"]
+
+
+def test_a_section_outside_of_the_image():
+    base = (SectionSpec(".osrel", b"ID=x\n"), SectionSpec(".linux", samples.KERNEL))
+    data = pe.build(base, size_of_image=0x1003)
+    assert names(data, "261.1") == ["lab.efi"]
+    assert names(data, "261.2") == ["hidden: no .osrel"]
+
+
+@pytest.mark.parametrize(
+    ("release", "text", "expected"),
+    [
+        ("257.10", b"ID='x'\n", ("'x'", "'x'")),
+        ("257.11", b"ID='x'\n", ("x", "x")),
+        ("258.3", b"ID='x'\n", ("'x'", "'x'")),
+        ("257.13", b'PRETTY_NAME=""\nID=x\n', ("x", "x")),
+        ("258", b'PRETTY_NAME=""\nID=x\n', ("", "x")),
+        ("257.13", b"NAME=a\nNAME=\nID=x\n", ("x", "x")),
+        ("259.8", b"NAME=\nID=x\n", ("", "x")),
+        ("260", b"NAME=\nID=x\n", ("ID=x\n", "x")),
+        ("260.4", b"NAME=\nID=x\n", ("", "x")),
+        ("261.1", b"ID=x\nNAME= \n", ("", "x")),
+        ("261.1", b"ID=x\nNAME=", ("", "x")),
+    ],
+)
+def test_values_of_the_os_release(release: str, text: bytes, expected: tuple[str, str]):
+    row = entry_of(release, SectionSpec(".profile", b""), SectionSpec(".osrel", text))
+    if model_of(release).lists_profiles:
+        assert (row.title, row.sort_key) == expected
+
+
+def test_no_name_but_an_empty_one():
+    data = pe.build([SectionSpec(".osrel", b"PRETTY_NAME=\n"), SectionSpec(".linux", samples.KERNEL)])
+    hidden = "hidden: .osrel has no PRETTY_NAME, IMAGE_ID, NAME or ID"
+    assert names(data, "257.13") == [hidden]
+    assert names(data, "262.1") == ["lab.efi"]
 
 
 def test_case_of_a_counter_and_of_auto():

@@ -340,3 +340,28 @@ def test_261_halts_at_a_short_smbios_type_1(tmp_path: Path, version: str, status
     host = HOST._replace(structures=smbios.parse(smbios.build_structure(1, bytes(4), (b"x" * 16,), 1)))
     result = run(esp_of(tmp_path, version), host)
     assert (result.outcome.status, result.outcome.efi_status) == (status, None)
+
+
+def test_a_timeout_for_one_boot_that_is_none_stays(tmp_path: Path):
+    """And leads to no menu (systemd-boot's own code of 252.39, 254.26, 257.13 and 262.1)."""
+    variable = Variable("LoaderConfigTimeoutOneShot", LOADER, 7, utf16z("soon"))
+    seen = texts(run(esp_of(tmp_path), HOST._replace(variables=(variable,))))
+    assert seen["LoaderConfigTimeoutOneShot"] == "soon"
+    assert "LoaderTimeMenuUSec" not in seen
+
+
+@pytest.mark.parametrize(
+    ("version", "tree", "said"),
+    [
+        ("254.26", b"\xd0\x0d\xfe\xed" + bytes(60), "Error loading \\x.dtb: Unsupported"),
+        ("255", b"\xd0\x0d\xfe\xed" + bytes(60), None),
+        ("257.13", b"", "Error loading \\x.dtb: Invalid parameter"),
+    ],
+)
+def test_a_devicetree_that_is_not_installed(tmp_path: Path, version: str, tree: bytes, said: str | None):
+    """Then the entry is not started; up to 254 so it is where the firmware has none (252.39's and 254.26's code)."""
+    esp = esp_of(tmp_path, version)
+    (esp / "x.dtb").write_bytes(tree)
+    (esp / "loader/entries/x.conf").write_bytes(b"linux /EFI/Linux/lab.efi\ndevicetree /x.dtb\n")
+    outcome = run(esp, entry="x").outcome
+    assert (outcome.status, outcome.message) == (("failed", said) if said else ("kernel-started", None))

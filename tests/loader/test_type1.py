@@ -55,6 +55,33 @@ def test_hidden(text: str, why: str):
     assert hidden(text) == why
 
 
+@pytest.mark.parametrize(
+    ("text", "release", "options"),
+    [
+        ('options a\noptions ""\noptions b', "257.13", "a (null) b"),
+        ('options a\noptions ""\noptions b', "258", "a  b"),
+        ('options ""\noptions a', "257.13", "a"),
+        ('options ""\noptions a', "262.1", " a"),
+        ('options ""', "254.26", None),
+        ('options ""', "262.1", ""),
+        ("options 'a b'", "257.10", "'a b'"),
+        ("options 'a b'", "257.11", "a b"),
+    ],
+)
+def test_options_that_are_empty_or_quoted(text: str, release: str, options: str | None):
+    """By systemd-boot's own code of 252.39, 254.26, 257.13 and 262.1."""
+    row = entry(f"linux /a\n{text}\n", release=release)
+    assert isinstance(row, Entry)
+    assert row.options == options
+
+
+def test_an_empty_sort_key_is_none():
+    old, new = (entry('linux /a\nsort-key k\nsort-key ""\n', release=release) for release in ("257.13", "262.1"))
+    assert isinstance(old, Entry)
+    assert isinstance(new, Entry)
+    assert (old.sort_key, new.sort_key) == (None, "")
+
+
 def test_the_last_of_two_images_counts_where_two_are_taken():
     row = entry("efi /a.efi\nlinux /b", release="257")
     assert isinstance(row, Entry)

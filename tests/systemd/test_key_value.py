@@ -31,6 +31,34 @@ def test_lines(line: bytes, separators: bytes, expected: list[tuple[bytes, bytes
     assert list(key_values(line, separators)) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (b"ID=\nNAME=x\nB=y\n", [b"NAME=x\nB=y\n", b"x", b"y"]),
+        (b"ID=", [b""]),
+        (b"ID=\n", [b""]),
+        (b"ID= \nA=x", [b"", b"x"]),
+        (b"ID=  \nA=x", [b" ", b"x"]),
+        (b"ID==\nA=x", [b"", b"x"]),
+        (b'ID=""\nA=x', [b"", b"x"]),
+        (b"ID=\0NAME=x", [b"NAME=x"]),
+    ],
+)
+def test_what_stands_behind_an_empty_value(text: bytes, values: list[bytes]):
+    """By line_get_key_value() of 261.1, line by line; the byte behind the line's NUL is where the value begins."""
+    assert [value for _, value in key_values(text, b"=", oversteps=True)] == values
+
+
+def test_quotes_of_older_releases():
+    assert list(key_values(b"A='x'\nB=\"y\"", b"=", quotes=b'"')) == [(b"A", b"'x'"), (b"B", b"y")]
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"=", b" \t"]))
+def test_any_bytes_that_are_overstepped(content: bytes, separators: bytes):
+    for _, value in key_values(content, separators, oversteps=True):
+        assert b"\0" not in value
+
+
 @given(st.binary(max_size=60), st.sampled_from([b"=", b" \t"]))
 def test_any_bytes(content: bytes, separators: bytes):
     for key, value in key_values(content, separators):
