@@ -97,8 +97,10 @@ LAB_CASES = {
     ),
     "addon-uki": ("262.1",),
     "addon-uname": ("262.1",),
+    "all-sections": ("253.0",),
     "basic": (
         "252-76.el9",
+        "253.0",
         "255.0",
         "256.0",
     ),
@@ -125,6 +127,8 @@ LAB_CASES = {
         "262.1",
     ),
     "smbios-short": ("262.1",),
+    "smbios11-behind": ("254.27",),
+    "smbios11-empty": ("254.27",),
     "smbios11-trim": ("262.1",),
     "tdx-smbios": ("262.1",),
     "ucode-only": (
@@ -143,6 +147,7 @@ LAB_AA64_CASES = {
     ),
     "addon-uki": ("262.1",),
     "addon-uname": ("262.1",),
+    "all-sections": ("262.1",),
     "basic": ("262.1",),
     "chid-nomatch": (
         "257.13",
@@ -168,6 +173,7 @@ LAB_AA64_CASES = {
     "shell-quoted-tab": ("262.1",),
     "sidecars-all": ("262.1",),
     "smbios-short": ("262.1",),
+    "smbios11-behind": ("262.1",),
     "smbios11-trim": ("262.1",),
     "ucode-only": ("262.1",),
 }

@@ -187,6 +187,38 @@ def oem_strings(structures: Iterable[Structure]) -> tuple[bytes, ...]:
     return _ended(found.raw[5:end])
 
 
+def oem_strings_one_nul_on(structures: Sequence[Structure]) -> tuple[bytes, ...] | None:
+    """What a search for type 11 finds that takes a single NUL for the end of a structure without strings.
+
+    It then reads the next header one byte too early, until an empty string puts it right again (systemd 254 to 254.14,
+    vmm.c, get_smbios_table). None where it comes to bytes of the table that are in none of the structures.
+    """
+    table = b"".join(structure.raw for structure in structures)
+    size = len(table) + (structures[-1].behind if structures else 0)
+    at = 0
+    while size - at >= _HEADER.size:
+        if len(table) - at < _HEADER.size:
+            return None
+        type_, length = table[at], table[at + 1]
+        if type_ == END_OF_TABLE or length > size - at:
+            return ()
+        if type_ == 11:
+            end = size - length + MINIMUM_LENGTHS[11]
+            return _ended(table[at + MINIMUM_LENGTHS[11] : end]) if length >= MINIMUM_LENGTHS[11] else ()
+        behind = _behind_one_nul(table, at + length)
+        if behind is None:
+            return () if size == len(table) else None
+        at = behind
+    return ()
+
+
+def _behind_one_nul(table: bytes, at: int) -> int | None:
+    """Behind the first empty string from here on."""
+    while (end := table.find(b"\0", at)) > at:
+        at = end + 1
+    return None if end < 0 else at + 1
+
+
 def build(structures: Iterable[bytes]) -> bytes:
     """A table of the given raw structures, closed by type 127."""
     parts = list(structures)

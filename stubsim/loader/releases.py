@@ -30,6 +30,7 @@ class LoaderModel(NamedTuple):
     may_select_profile: bool = True
     sorts_versions_by_profile: bool = False
     adds_power_entries: bool = False
+    partition_in_lower_case: bool = False
     measures_smbios: bool = False
     checks_smbios_length: bool = False
     measures_smbios_by_cc: bool = False
@@ -101,6 +102,10 @@ CHANGES = (
     row("many-sections", "252.39 254.24 255.18 256.12 257.3 258", "an image may have more than 96 sections",
         "source: pe.c, verify_pe", section_limit=None),
     row("status-texts", "253", "UEFI statuses in systemd's own words", "source: boot.c", prints_gnu_efi_status=False),
+    row("lower-case", "253", "LoaderDevicePartUUID in lower case", "run: the stub's code of 253, which is the same",
+        partition_in_lower_case=True),
+    row("upper-case", "254", "LoaderDevicePartUUID in upper case again", "run: the stub's code of 254",
+        partition_in_lower_case=False),
     row("features-254", "254", "LoaderFeatures 0x1fff", "source: boot.c, export_variables", features=0x1FFF),
     row("features-255", "255", "LoaderFeatures 0x3fff", "source: boot.c, export_variables", features=0x3FFF),
     row("any-devicetree", "255", "a devicetree of an entry is installed also where the firmware has none; before, the "

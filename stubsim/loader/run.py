@@ -20,7 +20,7 @@ from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, P
 from stubsim.systemd.random_seed import refresh_random_seed
 from stubsim.systemd.smbios import Type1TooShortError, measure_smbios
 from stubsim.systemd.strings import lower
-from stubsim.systemd.variables import ATTRIBUTES, export_common_variables
+from stubsim.systemd.variables import ATTRIBUTES, export_common_variables, partition_text
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.services import Services
@@ -112,7 +112,8 @@ def run(
 
 def _export_variables(services: Services, loader: Loader, host: Host) -> None:
     model = loader.model
-    partition = None if host.esp_partition_uuid is None else str(host.esp_partition_uuid).upper()
+    uuid = host.esp_partition_uuid
+    partition = None if uuid is None else partition_text(uuid, model.partition_in_lower_case)
     export_common_variables(
         services,
         host,

@@ -10,6 +10,7 @@ from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_load_options
 from stubsim.stub.sections import Sections
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG
+from stubsim.systemd.smbios import oem_strings
 from stubsim.systemd.strings import mangle
 from stubsim.trace import Unknown
 
@@ -61,7 +62,7 @@ def append_smbios(context: Context, cmdline: str | None, parameters: Measured) -
     model = context.model
     if not model.takes_smbios_extra or (not model.asks_confidential_host and context.host.confidential is not None):
         return cmdline
-    found = next((text for text in context.host.oem_strings if text.startswith(CMDLINE_EXTRA)), None)
+    found = next((text for text in _oem_strings(context) if text.startswith(CMDLINE_EXTRA)), None)
     if found is None:
         return cmdline
     extra = decode_utf8(found[len(CMDLINE_EXTRA) :])
@@ -74,6 +75,17 @@ def append_smbios(context: Context, cmdline: str | None, parameters: Measured) -
     # Up to 256 printed as "%ls %ls" whatever the first one is (recorded on 254.26: smbios11-nobase).
     log_load_options(context, extra, parameters)
     return f"{'(null)' if cmdline is None else cmdline} {extra}"
+
+
+def _oem_strings(context: Context) -> tuple[bytes, ...]:
+    host = context.host
+    found = oem_strings(host, skips_absent_strings=context.model.skips_absent_smbios_strings)
+    if found is None and any(text.startswith(CMDLINE_EXTRA) for text in host.oem_strings):
+        what = "whether this stub finds the arguments from SMBIOS"
+        why = "it loses its way behind a structure without strings, and the host file has no whole table (smbios_table)"
+        affects = ("outcome", "cmdline", "load_options", "measurements", "pcrs", "rtmrs", "variables")
+        context.emit(Unknown(what, why, affects, (PCR_OF_LINUX, PCR_KERNEL_CONFIG)))
+    return host.oem_strings if found is None else found
 
 
 def _append_measured(context: Context, cmdline: str | None, extra: str, parameters: Measured) -> str | None:

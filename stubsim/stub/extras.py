@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from stubsim.extent import Bytes
 from stubsim.formats import cpio
 from stubsim.stub.context import Context
+from stubsim.stub.measure import Measured
 from stubsim.stub.pool import Packed, Pages, pack_cpio
 from stubsim.stub.sections import Sections
+from stubsim.stub.variables import export_pcr_variables
 
 Parts = Sequence[Bytes]
 
@@ -34,6 +36,17 @@ def generate_embedded_initrds(
             archive = archives[section[1:]] = cpio.pack(".extra", [(name, data)], 0o555, 0o444)
             pages.append(pack_cpio(context, ".extra", [Packed(name, len(data), False)], sum(map(len, archive))))
     return archives
+
+
+def halt_at_unmeasured_archives(context: Context, sections: Sections, *measured: Measured) -> None:
+    """253 asks for the description of an event that it does not make; raises ProgramFailed.
+
+    It comes to this before it installs a devicetree, and behind the StubPcr* variables.
+    """
+    section = next((name for name in (".pcrsig", ".pcrpkey") if sections.data(name) is not None), None)
+    if section is not None and context.model.halts_at_unmeasured_archives:
+        export_pcr_variables(context, *measured)
+        raise context.halt(context.model.event_assertion, f"of {section} it makes an archive that is not measured")
 
 
 def generate_boot_secret_initrd(secret: bytes) -> Parts:

@@ -60,6 +60,8 @@ class StubModel(NamedTuple):
     # for it, whoever may have written it
     asks_confidential_host: bool
     mangles_smbios_extra: bool
+    # in the search for it
+    skips_absent_smbios_strings: bool
     appends_console: bool
     # more than one kind of console
     appends_all_consoles: bool
@@ -131,11 +133,14 @@ class StubModel(NamedTuple):
     halts_without_device: bool
     # before it looks for its sections
     seeds_first: bool
+    partition_in_lower_case: bool
     # seen where it ends before the kernel
     exports_image_pcr_at_once: bool
     tells_status_of_uki_as_addon: bool
     assertion: str
     event_assertion: str
+    # an event without a description is none for want of a register too
+    halts_at_unmeasured_archives: bool
     # proposals
     applies_capsules: bool = False
     firmware_section: str | None = None

@@ -43,7 +43,7 @@ class Build(NamedTuple):
 
 _MEASURED = ("whole-lines", "uname-and-sbat")
 _ADDONS = (*_MEASURED, "features-253", "status-texts", "random-seed", "addons", "smbios-arguments")
-_OWN = {"counts_addons_as_measured_last": True, "event_assertion": "description"}
+_OWN = {"counts_addons_as_measured_last": True}
 
 BUILDS = (
     Build("el9", 2, Release(252, 0), ("whole-lines",), {}, "252.3's command lines"),

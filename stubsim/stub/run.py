@@ -11,7 +11,7 @@ from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_li
 from stubsim.stub.console import append_console
 from stubsim.stub.context import Context
 from stubsim.stub.devicetree import Devicetree, install_devicetrees
-from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds
+from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds, halt_at_unmeasured_archives
 from stubsim.stub.initrd import Combined, Parts, combine_initrds
 from stubsim.stub.locate import find_sections
 from stubsim.stub.log_level import report_log_level
@@ -89,6 +89,7 @@ def prepare(context: Context, found: list[Sections]) -> Prepared:
         archives.append(allocate(context, len(previous), "the initrd of an earlier stage"))
     flags = {"parameters": parameters, "sysext": sysext, "confext": confext}
     initrds |= generate_sidecar_initrds(context, flags, archives)
+    halt_at_unmeasured_archives(context, sections, image, parameters, sysext, confext)
     if last:
         devicetree = install_devicetrees(context, sections, addons.devicetrees, parameters)
     initrds |= generate_embedded_initrds(context, sections, archives)

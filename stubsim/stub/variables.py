@@ -83,6 +83,7 @@ def _note_no_partition(context: Context) -> None:
 
 
 def _partition(context: Context) -> str | None:
-    """The partition's GUID in upper case; None where the image came from no partition."""
+    """The partition's GUID; None where the image came from no partition."""
     uuid = context.host.esp_partition_uuid
-    return None if context.image.esp is None or uuid is None else str(uuid).upper()
+    in_lower_case = context.model.partition_in_lower_case
+    return None if context.image.esp is None or uuid is None else variables.partition_text(uuid, in_lower_case)

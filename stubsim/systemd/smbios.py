@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stubsim.formats import smbios
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.systemd.measure import PCR_PLATFORM_CONFIG, Protocols, log_event
@@ -19,6 +20,16 @@ EVENTS = "the SMBIOS events of PCR 1"
 
 class Type1TooShortError(Exception):
     """261 and 261.1 assert that a type 1 with its strings has 27 bytes."""
+
+
+def oem_strings(host: Host, *, skips_absent_strings: bool) -> tuple[bytes, ...] | None:
+    """Those that a search for type 11 finds; None where it is not known whether the search comes to them.
+
+    It may get lost behind a structure without strings (``skips_absent_strings`` False), which only the raw table tells.
+    """
+    if skips_absent_strings or not (host.structures or host.oem_strings):
+        return host.oem_strings
+    return None if host.structures is None else smbios.oem_strings_one_nul_on(host.structures)
 
 
 def measure_smbios(services: Services, protocols: Protocols, host: Host, *, checks_length: bool = True) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.machine.tpm import Tpm
@@ -28,6 +30,11 @@ def export_common_variables(
     for name, text in texts.items():
         if text is not None and services.variables.get(name) is None:
             services.set_variable(name, utf16z(text), ATTRIBUTES)
+
+
+def partition_text(uuid: UUID, in_lower_case: bool) -> str:
+    """In upper case, but as 253 prints it."""
+    return str(uuid) if in_lower_case else str(uuid).upper()
 
 
 def _banks(tpm: Tpm) -> str:

@@ -324,3 +324,45 @@ def test_arbitrary_entry_points(data: bytes) -> None:
     for anchor in (b"", b"_SM_", b"_SM3_"):
         with contextlib.suppress(StubsimError):
             assert len(smbios.parse_entry_point(anchor + data)) == 3
+
+
+def one_nul_on(*parts: bytes, behind: int = 0) -> tuple[bytes, ...] | None:
+    table = b"".join(parts)
+    return smbios.oem_strings_one_nul_on(smbios.walk(table, len(table) + behind).structures)
+
+
+TYPE_11 = smbios.build_structure(11, b"\1", [b"the first", b"second"])
+END = smbios.build_structure(127, b"")
+WITH_STRINGS = smbios.build_structure(4, b"\1" * 8, [b"CPU"])
+WITHOUT = smbios.build_structure(32, bytes(7))
+
+
+def test_search_that_takes_one_nul_for_no_strings() -> None:
+    """Read off get_smbios_table of 254.14: type 11 is found where all structures before it have strings."""
+    assert one_nul_on(WITH_STRINGS, TYPE_11, WITHOUT, END) == (b"the first", b"second")
+    # Its header is read as type 0 with a length of 11, which ends within the strings.
+    assert one_nul_on(WITHOUT, TYPE_11, END) == ()
+    # The first string of the structure between them puts the search right again.
+    assert one_nul_on(WITHOUT, WITH_STRINGS, TYPE_11, END) == (b"the first", b"second")
+    # A type 11 swallowed, the next one found.
+    assert one_nul_on(WITHOUT, TYPE_11, smbios.build_structure(11, b"\1", [b"third"]), END) == (b"third",)
+    assert one_nul_on(smbios.build_structure(11, b"", [b"x"]), TYPE_11) == ()
+    assert one_nul_on() == ()
+
+
+def test_search_that_takes_one_nul_and_comes_to_what_is_not_there() -> None:
+    # The end of the table as type 0 with 127 bytes.
+    assert one_nul_on(WITHOUT, END) == ()
+    assert one_nul_on(WITHOUT, END, behind=200) is None
+    # A byte of handle as the type.
+    assert one_nul_on(WITH_STRINGS, TYPE_11, behind=200) == (b"the first", b"second")
+
+
+@given(st.lists(st.builds(smbios.build_structure, st.integers(0, 255), st.binary(max_size=9))), st.integers(0, 9))
+def test_search_that_takes_one_nul_ends(parts: list[bytes], behind: int) -> None:
+    one_nul_on(*parts, behind=behind)
+
+
+@given(st.lists(st.builds(smbios.build_structure, st.sampled_from((0, 4, 11)), st.binary(max_size=9), st.just([b"x"]))))
+def test_both_searches_agree_where_all_have_strings(parts: list[bytes]) -> None:
+    assert one_nul_on(*parts, END) == smbios.oem_strings(smbios.parse(b"".join([*parts, END])))

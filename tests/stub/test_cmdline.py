@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from stubsim.formats import smbios
 from stubsim.hosts import Host
 from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
 from stubsim.stub.measure import Measured
+from stubsim.trace import Unknown
 from stubsim.uefi.loaded_image import ProgramFailed
 from tests.stub.harness import make_uki, run
 
@@ -117,6 +119,36 @@ def test_an_empty_extra_halts_up_to_256(stub: str):
     one = run(host=Host(oem_strings=(EXTRA + b"\xff",)), stub=stub)
     assert append_smbios(one.context, "own", Measured()) == "own "
     assert one.descriptions(12) == [""]
+
+
+def behind(*structures: bytes) -> Host:
+    """A machine whose SMBIOS type 11 comes behind these."""
+    found = smbios.parse(smbios.build([*structures, smbios.build_structure(11, b"\1", [EXTRA + b"a b"])]))
+    return Host(structures=found, oem_strings=smbios.oem_strings(found))
+
+
+WITHOUT_STRINGS = smbios.build_structure(32, bytes(7))
+
+
+@pytest.mark.parametrize(("old", "new"), [("254.14", "254.15"), ("255.8", "255.9"), ("256.1", "256.2")])
+def test_an_smbios_structure_without_strings_hides_type_11(old: str, new: str):
+    """vmm.c, get_smbios_table: only one of the two NULs is passed."""
+    for stub, line in ((old, "own"), (new, "own a b")):
+        one = run(host=behind(WITHOUT_STRINGS), stub=stub)
+        assert append_smbios(one.context, "own", Measured()) == line
+        assert not one.unknown()
+    one = run(host=behind(smbios.build_structure(1, b"\1" * 23, [b"x"])), stub=old)
+    assert append_smbios(one.context, "own", Measured()) == "own a b"
+
+
+def test_without_a_table_nobody_knows_what_stands_before_type_11():
+    one = run(host=Host(oem_strings=(EXTRA + b"a",)), stub="255.8")
+    assert append_smbios(one.context, "own", Measured()) == "own a"
+    (unknown,) = (event for event in one.trace if isinstance(event, Unknown))
+    assert (unknown.pcrs, "cmdline" in unknown.affects) == ((9, 12), True)
+    one = run(host=Host(oem_strings=(b"other",)), stub="255.8")
+    assert append_smbios(one.context, "own", Measured()) == "own"
+    assert not one.unknown()
 
 
 def test_252_takes_load_options_in_a_confidential_guest():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from stubsim.formats import cpio
-from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds
+from stubsim.stub.extras import generate_boot_secret_initrd, generate_embedded_initrds, halt_at_unmeasured_archives
+from stubsim.stub.measure import Measured
+from stubsim.uefi.loaded_image import ProgramFailed
 from tests.stub.harness import joined, make_uki, run
 
 SECTIONS = {
@@ -42,3 +44,18 @@ def test_boot_secret():
         (".extra", 0o040555, b""),
         (".extra/boot-secret", 0o100400, b"s" * 32),
     ]
+
+
+@pytest.mark.parametrize("section", [".pcrsig", ".pcrpkey"])
+def test_253_halts_at_an_archive_that_is_not_measured(section: str):
+    """253's own code in emulation."""
+    uki = make_uki((section, b"x"))
+    for stub in ("252.39", "253.1", "254.0"):
+        one = run(uki, stub=stub)
+        halt_at_unmeasured_archives(one.context, one.sections(), *[Measured()] * 4)
+    one = run(uki, stub="253.0")
+    with pytest.raises(ProgramFailed) as failure:
+        halt_at_unmeasured_archives(one.context, one.sections(), *[Measured()] * 4)
+    assert failure.value.message == "systemd-boot assertion 'description' failed"
+    one = run(make_uki(), stub="253.0")
+    halt_at_unmeasured_archives(one.context, one.sections(), *[Measured()] * 4)

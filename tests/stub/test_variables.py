@@ -161,3 +161,10 @@ def test_no_partition_is_noted_once_for_each_variable():
     export_common_variables(one.context)
     export_stub_variables(one.context, 0)
     assert note not in one.log()
+
+
+@pytest.mark.parametrize("stub", ["252", "253", "254"])
+def test_253_prints_the_partition_in_lower_case(stub: str):
+    """253's and 253.26's own code in emulation; disk.c, disk_get_part_uuid."""
+    text = str(PARTITION) if stub == "253" else str(PARTITION).upper()
+    assert texts(exported(stub=stub))["LoaderDevicePartUUID"] == f"{text}\0"

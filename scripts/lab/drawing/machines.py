@@ -138,7 +138,9 @@ class Machine(Drawing):
         elif kind == 3:
             parts = parts[:-1]
         else:
-            parts.insert(1, smbios.build_structure(self.one(2, 126, 200), bytes(self.one(0, 3, 4)), [b"x"]))
+            parts.insert(
+                1, smbios.build_structure(self.one(2, 126, 200), bytes(self.one(0, 3, 4)), self.one([b"x"], []))
+            )
         return b"".join(parts)
 
     def _oem_strings(self) -> list[bytes]:
