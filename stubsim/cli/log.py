@@ -5,19 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError, reason
 from stubsim.explain.log_writer import WholeLog
+from stubsim.explain.measure import phase_path
 from stubsim.explain.whole_log import whole_log
 from stubsim.hosts import Host
 from stubsim.simulation import boot
 from stubsim.views.log import event_log, log_json, render_log
 
+if TYPE_CHECKING:
+    from stubsim.explain.snp import Launch
+
 Json = dict[str, Any]
 _PCR_MAX = 23
+# The forms that have values of registers, not events.
+_VALUES = ("rvps", "keylime", "pcr-policy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-unknown",
         action="store_true",
         help="leave out registers that are not known of such values and of --format eventlog (default: an error)",
+    )
+    parser.add_argument(
+        "--phase",
+        metavar="PHASE",
+        type=phase_path,
+        help="the boot phase path whose PCR 11 rvps, keylime and pcr-policy have (default: as the kernel starts)",
     )
     firmware.add_snp(parser)
     firmware.add_arguments(parser)
@@ -52,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.phase is not None and arguments.format not in _VALUES:
+        raise StubsimError("--phase is of a register's value", expected=f"--format {', '.join(_VALUES)}")
     request = firmware.snp_request(arguments)
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
     image = start.image(arguments, host)
@@ -70,37 +84,39 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.format == "eventlog":
         output.write(arguments.output, event_log(log, allow_unknown=arguments.allow_unknown))
     elif started:
-        _write_values(arguments, log, host)
+        _write_values(arguments, log, host, launch)
     return 0 if result.outcome.status in ("kernel-started", "firmware-update") else 1
 
 
-def _write_values(arguments: argparse.Namespace, log: WholeLog, host: Host) -> None:
+def _write_values(arguments: argparse.Namespace, log: WholeLog, host: Host, launch: Launch | None) -> None:
     from stubsim.views import keylime, reference_values
     from stubsim.views.json import dumps
 
     if log.is_cc:
-        if arguments.format != "rvps" or arguments.pcr:
-            what = "--pcr" if arguments.pcr else f"--format {arguments.format}"
+        given = [name for name in ("--pcr", "--phase") if getattr(arguments, name[2:])]
+        if arguments.format != "rvps" or given:
+            what = given[0] if given else f"--format {arguments.format}"
             raise StubsimError(
                 f"{what} is of a TPM's registers, and the host is a TDX guest without one",
-                expected="--format json, eventlog or rvps, without --pcr",
+                expected="--format json, eventlog or rvps, without --pcr and --phase",
             )
         found = reference_values.registers(log, allow_unknown=arguments.allow_unknown)
         output.write(arguments.output, dumps(reference_values.rvps_of_registers(log, found)))
         return
-    wanted = reference_values.values(log, arguments.pcr, allow_unknown=arguments.allow_unknown)
+    phase = arguments.phase or ""
+    wanted = reference_values.values(log, arguments.pcr, allow_unknown=arguments.allow_unknown, phase=phase)
     if arguments.format == "pcrlock":
         _write_components(arguments.output, reference_values.pcrlock(log, wanted, host.name))
     elif arguments.format == "rvps":
-        output.write(arguments.output, dumps(reference_values.rvps(log, wanted, host)))
+        output.write(arguments.output, dumps(reference_values.rvps(log, wanted, host, launch, phase)))
     elif arguments.format == "pcr-policy":
-        output.write(arguments.output, dumps(reference_values.pcr_policy(log, wanted)))
+        output.write(arguments.output, dumps(reference_values.pcr_policy(log, wanted, phase)))
     elif arguments.format == "keylime-refstate":
         said = reference_values.conditions(log, wanted)
         output.write(arguments.output, dumps(keylime.reference_state(log, wanted, host.name, said)))
     else:
         # It has no room for them.
-        for text in reference_values.conditions(log, wanted):
+        for text in reference_values.conditions_at(log, wanted, phase):
             output.tell("note", text)
         output.write(arguments.output, dumps(keylime.tpm_policy(wanted)))
 

@@ -15,17 +15,24 @@ import hashlib
 import re
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
 from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.measure import PHASES, at_phase
 from stubsim.formats.eventlog import ALGORITHMS
 from stubsim.hosts import Host
+from stubsim.systemd.measure import PCR_KERNEL_IMAGE
+from stubsim.views.launch import launch_json, launch_rows
+
+if TYPE_CHECKING:
+    from stubsim.explain.snp import Launch
 
 Json = dict[str, Any]
 Values = dict[str, dict[int, bytes]]
 
 _NAME_MAX = 64
+_TRUSTEES_BANK = "sha256"
 # What can be computed of a TDX guest.
 _ASKED_FOR = {1: "RTMR 1", 2: "RTMR 2"}
 # TPM 2.0 Library, Part 2: TPM_CC_PolicyPCR; and the bytes of a selection of 24 registers.
@@ -42,8 +49,8 @@ _COMPONENTS = (
 _UKI, _VARIANT = "650-uki", "generated"
 
 
-def values(log: WholeLog, pcrs: Sequence[int] | None, *, allow_unknown: bool) -> Values:
-    """The values of these registers, by default of all that the boot extends.
+def values(log: WholeLog, pcrs: Sequence[int] | None, *, allow_unknown: bool, phase: str = "") -> Values:
+    """The values of these registers, by default of all that the boot extends, at a phase path of systemd's.
 
     Raises StubsimError for one that is not known, unless that is allowed.
     """
@@ -55,10 +62,14 @@ def values(log: WholeLog, pcrs: Sequence[int] | None, *, allow_unknown: bool) ->
             f"PCR {missing[0]} is not known: {lost[missing[0]]}",
             hint="--pcr names others, --allow-unknown leaves out what is not known",
         )
-    return {
+    known = {
         bank: {pcr: found.get(pcr, bytes(len(next(iter(found.values()))))) for pcr in wanted if pcr not in lost}
         for bank, found in log.pcrs.items()
     }
+    for bank, rows in known.items():
+        if PCR_KERNEL_IMAGE in rows:
+            rows[PCR_KERNEL_IMAGE] = at_phase(bank, rows[PCR_KERNEL_IMAGE], phase)
+    return known
 
 
 def registers(log: WholeLog, *, allow_unknown: bool) -> dict[int, bytes]:
@@ -78,12 +89,35 @@ def conditions(log: WholeLog, wanted: Values) -> list[str]:
     return [*log.assumed, *left_out]
 
 
-def rvps(log: WholeLog, wanted: Values, host: Host) -> Json:
-    """The message for PCRs, by trustee's names for those of a virtual TPM."""
+def conditions_at(log: WholeLog, wanted: Values, phase: str) -> list[str]:
+    """The same for values of a register, of which the system extends one further while it runs."""
+    if not any(PCR_KERNEL_IMAGE in rows for rows in wanted.values()):
+        return conditions(log, wanted)
+    at = (
+        f"is that of the phase {phase}"
+        if phase
+        else f"is as the kernel starts, before any phase (--phase {PHASES[-1]})"
+    )
+    return [*conditions(log, wanted), f"PCR {PCR_KERNEL_IMAGE} {at}"]
+
+
+def rvps(log: WholeLog, wanted: Values, host: Host, launch: Launch | None = None, phase: str = "") -> Json:
+    """The message for PCRs, by trustee's names for those of a virtual TPM, and for a launch measurement.
+
+    Its verifiers read the SHA-256 bank alone (deps/verifier, tpm and az_snp_vtpm); StubsimError for a TPM without it.
+    """
+    if _TRUSTEES_BANK not in wanted:
+        message = f"trustee reads the {_TRUSTEES_BANK} bank of a TPM, and this one has {', '.join(wanted)}"
+        raise StubsimError(message, expected=f"a host file whose TPM has {_TRUSTEES_BANK}")
     kind = {"sev-snp": "snp", "tdx": "tdx"}.get(host.confidential or "", "tpm")
-    bank = "sha256" if "sha256" in wanted else next(iter(wanted), "")
-    names = {f"{kind}_pcr{pcr:02}": value for pcr, value in wanted.get(bank, {}).items()}
-    return _message(names, conditions(log, wanted))
+    names = {f"{kind}_pcr{pcr:02}": value for pcr, value in wanted[_TRUSTEES_BANK].items()}
+    said = conditions_at(log, wanted, phase)
+    if launch is not None:
+        names["snp_launch_measurement"] = launch.measurement
+        machine = dict(launch_rows(launch_json(launch)))["for"]
+        said.append(f"snp_launch_measurement is for {machine}")
+        said += [f"not in snp_launch_measurement: {what}" for what in launch.excluded]
+    return _message(names, said)
 
 
 def rvps_of_registers(log: WholeLog, wanted: dict[int, bytes]) -> Json:
@@ -101,7 +135,7 @@ def _message(names: dict[str, bytes], said: list[str]) -> Json:
     return {"version": "0.1.0", "type": "sample", "payload": payload, "conditions": said}
 
 
-def pcr_policy(log: WholeLog, wanted: Values) -> Json:
+def pcr_policy(log: WholeLog, wanted: Values, phase: str = "") -> Json:
     """By bank: the words for either program, the bytes of tpm2_createpolicy's file, the policy's SHA-256 digest."""
     banks = {
         bank: {
@@ -114,7 +148,7 @@ def pcr_policy(log: WholeLog, wanted: Values) -> Json:
         for bank, rows in wanted.items()
         if rows
     }
-    return {"banks": banks, "conditions": conditions(log, wanted)}
+    return {"banks": banks, "conditions": conditions_at(log, wanted, phase)}
 
 
 def policy_digest(bank: str, rows: dict[int, bytes]) -> bytes:

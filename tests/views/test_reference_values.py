@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from stubsim.errors import StubsimError
 from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.snp import Launch, Request
 from stubsim.hosts import Host
 from stubsim.views import reference_values
 from tests.conftest import NO_ORACLE, ORACLES
@@ -105,15 +108,79 @@ def test_a_variant_is_named_after_the_machine_and_stays_in_its_folder(name: str,
     assert list(reference_values.pcrlock(LOG, known, name)) == [f"650-uki.pcrlock.d/{variant}.pcrlock"]
 
 
+# rvps/src/lib.rs (Message), rvps/src/extractors/sample (Provenance) and rvps/src/reference_value.rs, August 2026: keys
+# that serde does not know are skipped, the version has to be this one, a value may be any JSON.
+MESSAGE = {
+    "type": "object",
+    "required": ["payload", "type"],
+    "properties": {
+        "version": {"const": "0.1.0"},
+        "type": {"const": "sample"},
+        "payload": {"type": "string", "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"},
+    },
+}
+# deps/verifier: lower-case hex of SHA-256 registers, rtmr_1 of SHA-384, the launch measurement of 48 bytes.
+PROVENANCE = {
+    "type": "object",
+    "additionalProperties": False,
+    "patternProperties": {
+        "^(tpm|snp|tdx)_pcr[0-9]{2}$": {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+        "^(rtmr_[0-3]|snp_launch_measurement)$": {
+            "type": "array",
+            "items": {"type": "string", "pattern": "^[0-9a-f]{96}$"},
+        },
+    },
+}
+
+
+def provenance(message: dict[str, Any]) -> dict[str, list[str]]:
+    """What trustee's extractor takes from a message."""
+    Draft202012Validator(MESSAGE).validate(message)
+    found: dict[str, list[str]] = json.loads(base64.b64decode(message["payload"], validate=True))
+    Draft202012Validator(PROVENANCE).validate(found)
+    return found
+
+
 @pytest.mark.parametrize(("confidential", "prefix"), [(None, "tpm"), ("sev-snp", "snp"), ("tdx", "tdx")])
 def test_rvps_has_the_names_that_trustees_policy_asks_for(confidential: str | None, prefix: str):
     known = reference_values.values(LOG, [4, 11], allow_unknown=False)
     message = reference_values.rvps(LOG, known, Host(confidential=confidential))
-    assert (message["version"], message["type"]) == ("0.1.0", "sample")
-    assert json.loads(base64.b64decode(message["payload"])) == {
+    assert message["version"] == "0.1.0"
+    assert provenance(message) == {
         f"{prefix}_pcr04": [known["sha256"][4].hex()],
         f"{prefix}_pcr11": [known["sha256"][11].hex()],
     }
+
+
+def test_rvps_has_no_other_bank_than_trustee_reads():
+    log = WholeLog(("sha1",), (event(11, "EV_IPL", 1, "stub")._replace(digests={"sha1": bytes(20)}),), ())
+    known = reference_values.values(log, None, allow_unknown=False)
+    with pytest.raises(StubsimError, match="trustee reads the sha256 bank of a TPM, and this one has sha1"):
+        reference_values.rvps(log, known, Host())
+
+
+def test_rvps_has_the_launch_measurement_and_its_machine():
+    launch = Launch(bytes(48), Request(4, "EPYC-v4", 1, "QEMU"), None, "a tool", excluded=("this", "that"))
+    known = reference_values.values(LOG, [4], allow_unknown=False)
+    message = reference_values.rvps(LOG, known, Host(confidential="sev-snp"), launch)
+    assert provenance(message)["snp_launch_measurement"] == ["00" * 48]
+    assert message["conditions"][-3:] == [
+        "snp_launch_measurement is for 4 vCPUs, type EPYC-v4, guest features 0x1, by QEMU",
+        "not in snp_launch_measurement: this",
+        "not in snp_launch_measurement: that",
+    ]
+
+
+def test_pcr_11_is_that_of_a_phase_and_says_which():
+    at_start = reference_values.values(LOG, [4, 11], allow_unknown=False)
+    later = reference_values.values(LOG, [4, 11], allow_unknown=False, phase="enter-initrd")
+    word = hashlib.sha256(b"enter-initrd").digest()
+    assert later["sha256"] == at_start["sha256"] | {11: hashlib.sha256(at_start["sha256"][11] + word).digest()}
+    said = reference_values.conditions_at(LOG, at_start, "")[-1]
+    assert said.startswith("PCR 11 is as the kernel starts, before any phase (--phase enter-initrd:leave-initrd:")
+    assert reference_values.conditions_at(LOG, later, "enter-initrd")[-1] == "PCR 11 is that of the phase enter-initrd"
+    others = reference_values.values(LOG, [4], allow_unknown=False)
+    assert "PCR 11" not in str(reference_values.conditions_at(LOG, others, ""))
 
 
 @pytest.mark.oracle
@@ -136,6 +203,10 @@ def test_the_command_writes_each_form(tmp_path: Path):
     call = ["log", image, "--smbios", host, "--pcr", "11"]
     for kind, key in (("rvps", "payload"), ("keylime", "11"), ("pcr-policy", "banks")):
         assert key in execute(*call, "--format", kind).json
+    later = execute(*call, "--format", "keylime", "--phase", "enter-initrd")
+    assert "note: PCR 11 is that of the phase enter-initrd" in later.err
+    assert later.json != execute(*call, "--format", "keylime", "--phase", ":").json
+    assert "--phase is of a register's value" in execute(*call, "--phase", "enter-initrd").err
     folder = tmp_path / "pcrlock.d"
     for _ in range(2):
         assert execute(*call, "--format", "pcrlock", "-o", folder).status == 0
