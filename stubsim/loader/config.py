@@ -38,13 +38,15 @@ class Config(NamedTuple):
     ignored: tuple[str, ...] = ()
 
 
-def parse(content: bytes | memoryview, *, takes_preferred: bool = True, quotes: bytes = b"\"'") -> Config:
+def parse(
+    content: bytes | memoryview, *, takes_preferred: bool = True, quotes: bytes = b"\"'", runs_on: bool = False
+) -> Config:
     """Read the file; never raises. Of a key that is there twice the last one counts."""
     switches: dict[bytes, bool] = {}
     patterns: dict[bytes, str] = {}
     ignored: list[str] = []
     menu = False
-    for key, value in key_values(content, b" \t", quotes=quotes):
+    for key, value in key_values(content, b" \t", quotes=quotes, runs_on=runs_on):
         name, text = decode_utf8(key), decode_utf8(value)
         if key in _SWITCHES:
             if value in _TRUE | _FALSE:

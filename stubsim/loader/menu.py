@@ -81,7 +81,13 @@ def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
 def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:
     """Everything read, nothing measured; the entries are as LoaderEntries has them."""
     conf = partitions.esp.read(_LOADER_CONF)
-    config = config_of(bytes(conf or b""), takes_preferred=loader.model.prefers_entry, quotes=loader.model.quotes)
+    model = loader.model
+    config = config_of(
+        bytes(conf or b""),
+        takes_preferred=model.prefers_entry,
+        quotes=model.quotes,
+        runs_on=model.runs_on_behind_blanks,
+    )
     entries = all_entries(
         loader.model,
         config,

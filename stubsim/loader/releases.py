@@ -74,6 +74,8 @@ class LoaderModel(NamedTuple):
     ignores_sections_outside: bool = False
     # Of those around a value one pair goes.
     quotes: bytes = b'"'
+    # A line of blanks only and all that follows it become one key and one value.
+    runs_on_behind_blanks: bool = True
     section_limit: int | None = 96
     needs_firmware_devicetree: bool = True
     # A text without a character is as good as none, and appended as "(null)".
@@ -95,6 +97,8 @@ CHANGES = (
         "source: boot.c, config_entry_bump_counters", counts_on_own_partition=True),
     row("no-devicetree", "252.17 253.11 254.4 255", "no devicetree of an entry under Secure Boot",
         "source: boot.c, image_start", devicetree_under_secure_boot=False),
+    row("blank-lines", "252.19 253.13 254.6 255", "a line of blanks only is no line; before, all that follows it is "
+        "one key and one value", "run: line_get_key_value of 252.12 and 254.27", runs_on_behind_blanks=False),
     row("counter-suffix", "252.29 253.23 254.16 255.10 256.3 257", "boots are counted whatever the case of .EFI, .CONF",
         "source: boot.c, boot_entry_parse_tries", folds_counter_suffix=True),
     row("architecture", "252.31 253.26 254.19 255.13 256.7 257", "the key architecture in any case",

@@ -43,7 +43,7 @@ def parse(
     texts: dict[bytes, str | None] = {}
     initrds: list[str] = []
     extras: list[str] = []
-    for key, value in key_values(content, b" \t", quotes=model.quotes):
+    for key, value in key_values(content, b" \t", quotes=model.quotes, runs_on=model.runs_on_behind_blanks):
         text = decode_utf8(value)
         given = None if model.empty_is_missing and not value else text
         if key in _TEXTS:

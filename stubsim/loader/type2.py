@@ -147,7 +147,8 @@ def _first(table: Sequence[pe.Section]) -> dict[str, pe.Section]:
 def _fields(text: bytes, model: LoaderModel) -> dict[str, str]:
     """The last value of each key; an empty one counts as missing where the release says so."""
     found: dict[str, str] = {}
-    for key, value in key_values(text, b"=", quotes=model.quotes, oversteps=model.oversteps_empty_values):
+    oversteps, runs_on = model.oversteps_empty_values, model.runs_on_behind_blanks
+    for key, value in key_values(text, b"=", quotes=model.quotes, oversteps=oversteps, runs_on=runs_on):
         name = decode_utf8(key)
         found.pop(name, None)
         if value or not model.empty_is_missing:

@@ -137,3 +137,12 @@ def test_names(file: str, valid: bool):
 def test_any_bytes(content: bytes, release: str):
     row = parse(content, "a.conf", "esp", model_of(release), machine="x64", own_path=None, exists=lambda _: True)
     assert isinstance(row, (Entry, Hidden))
+
+
+@pytest.mark.parametrize(("old", "new"), [("252.18", "252.19"), ("253.12", "253.13"), ("254.5", "254.6")])
+def test_a_line_of_blanks_swallows_what_follows(old: str, new: str):
+    text = "linux /a.efi\n  \noptions a\ninitrd /i\n"
+    for release, options, initrds in ((old, "a\ninitrd /i\n", ()), (new, "a", ("\\i",))):
+        row = entry(text, release=release)
+        assert isinstance(row, Entry)
+        assert (row.options, row.initrds) == (options, initrds)

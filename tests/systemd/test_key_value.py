@@ -53,10 +53,39 @@ def test_quotes_of_older_releases():
     assert list(key_values(b"A='x'\nB=\"y\"", b"=", quotes=b'"')) == [(b"A", b"'x'"), (b"B", b"y")]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a 1\n \nb 2\nc 3\n", [(b"a", b"1"), (b"b", b"2\nc 3\n")]),
+        (b"a 1\n\t\n  b  2\nc 3", [(b"a", b"1"), (b"b", b"2\nc 3")]),
+        (b"a 1\n\nb 2", [(b"a", b"1"), (b"b", b"2")]),
+        # A comment is passed over alone, and a rest without a separator line by line.
+        (b" \n# c\nb 2\nc 3", [(b"b", b"2"), (b"c", b"3")]),
+        (b"a 1\n \nb\nc", [(b"a", b"1")]),
+        (b"a 1\n \n", [(b"a", b"1")]),
+        # The end of the line is the carriage return, and the key begins with the line feed.
+        (b"a 1\r\n \r\nb 2\r\n", [(b"a", b"1"), (b"\nb", b"2\r\n")]),
+        # What is looked at for a closing quote is the end of the line before.
+        (b'a 1"\n \nb "2"\nc', [(b"a", b'1"'), (b"b", b'2"\nc')]),
+        (b'a 1\n \nb "2"\nc', [(b"a", b"1"), (b"b", b'"2"\nc')]),
+    ],
+)
+def test_what_stands_behind_a_line_of_blanks(text: bytes, expected: list[tuple[bytes, bytes]]):
+    """As line_get_key_value() of 252.12 does it, compiled: nothing stops the search for the key's first letter."""
+    assert list(key_values(text, b" \t", runs_on=True)) == expected
+
+
 @given(st.binary(max_size=60), st.sampled_from([b"=", b" \t"]))
-def test_any_bytes_that_are_overstepped(content: bytes, separators: bytes):
-    for _, value in key_values(content, separators, oversteps=True):
-        assert b"\0" not in value
+def test_any_bytes_that_are_overstepped_or_run_on(content: bytes, separators: bytes):
+    for flag in ("oversteps", "runs_on"):
+        for _, value in key_values(content, separators, **{flag: True}):
+            assert b"\0" not in value
+
+
+@given(st.lists(st.sampled_from([b"a 1", b" b  2", b"# c", b"", b"d"])), st.sampled_from([b"=", b" \t"]))
+def test_without_lines_of_blanks_nothing_runs_on(lines: list[bytes], separators: bytes):
+    text = b"\n".join(lines)
+    assert list(key_values(text, separators, runs_on=True)) == list(key_values(text, separators))
 
 
 @given(st.binary(max_size=60), st.sampled_from([b"=", b" \t"]))
