@@ -5,7 +5,7 @@ from __future__ import annotations
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.rows import NamedTuple
 from stubsim.systemd.key_value import key_values
-from stubsim.systemd.strings import lower, parse_number
+from stubsim.systemd.strings import UINT_MAX, lower, parse_number
 
 _TRUE = frozenset({b"1", b"yes", b"y", b"true", b"t", b"on"})
 _FALSE = frozenset({b"0", b"no", b"n", b"false", b"f", b"off"})
@@ -18,14 +18,16 @@ _OTHER = frozenset(
     }
 )  # fmt: skip
 SAVED = "@saved"
-# Words for `timeout` -> whether there is a menu.
-_MENUS = {"menu-force": True, "menu-hidden": False, "menu-disabled": False}
+# Timeouts with a word for them: without a menu, unless a key is pressed or no entry is selected; with one that stays;
+# without one in any case.
+HIDDEN, FORCED, DISABLED = 0, UINT_MAX, UINT_MAX + 1
+_WORDS = {"menu-hidden": HIDDEN, "menu-force": FORCED, "menu-disabled": DISABLED}
 
 
 class Config(NamedTuple):
     """``default`` and ``preferred`` are patterns in lower case; ``ignored`` the lines that have no effect, and why.
 
-    ``menu`` tells whether the timeout leads to one.
+    ``timeout`` is in seconds, or one of those with a word.
     """
 
     default: str | None = None
@@ -34,18 +36,23 @@ class Config(NamedTuple):
     auto_firmware: bool = True
     auto_poweroff: bool = False
     auto_reboot: bool = False
-    menu: bool = False
+    timeout: int = HIDDEN
     ignored: tuple[str, ...] = ()
 
 
 def parse(
-    content: bytes | memoryview, *, takes_preferred: bool = True, quotes: bytes = b"\"'", runs_on: bool = False
+    content: bytes | memoryview,
+    *,
+    takes_preferred: bool = True,
+    knows_disabled: bool = True,
+    quotes: bytes = b"\"'",
+    runs_on: bool = False,
 ) -> Config:
     """Read the file; never raises. Of a key that is there twice the last one counts."""
     switches: dict[bytes, bool] = {}
     patterns: dict[bytes, str] = {}
     ignored: list[str] = []
-    menu = False
+    timeout = HIDDEN
     for key, value in key_values(content, b" \t", quotes=quotes, runs_on=runs_on):
         name, text = decode_utf8(key), decode_utf8(value)
         if key in _SWITCHES:
@@ -59,11 +66,11 @@ def parse(
             else:
                 patterns[key] = lower(text)
         elif key == b"timeout":
-            shown = shows_menu(text)
-            if shown is None:
+            seconds = timeout_of(text, knows_disabled=knows_disabled)
+            if seconds is None:
                 ignored.append(f"{name} {text}: neither a number of seconds nor menu-force, -hidden or -disabled")
             else:
-                menu = shown
+                timeout = seconds
         elif key not in _OTHER:
             ignored.append(f"{name}: no such key")
     on, default = switches.get, Config()
@@ -74,12 +81,14 @@ def parse(
         auto_firmware=on(b"auto-firmware", default.auto_firmware),
         auto_poweroff=on(b"auto-poweroff", default.auto_poweroff),
         auto_reboot=on(b"auto-reboot", default.auto_reboot),
-        menu=menu,
+        timeout=timeout,
         ignored=tuple(ignored),
     )
 
 
-def shows_menu(timeout: str) -> bool | None:
-    """Whether a timeout, of loader.conf or of LoaderConfigTimeout, leads to a menu; None: it is none."""
-    number, _ = parse_number(timeout)
-    return _MENUS.get(timeout, None if number is None else number > 0)
+def timeout_of(text: str, *, knows_disabled: bool = True) -> int | None:
+    """A timeout as loader.conf, a variable and SMBIOS have it; None for anything else."""
+    if text in _WORDS and (knows_disabled or text != "menu-disabled"):
+        return _WORDS[text]
+    number, tail = parse_number(text)
+    return None if number is None or tail or number > UINT_MAX else number

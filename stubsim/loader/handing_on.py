@@ -15,7 +15,7 @@ from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_SYSTEM_EXTENSIONS
 from stubsim.systemd.strings import NULL, lower
 from stubsim.uefi.esp import Esp, same_name
 
-_SMBIOS_EXTRA = b"io.systemd.boot.kernel-cmdline-extra="
+SMBIOS_EXTRA = b"io.systemd.boot.kernel-cmdline-extra="
 _EXTRA_MAX = 1536 << 20
 _NAME_MAX = 255
 
@@ -50,9 +50,9 @@ def load_options(entry: Entry, model: LoaderModel, esp: Esp, oem_strings: Sequen
     if entry.kind == LINUX and (named := _named_initrds(entry, model, esp)):
         text = " ".join([*(f"initrd={path}" for path in named), *([] if text is None else [text])])
     if entry.kind == LINUX and model.appends_smbios_extra:
-        extra = next((row for row in oem_strings if row.startswith(_SMBIOS_EXTRA)), None)
+        extra = next((row for row in oem_strings if row.startswith(SMBIOS_EXTRA)), None)
         if extra is not None:
-            given = extra.removeprefix(_SMBIOS_EXTRA)
+            given = extra.removeprefix(SMBIOS_EXTRA)
             more = None if model.empty_is_missing and not given else decode_utf8(given)
             if text or model.prints_missing_options:
                 text = " ".join(NULL if part is None else part for part in (text, more))

@@ -85,6 +85,7 @@ def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:
     config = config_of(
         bytes(conf or b""),
         takes_preferred=model.prefers_entry,
+        knows_disabled=model.knows_menu_disabled,
         quotes=model.quotes,
         runs_on=model.runs_on_behind_blanks,
     )
@@ -99,7 +100,7 @@ def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:
         oem_strings=() if host.confidential is not None else host.oem_strings,
         firmware_setup=offers_setup(host) is not False,
     )
-    return Menu(loader, partitions, conf, config, entries, _wanted(host))
+    return Menu(loader, partitions, conf, config, entries, _wanted(host, model))
 
 
 def choose(menu: Menu, *, wanted: str | None, path: str | None, profile: int) -> Entry:
@@ -154,11 +155,19 @@ def _no_entry(wanted: str, entries: Entries) -> StubsimError:
     return StubsimError(f"no entry matches {wanted!r}", expected=", ".join(ids) or "there are none", hint=hint)
 
 
-def _wanted(host: Host) -> Wanted:
-    texts = {row.name: from_utf16(row.data) for row in host.variables if row.guid == LOADER}
+def text_of(host: Host, name: str, model: LoaderModel) -> str | None:
+    """A variable of systemd-boot's as it reads it; None where there is none, or one that is no text."""
+    row = next((row for row in host.variables if (row.name, row.guid) == (name, LOADER)), None)
+    if row is None or len(row.data) % 2:
+        return None
+    ended = not row.data or row.data[-2:] == b"\0\0"
+    return from_utf16(row.data if ended or not model.cuts_unended_variables else row.data[:-2])
+
+
+def _wanted(host: Host, model: LoaderModel) -> Wanted:
     return Wanted(
-        one_shot=texts.get("LoaderEntryOneShot"),
-        preferred=texts.get("LoaderEntryPreferred"),
-        default=texts.get("LoaderEntryDefault"),
-        last=texts.get("LoaderEntryLastBooted"),
+        one_shot=text_of(host, "LoaderEntryOneShot", model),
+        preferred=text_of(host, "LoaderEntryPreferred", model),
+        default=text_of(host, "LoaderEntryDefault", model),
+        last=text_of(host, "LoaderEntryLastBooted", model),
     )

@@ -44,6 +44,7 @@ class LoaderModel(NamedTuple):
     measures_by_cc: bool = False
     measures_tagged_events_by_cc: bool = False
     appends_smbios_extra: bool = False
+    skips_absent_smbios_strings: bool = False
     # What is appended to no options is appended to "(null)".
     prints_missing_options: bool = False
     reads_smbios_entries: bool = False
@@ -54,6 +55,9 @@ class LoaderModel(NamedTuple):
     # initrd= of a file that is empty.
     names_empty_initrds: bool = True
     prefers_entry: bool = False
+    # Of the menu's timeout.
+    knows_menu_disabled: bool = False
+    reads_smbios_timeout: bool = False
     # The counter of a file's name is no part of the entry's id; nor then is the profile, and upper case stays.
     strips_counter: bool = False
     keeps_profile_behind_counter: bool = False
@@ -76,6 +80,8 @@ class LoaderModel(NamedTuple):
     quotes: bytes = b'"'
     # A line of blanks only and all that follows it become one key and one value.
     runs_on_behind_blanks: bool = True
+    # Of a variable without a NUL at its end the last character is lost.
+    cuts_unended_variables: bool = True
     section_limit: int | None = 96
     needs_firmware_devicetree: bool = True
     # A text without a character is as good as none, and appended as "(null)".
@@ -121,10 +127,14 @@ CHANGES = (
         passes_implied_options=False),
     row("power-entries", "255", "auto-poweroff and auto-reboot", "source: boot.c, config_load_all_entries",
         adds_power_entries=True),
+    row("menu-disabled", "255", "timeout menu-disabled", "source: boot.c, efivar_get_timeout",
+        knows_menu_disabled=True),
     row("smbios-extra", "256", "a line from SMBIOS for kernels of Type #1 entries, behind \"(null)\" without "
         "options", "source: boot.c, image_start", appends_smbios_extra=True, prints_missing_options=True),
     row("confidential-guests", "256", "a confidential guest's registers are extended (systemd pull request 30996)",
         "source: measure.c", measures_by_cc=True),
+    row("smbios-without-strings", "256.2 257", "SMBIOS type 11 is found behind a structure without strings",
+        "run: the stub's code, which is the same", skips_absent_smbios_strings=True),
     row("padding", "256.7 257", "each initrd of an entry is padded to 4 bytes", "source: boot.c, initrd_prepare",
         pads_initrds=True, pads_last_initrd=True),
     row("last-padding", "257", "the last initrd is not padded (systemd issue 35439)", "source: boot.c, initrd_prepare",
@@ -161,6 +171,8 @@ CHANGES = (
     row("profiles-last", "258.8 259.6 260.2 261", "other profiles than the first are sorted behind it, and are the "
         "default by name only", "recorded: the lab's xbootldr-type1, with 262.1",
         may_select_profile=False, sorts_versions_by_profile=True),
+    row("unended-variables", "258.8 259.6 260.2 261", "a variable without a NUL at its end is read to its end",
+        "source: efi-efivars.c, efivar_get_str16", cuts_unended_variables=False),
     row("type1-profile", "259", "the key profile of a Type #1 entry", "source: boot.c, boot_entry_add_type1",
         type1_keys=_TYPE1_259),
     row("counted-case", "259", "the id of a counted Type #1 entry is in lower case",
@@ -171,6 +183,8 @@ CHANGES = (
         "source: efi-string.c, line_get_key_value", oversteps_empty_values=False),
     row("preferred", "260", "LoaderEntryPreferred and preferred in loader.conf; LoaderFeatures 0xfffff",
         "source: boot.c, config_select_default_entry", prefers_entry=True, features=0xFFFFF),
+    row("smbios-timeout", "260", "the menu's timeout from SMBIOS, before the variable's and loader.conf's",
+        "source: boot.c, config_timeout_load_from_smbios", reads_smbios_timeout=True),
     row("extra", "261", "files of an entry by extra: credentials and extensions",
         "recorded: the lab's type1-extra, with 262.1", type1_keys=_TYPE1_259 | {"extra"}),
     row("sections-outside", "259.8 260.4 261.2", "a section behind SizeOfImage is as good as none",

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stubsim.extent import Bytes
-from stubsim.formats.efi_string import from_utf16, utf16z
+from stubsim.formats.efi_string import decode_utf8, from_utf16, utf16z
 from stubsim.formats.uefi_status import GNU_EFI_TEXTS, TEXTS
 from stubsim.hosts import Host
-from stubsim.loader import config as loader_conf
 from stubsim.loader import handing_on
-from stubsim.loader.config import SAVED
+from stubsim.loader.config import DISABLED, FORCED, HIDDEN, SAVED, Config, timeout_of
 from stubsim.loader.entries import Wanted
-from stubsim.loader.entry import EFI, TYPE2, Entry
-from stubsim.loader.menu import Loader, Menu, Partitions
+from stubsim.loader.entry import EFI, LINUX, TYPE2, Entry
+from stubsim.loader.menu import Loader, Menu, Partitions, text_of
 from stubsim.loader.releases import LoaderModel, release_of
 from stubsim.rows import NamedTuple
 from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
 from stubsim.systemd.random_seed import refresh_random_seed
-from stubsim.systemd.smbios import Type1TooShortError, measure_smbios
-from stubsim.systemd.strings import lower
+from stubsim.systemd.smbios import Type1TooShortError, measure_smbios, oem_strings
+from stubsim.systemd.strings import lower, parse_number
 from stubsim.systemd.variables import ATTRIBUTES, export_common_variables, partition_text
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.services import Services
-from stubsim.uefi.variables import GLOBAL, LOADER, NON_VOLATILE
+from stubsim.uefi.variables import GLOBAL, NON_VOLATILE
 
 DRIVERS = "\\EFI\\systemd\\drivers"
 # The header of a flattened devicetree of version 1, and what systemd-boot takes for too large (devicetree.c).
 _FDT_MIN, _FDT_MAX = 28, 32 << 20
+_SMBIOS_TIMEOUT = b"io.systemd.boot.timeout="
 LOADER_CONF_EVENT_TAG = 0xF5BC582A
 # What it writes itself at each boot; of a machine that it has booted they are its output.
 WRITES = frozenset(
@@ -73,14 +73,14 @@ def run(
     if conf is not None and model.measures_loader_conf:
         digests = services.digests.of(conf)
         log_event(services, protocols, PCR_BOOT_LOADER_CONFIG, "loader.conf", digests, tag=LOADER_CONF_EVENT_TAG)
-    if _timeout_once(host) is not None:
+    if _timeout_once(host, model) is not None:
         services.delete_variable("LoaderConfigTimeoutOneShot")
     services.delete_variable("LoaderEntryOneShot")
     _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
     if _has_keys(esp, host):
         why = "whether it is in setup mode: then systemd-boot lists the keys of loader/keys, or enrols them"
         services.unknown("LoaderEntries", why, "variables")
-    if _shows_menu(config, host) or not menu.selects:
+    if _shows_menu(menu, host):
         _set(services, "LoaderTimeMenuUSec", None)
     path = _count(services, entry, partitions, model)
     _save(services, entry, config, wanted)
@@ -102,7 +102,10 @@ def run(
     if entry.devicetree is not None and (model.devicetree_under_secure_boot or not host.secure_boot):
         devicetree = _devicetree(entry.devicetree, partitions.of(entry), host, model)
     initrd = _with_extras(services, protocols, entry, partitions.of(entry)) or initrd
-    options = _load_options(entry, model, partitions.of(entry), host, given)
+    options = given or None
+    if given is None:
+        text = handing_on.load_options(entry, model, partitions.of(entry), _oem_strings(services, entry, model, host))
+        options = None if text is None else utf16z(text)
     if options:
         digests = services.digests.of(options)
         log_event(services, protocols, PCR_KERNEL_CONFIG, from_utf16(options), digests)
@@ -169,21 +172,34 @@ def _has_keys(esp: Esp, host: Host) -> bool:
     return mode is None or mode[:1] != b"\0"
 
 
-def _shows_menu(config: loader_conf.Config, host: Host) -> bool:
-    if _timeout_once(host) is not None:
+def _shows_menu(menu: Menu, host: Host) -> bool:
+    """Of all that give a timeout the last one counts, and one for this boot alone leads to a menu in any case."""
+    if _timeout_once(host, menu.loader.model) is not None:
         return True
-    by_variable = loader_conf.shows_menu(_text(host, "LoaderConfigTimeout"))
-    return config.menu if by_variable is None else by_variable
+    given = (_timeout_by_smbios(host, menu.loader.model), _timeout_by(host, "LoaderConfigTimeout", menu.loader.model))
+    timeout = next((seconds for seconds in given if seconds is not None), menu.config.timeout)
+    return timeout not in (HIDDEN, DISABLED) or (timeout == HIDDEN and not menu.selects)
 
 
-def _timeout_once(host: Host) -> bool | None:
-    """What the timeout for one boot says; any that can be read leads to a menu. None: there is none."""
-    return loader_conf.shows_menu(_text(host, "LoaderConfigTimeoutOneShot"))
+def _timeout_once(host: Host, model: LoaderModel) -> int | None:
+    return _timeout_by(host, "LoaderConfigTimeoutOneShot", model)
 
 
-def _text(host: Host, name: str) -> str:
-    row = next((row for row in host.variables if (row.name, row.guid) == (name, LOADER)), None)
-    return "" if row is None else from_utf16(row.data)
+def _timeout_by(host: Host, variable: str, model: LoaderModel) -> int | None:
+    """The largest one stands for all larger numbers in a variable."""
+    text = text_of(host, variable, model) or ""
+    number, tail = parse_number(text)
+    if number is not None and not tail:
+        return min(number, FORCED)
+    return timeout_of(text, knows_disabled=model.knows_menu_disabled)
+
+
+def _timeout_by_smbios(host: Host, model: LoaderModel) -> int | None:
+    """Nobody asks the host of a confidential guest."""
+    if not model.reads_smbios_timeout or host.confidential is not None:
+        return None
+    found = next((text for text in host.oem_strings if text.startswith(_SMBIOS_TIMEOUT)), None)
+    return None if found is None else timeout_of(decode_utf8(found.removeprefix(_SMBIOS_TIMEOUT)))
 
 
 def _load(load_image: Callable[[str], ProgramFailed | None], path: str, model: LoaderModel) -> None:
@@ -219,7 +235,7 @@ def _failed(model: LoaderModel, what: str, status: str, because: str | None = No
     return ProgramFailed(f"{what}: {texts[status]}", status, because)
 
 
-def _save(services: Services, entry: Entry, config: loader_conf.Config, wanted: Wanted) -> None:
+def _save(services: Services, entry: Entry, config: Config, wanted: Wanted) -> None:
     """LoaderEntrySelected, and for @saved the entry that was booted last (save_selected_entry)."""
     _set(services, "LoaderEntrySelected", entry.id)
     if wanted.one_shot is not None and lower(wanted.one_shot) == entry.id:
@@ -252,8 +268,19 @@ def _count(services: Services, entry: Entry, partitions: Partitions, model: Load
     return after if entry.kind == TYPE2 else entry.loader
 
 
-def _load_options(entry: Entry, model: LoaderModel, esp: Esp, host: Host, given: bytes | None) -> bytes | None:
-    if given is not None:
-        return given or None
-    text = handing_on.load_options(entry, model, esp, () if host.confidential is not None else host.oem_strings)
-    return None if text is None else utf16z(text)
+def _oem_strings(services: Services, entry: Entry, model: LoaderModel, host: Host) -> tuple[bytes, ...]:
+    """Those of SMBIOS that it reads for the load options; none in a confidential guest."""
+    if host.confidential is not None or not model.appends_smbios_extra:
+        return ()
+    found = oem_strings(host, skips_absent_strings=model.skips_absent_smbios_strings)
+    if (
+        found is None
+        and entry.kind == LINUX
+        and any(row.startswith(handing_on.SMBIOS_EXTRA) for row in host.oem_strings)
+    ):
+        services.unknown(
+            "whether systemd-boot finds the line from SMBIOS",
+            "it loses its way behind a structure without strings, and the host file has no whole table (smbios_table)",
+            "cmdline", "load_options", "measurements", "pcrs", "rtmrs",
+        )  # fmt: skip
+    return host.oem_strings if found is None else found

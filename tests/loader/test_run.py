@@ -13,6 +13,8 @@ from stubsim.formats import pe, smbios
 from stubsim.formats.efi_string import from_utf16, utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.host import Variable
+from stubsim.loader.menu import text_of
+from stubsim.loader.releases import model_of
 from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.start import Start
@@ -167,6 +169,21 @@ def test_the_entry_booted_last(tmp_path: Path, conf: bytes, rows: list[tuple[str
     assert "LoaderEntryOneShot" not in seen
 
 
+@pytest.mark.parametrize(("release", "text"), [("258.7", "3"), ("258.8", "31"), ("259.5", "3"), ("260.2", "31")])
+def test_a_variable_without_a_nul(release: str, text: str):
+    """efivar_get_str16 of 258.7 puts the NUL in place of the last character."""
+
+    def read(data: bytes) -> str | None:
+        host = HOST._replace(variables=(Variable("LoaderConfigTimeout", LOADER, 7, data),))
+        return text_of(host, "LoaderConfigTimeout", model_of(release))
+
+    assert read("31".encode("utf-16-le")) == text
+    assert read(utf16z("31")) == "31"
+    assert read(utf16z("31")[:-1]) is None
+    assert read(b"") == ""
+    assert text_of(HOST, "LoaderConfigTimeout", model_of(release)) is None
+
+
 @pytest.mark.parametrize(
     ("conf", "rows", "shown"),
     [
@@ -177,6 +194,12 @@ def test_the_entry_booted_last(tmp_path: Path, conf: bytes, rows: list[tuple[str
         (b"timeout 5\n", [("LoaderConfigTimeout", "menu-hidden")], False),
         (b"", [("LoaderConfigTimeout", "3")], True),
         (b"", [("LoaderConfigTimeoutOneShot", "0")], True),
+        (b"timeout 5\n", [("LoaderConfigTimeout", "menu-disabled")], False),
+        # No number, and one that is too large; of a variable it is the largest.
+        (b"timeout 5s\n", [], False),
+        (b"timeout 4294967296\n", [], False),
+        (b"", [("LoaderConfigTimeout", "4294967296")], True),
+        (b"", [("LoaderConfigTimeout", "5s")], False),
     ],
 )
 def test_a_menu_has_its_time(tmp_path: Path, conf: bytes, rows: list[tuple[str, str]], shown: bool):
@@ -185,6 +208,43 @@ def test_a_menu_has_its_time(tmp_path: Path, conf: bytes, rows: list[tuple[str, 
     seen = texts(run(esp, variables(*rows)))
     assert ("LoaderTimeMenuUSec" in seen) == shown
     assert "LoaderConfigTimeoutOneShot" not in seen
+
+
+@pytest.mark.parametrize(("version", "shown"), [("254.27", True), ("255.0", False)])
+def test_menu_disabled_is_known_from_255_on(tmp_path: Path, version: str, shown: bool):
+    esp = esp_of(tmp_path, version)
+    (esp / "loader/loader.conf").write_bytes(b"timeout 5\n")
+    seen = texts(run(esp, variables(("LoaderConfigTimeout", "menu-disabled"))))
+    assert ("LoaderTimeMenuUSec" in seen) == shown
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "variable", "shown"),
+    [
+        ("259.8", b"9", "0", False),
+        ("260.0", b"9", "0", True),
+        ("260.0", b"menu-hidden", "9", False),
+        ("262.1", b"menu-disabled", "9", False),
+        ("262.1", b"9 s", "0", False),
+    ],
+)
+def test_a_timeout_from_smbios(tmp_path: Path, version: str, given: bytes, variable: str, shown: bool):
+    """boot.c, config_timeout_load_from_smbios: it comes last, and not in a confidential guest."""
+    esp = esp_of(tmp_path, version)
+    host = variables(("LoaderConfigTimeout", variable))._replace(oem_strings=(b"io.systemd.boot.timeout=" + given,))
+    assert ("LoaderTimeMenuUSec" in texts(run(esp, host))) == shown
+    assert ("LoaderTimeMenuUSec" in texts(run(esp, host._replace(confidential="tdx")))) == (variable != "0")
+
+
+def test_without_an_entry_to_take_a_menu_is_shown_unless_it_is_disabled(tmp_path: Path):
+    """config_select_default_entry: of a timeout of 0 it makes 10."""
+    esp = esp_of(tmp_path, "262.1")
+    # Without .osrel it is an entry by the file alone, and of that the profile is not taken by itself.
+    (esp / "EFI/Linux/lab.efi").write_bytes(bytes(make_uki().image.data))
+    (esp / "loader/entries/a.conf").write_bytes(b"title A\nuki /EFI/Linux/lab.efi\nprofile 1\n")
+    for conf, shown in ((b"timeout 0\n", True), (b"timeout menu-disabled\n", False)):
+        (esp / "loader/loader.conf").write_bytes(conf)
+        assert ("LoaderTimeMenuUSec" in texts(run(esp, entry="default"))) == shown
 
 
 @pytest.mark.parametrize(
@@ -365,3 +425,18 @@ def test_a_devicetree_that_is_not_installed(tmp_path: Path, version: str, tree: 
     (esp / "loader/entries/x.conf").write_bytes(b"linux /EFI/Linux/lab.efi\ndevicetree /x.dtb\n")
     outcome = run(esp, entry="x").outcome
     assert (outcome.status, outcome.message) == (("failed", said) if said else ("kernel-started", None))
+
+
+@pytest.mark.parametrize(("version", "line"), [("256.1", "(null)"), ("256.2", "(null) a")])
+def test_type_11_behind_a_structure_without_strings(tmp_path: Path, version: str, line: str):
+    """The same search as the stub's; without a table it is not known."""
+    esp = esp_of(tmp_path, version)
+    (esp / "loader/entries/a.conf").write_bytes(b"title A\nlinux /EFI/Linux/lab.efi\noptions (null)\n")
+    extra = b"io.systemd.boot.kernel-cmdline-extra=a"
+    rows = [smbios.build_structure(32, bytes(7)), smbios.build_structure(11, b"\1", [extra])]
+    table = HOST._replace(structures=smbios.parse(smbios.build(rows)), oem_strings=(extra,))
+    result = run(esp, table, entry="a.conf")
+    assert [text for pcr, text, _ in events(result, "loader") if pcr == 12] == [line]
+    result = run(esp, HOST._replace(oem_strings=(extra,)), entry="a.conf")
+    what = {event.what for event in result.trace if isinstance(event, Unknown)}
+    assert ("whether systemd-boot finds the line from SMBIOS" in what) == (version == "256.1")
