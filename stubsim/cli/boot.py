@@ -49,11 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
 
         request = snp.parse(arguments.snp)
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
-    image = start.image(arguments, host)
-    how, platform = start.start(arguments, host), None
+    image, how = start.given(arguments, host, told=host)
+    platform = None
     if firmware.is_given(arguments):
         platform, host, how = firmware.machine(arguments, host, how)
-    with progress.shown(f"booting {arguments.uki}"):
+    with progress.shown(f"booting {image.path}"):
         result = boot(image, host, how)
         if platform is not None and (result.host.tpm or result.host.confidential == "tdx"):
             from stubsim.explain.whole_log import whole_log, with_whole_log

@@ -12,7 +12,6 @@ from stubsim.explain.diff import diff
 from stubsim.hosts import Host
 from stubsim.hosts.recognise import HOST_HELP
 from stubsim.simulation import boot
-from stubsim.uki import Uki
 from stubsim.views.diff import diff_json, render_diff
 from stubsim.views.json import Json
 
@@ -48,24 +47,21 @@ def run(arguments: argparse.Namespace) -> int:
     secure = next((machine for machine in machines if machine.secure_boot), machines[0])
     sides = starts(arguments)
     images = _images(arguments, sides, machines)
-    ways = [start.start(side, secure) for side in sides]
+    started = [start.start(side, secure) for side in sides]
+    ways = [started[place]._replace(entry=images[place].entry) for place in (0, -1)]
     with progress.shown("booting twice"):
-        a, b = (boot(images[place], machines[place], ways[place]) for place in (0, -1))
-    report = diff_json(diff((a, b), (ways[0], ways[-1])), varies)
+        a, b = (boot(images[place].uki, machines[place], ways[place]) for place in (0, -1))
+    report = diff_json(diff((a, b), (ways[0], ways[1])), varies)
     output.write_report(arguments, report, render_diff, _page)
     return 0 if all_simulated(a, b) and report["equal"] else 1
 
 
-def _images(arguments: argparse.Namespace, sides: list[argparse.Namespace], machines: list[Host]) -> list[Uki]:
+def _images(arguments: argparse.Namespace, sides: list[argparse.Namespace], machines: list[Host]) -> list[start.Image]:
     """Those given, each read once, since it may be a pipe; or that of each side's entry."""
-    if arguments.uki:
-        return [uki.load(path) for path in arguments.uki]
-    found = []
-    for place in (0, -1):
-        side = argparse.Namespace(**vars(sides[place]) | {"uki": None})
-        found.append(start.image(side, machines[place]))
-        sides[place].entry = side.entry
-    return found
+    if not arguments.uki:
+        return [start.found(sides[place], machines[place]) for place in (0, -1)]
+    images = [uki.load(path) for path in arguments.uki]
+    return [start.Image(images[place], sides[place].entry) for place in (0, -1)]
 
 
 def _page(report: Json, call: str) -> str:

@@ -39,8 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
-    image = start.image(arguments, host)
-    started = start.start(arguments, host)
+    image, started = start.given(arguments, host, told=host)
     log = files.parsed(arguments.eventlog, eventlog_text.read_log, files.content)
     if log.sha1_only and host.tpm is not None:
         # It has digests of this bank alone, whatever banks the TPM uses.
@@ -50,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     platform = None
     if firmware.is_given(arguments):
         platform, host, started = firmware.machine(arguments, host, started)
-    with progress.shown(f"booting {arguments.uki}"):
+    with progress.shown(f"booting {image.path}"):
         result = boot(image, host, started)
         own = None if platform is None or not result.host.tpm else _firmware(result, platform, started, log)
     try:

@@ -68,9 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise StubsimError("--phase is of a register's value", expected=f"--format {', '.join(_VALUES)}")
     request = firmware.snp_request(arguments)
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
-    image = start.image(arguments, host)
-    platform, host, how = firmware.machine(arguments, host, start.start(arguments))
-    with progress.shown(f"booting {arguments.uki}"):
+    image, how = start.given(arguments, host)
+    platform, host, how = firmware.machine(arguments, host, how)
+    with progress.shown(f"booting {image.path}"):
         result = boot(image, host, how)
         if not all_simulated(result):
             return 1
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         launch = firmware.launch(request, result, platform, arguments.firmware)
     started = result.outcome.status == "kernel-started"
     if not started:
-        output.warn(f"{arguments.uki}: the kernel is not started: {result.outcome.message or result.outcome.status}")
+        output.warn(f"{image.path}: the kernel is not started: {result.outcome.message or result.outcome.status}")
     if arguments.format in ("text", "json"):
         output.write_report(arguments, log_json(log, launch), render_log)
     elif arguments.format == "eventlog":

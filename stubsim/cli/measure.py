@@ -38,16 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     request, launch = firmware.snp_request(arguments), None
     machines = given_machines(arguments)
-    image, how = start.image(arguments, *(host for _, host in machines)), start.start(arguments)
+    image, how = start.given(arguments, *(host for _, host in machines))
     if arguments.smbios or arguments.hosts is not None:
 
         def tick(done: int) -> None:
-            progress.say(f"{arguments.uki}: {done} of {len(machines)} machines")
+            progress.say(f"{image.path}: {done} of {len(machines)} machines")
 
         platform = None
         if firmware.is_given(arguments):
             platform, machines, how = _machine(arguments, machines, how)
-        with progress.shown(f"hashing {arguments.uki}"):
+        with progress.shown(f"hashing {image.path}"):
             result = measure_hosts(image, machines, how, arguments.bank, tick)
             if platform is not None:
                 from stubsim.explain.whole_log import measured_whole
@@ -58,11 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise StubsimError("the firmware's files are those of one machine", expected="its host file (--smbios)")
     else:
         try:
-            with progress.shown(f"hashing {arguments.uki}"):
+            with progress.shown(f"hashing {image.path}"):
                 result = measure_any(image, how, arguments.bank)
         except StubsimError as error:
-            raise error.within(path=arguments.uki) from error
-    _warn(arguments.uki, result)
+            raise error.within(path=image.path) from error
+    _warn(image.path, result)
     if arguments.policy:
         result = policy(result)
     output.write(arguments.output, _rendered(result, arguments, launch))

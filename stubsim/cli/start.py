@@ -12,6 +12,7 @@ from stubsim.errors import StubsimError
 from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
 from stubsim.hosts.fixture import MEMORY_SIZES, memory_size
+from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.uki import Uki
 
@@ -101,27 +102,34 @@ def add_uki(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def image(arguments: argparse.Namespace, *hosts: Host) -> Uki:
-    """The UKI; where it was left out what the machines start from --esp, whose path then stands in the arguments.
+class Image(NamedTuple):
+    """A UKI, and by which of the boot loader's entries it is started."""
 
-    Without --entry the entry stands there, too, if there is one.
-    """
-    if arguments.uki is None:
-        if arguments.esp is None and arguments.entry is not None:
-            raise StubsimError("an entry is on a partition", expected="its tree (--esp)")
-        if arguments.esp is None:
-            expected = "UKI, or --esp, and --entry for that of a boot loader's entry"
-            raise StubsimError("no UKI is given", expected=expected)
-        from stubsim.entry_image import started
-
-        arguments.uki, arguments.entry = started(
-            hosts or (Host(),), arguments.esp, arguments.xbootldr, arguments.boot_file, arguments.entry
-        )
-    return uki.load(arguments.uki)
+    uki: Uki
+    entry: str | None
 
 
-def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
-    """The options as the boot takes them. Given the host, a --db that it has no use for is warned of."""
+def given(arguments: argparse.Namespace, *hosts: Host, told: Host | None = None) -> tuple[Uki, Start]:
+    """The UKI and how it was started; ``told`` as in `start`."""
+    image = found(arguments, *hosts) if arguments.uki is None else Image(uki.load(arguments.uki), arguments.entry)
+    return image.uki, start(arguments, told)._replace(entry=image.entry)
+
+
+def found(arguments: argparse.Namespace, *hosts: Host) -> Image:
+    """The UKI that was left out: what the machines start from --esp, by --entry or by what the partition shows."""
+    if arguments.esp is None and arguments.entry is not None:
+        raise StubsimError("an entry is on a partition", expected="its tree (--esp)")
+    if arguments.esp is None:
+        expected = "UKI, or --esp, and --entry for that of a boot loader's entry"
+        raise StubsimError("no UKI is given", expected=expected)
+    from stubsim.entry_image import started
+
+    path, entry = started(hosts or (Host(),), arguments.esp, arguments.xbootldr, arguments.boot_file, arguments.entry)
+    return Image(uki.load(path), entry)
+
+
+def start(arguments: argparse.Namespace, told: Host | None = None) -> Start:
+    """The options as the boot takes them. A --db that the host ``told`` has no use for is warned of."""
     options = None
     if arguments.load_options is not None:
         from stubsim.cli import files
@@ -144,7 +152,7 @@ def start(arguments: argparse.Namespace, host: Host | None = None) -> Start:
         boot_file=arguments.boot_file,
         entry=arguments.entry,
         xbootldr=arguments.xbootldr,
-        trusted=None if arguments.db is None else _trusted(arguments.db, host),
+        trusted=None if arguments.db is None else _trusted(arguments.db, told),
     )
 
 

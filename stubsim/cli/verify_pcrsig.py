@@ -42,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     machines = given_machines(arguments)
-    image, how = start.image(arguments, *(host for _, host in machines)), start.start(arguments)
+    image, how = start.given(arguments, *(host for _, host in machines))
     keys = [files.parsed(path, signing_keys.read, files.content) for path in arguments.public_key]
     phases = PHASES if arguments.phase is None else sorted(set(arguments.phase))
     try:
-        with progress.shown(f"hashing {arguments.uki}"):
+        with progress.shown(f"hashing {image.path}"):
             result = verify(image, machines, how, phases=phases, banks=arguments.bank, keys=keys)
     except StubsimError as error:
-        raise error.within(path=arguments.uki) from error
+        raise error.within(path=image.path) from error
     output.write_report(arguments, verify_pcrsig_json(result), render_verify_pcrsig)
     simulated = all_simulated(*(one.measurement.boot for one in result.handed))
     return 0 if simulated and not result.missing else 1

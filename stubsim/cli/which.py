@@ -47,21 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     machines = given_machines(arguments)
-    image = start.image(arguments, *(host for _, host in machines))
-    stubs, arguments.stub = list(dict.fromkeys(arguments.stub or [None])), None
+    image, how = start.given(arguments, *(host for _, host in machines))
+    stubs = list(dict.fromkeys(arguments.stub or [None]))
     alike = None
     if ALL in stubs:
         alike = {ids[-1]: ids for ids in kinds()}
         stubs = [*alike]
-    how = start.start(arguments)
     log = None
     if arguments.eventlog is not None:
         log = files.parsed(arguments.eventlog, eventlog_text.read_log, files.content)
     try:
-        with progress.shown(f"hashing {arguments.uki}"):
-            result = which(image, machines, how, arguments.pcr, stubs=stubs, log=log)
+        with progress.shown(f"hashing {image.path}"):
+            result = which(image, machines, how._replace(stub=None), arguments.pcr, stubs=stubs, log=log)
     except StubsimError as error:
-        raise error.within(path=arguments.uki) from error
+        raise error.within(path=image.path) from error
     output.write_report(arguments, which_json(result, arguments.eventlog, alike), render_which)
     simulated = all_simulated(*(row.boot for row in result.measurements))
     found = all(row.matches for row in result.answers) and (len(result.answers) == 1 or result.together)

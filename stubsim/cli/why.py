@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     host = machine.load(arguments.smbios, allow_outside=arguments.allow_outside)
-    image, started = start.image(arguments, host), start.start(arguments, host)
-    with progress.shown(f"booting {arguments.uki}"):
+    image, started = start.given(arguments, host, told=host)
+    with progress.shown(f"booting {image.path}"):
         result = boot(image, host, started)
     output.write_report(arguments, why_json(why(result, started)), render_why, _page)
     return 0 if all_simulated(result) else 1
