@@ -20,7 +20,7 @@ from stubsim.trace import Access, EspWritten, Event, FwCfgWritten, Log, Measured
 from stubsim.uefi.loaded_image import LoadedImage
 from stubsim.uefi.memory import Memory
 from stubsim.uefi.variables import Variable
-from stubsim.uki import Uki
+from stubsim.uki import Profile, Uki
 
 if TYPE_CHECKING:
     from stubsim.formats.vmfwupdate import Left
@@ -105,6 +105,14 @@ class Boot(NamedTuple):
         """The values of ``rtmrs`` that are the same whatever the host's unknown keys are."""
         doubted = {rtmr(pcr) for pcr in self._doubted_pcrs()}
         return {index: value for index, value in self.rtmrs.items() if index not in doubted}
+
+    @property
+    def profile(self) -> Profile | None:
+        """The profile that was booted, to a stub that knows none a number; None where it gave up before it knew."""
+        if self.prepared is None:
+            return None
+        index, profiles = self.prepared.profile, self.uki.profiles if self.model.takes_profiles else ()
+        return profiles[index] if index < len(profiles) else Profile(index, None, None, ())
 
     @property
     def follows_update(self) -> bool:

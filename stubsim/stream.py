@@ -36,6 +36,15 @@ def content(path: str) -> bytes | None:
     return data
 
 
+def read(path: str, most: int) -> bytes:
+    """So many bytes of a file, or all of such an input. OSError and ValueError of a file go through."""
+    streamed = content(path)
+    if streamed is not None:
+        return streamed
+    with open(path, "rb") as file:
+        return file.read(most)
+
+
 def _is_pipe(path: str) -> bool:
     """Whether this is a descriptor of this process, as in ``<(command)``; a named pipe may have no writer and block."""
     return path.startswith(("/dev/fd/", "/proc/self/fd/", "/dev/stdin")) and "/fd/pipe:[" in os.path.realpath(path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
 from stubsim import stream
 from stubsim.errors import StubsimError, reason
+from stubsim.uefi.esp import walk
 
 _Data = TypeVar("_Data")
 _Value = TypeVar("_Value")
@@ -18,13 +20,9 @@ _MEMORY_MAX, _UNPACKED_MAX, _PIECE = 128 << 20, 64 << 20, 1 << 20
 
 def content(path: str) -> bytes:
     """A whole file, or a stream. Raises StubsimError with the system's reason."""
-    streamed = stream.content(path)
-    if streamed is not None:
-        return streamed
     try:
-        with open(path, "rb") as file:
-            data = file.read(_FILE_MAX + 1)
-    except OSError as error:
+        data = stream.read(path, _FILE_MAX + 1)
+    except (OSError, ValueError) as error:
         raise StubsimError(reason(error), path=path) from error
     if len(data) > _FILE_MAX:
         raise StubsimError("too large", path=path, expected=f"at most {_FILE_MAX >> 20} MiB")
@@ -43,6 +41,12 @@ def parsed(path: str, parser: Callable[[_Data], _Value], read: Callable[[str], _
         return parser(read(path))
     except StubsimError as error:
         raise error.within(path=path) from error
+
+
+def folder(path: str) -> dict[str, bytes]:
+    """The same of every file below a folder, by their paths there."""
+    found = (os.path.join(place, name) for place, _, names in sorted(walk(path)) for name in sorted(names))
+    return {os.path.relpath(file, path): unpacked(file) for file in found if os.path.isfile(file)}
 
 
 def _unpacked(data: bytes, path: str) -> bytes:

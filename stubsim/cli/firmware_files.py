@@ -83,8 +83,7 @@ def _parsed(path: str | None, parser: Callable[[bytes], _Value]) -> _Value | Non
 def _fw_cfg(path: str | None) -> dict[str, bytes] | None:
     if path is None or not os.path.isdir(path):
         return _parsed(path, fw_cfg_files.parse)
-    found = Esp(path).paths()
-    return {fw_cfg_files.name_of(os.path.relpath(file, path)): files.unpacked(file) for file in found}
+    return files.parsed(path, fw_cfg_files.named, files.folder)
 
 
 def _partition_table(arguments: argparse.Namespace) -> gpt.Table | None:

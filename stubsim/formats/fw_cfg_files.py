@@ -6,6 +6,7 @@ That is what `tar -C /sys/firmware/qemu_fw_cfg/by_name` makes of a guest's, wher
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 
 from stubsim.errors import StubsimError
 
@@ -31,7 +32,7 @@ def parse(archive: bytes) -> dict[str, bytes]:
                     raise StubsimError("too much for an archive of fw_cfg files", expected=expected)
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is not None:
-                    found[name_of(member.name)] = content.read()
+                    found[_name_of(member.name)] = content.read()
     except StubsimError:
         raise
     except Exception as error:  # tarfile lets through what int(), decoders and struct raise
@@ -45,7 +46,12 @@ def _no_archive(why: str) -> StubsimError:
     return StubsimError(f"no tar archive of fw_cfg files: {why}", offset=0, expected="such as etc/table-loader in it")
 
 
-def name_of(path: str) -> str:
+def named(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The same of files that lie at these paths."""
+    return {_name_of(path): content for path, content in files.items()}
+
+
+def _name_of(path: str) -> str:
     """The fw_cfg name of a file that lies at this path."""
     name = posixpath.normpath(path.lstrip("/"))
     return name.removesuffix(_RAW)

@@ -64,11 +64,8 @@ def files(folder: str) -> list[str]:
 
 def read(path: str) -> Description:
     """The description in a file; StubsimError for one that cannot be read or that ukify refuses."""
-    data = stream.content(path)
     try:
-        if data is None:
-            with open(path, "rb") as file:
-                data = file.read(_MAXIMUM_SIZE + 1)
+        data = stream.read(path, _MAXIMUM_SIZE + 1)
     except (OSError, ValueError) as error:
         raise StubsimError(reason(error), path=path) from error
     try:

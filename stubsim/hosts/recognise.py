@@ -69,11 +69,8 @@ def read(path: str, *, allow_outside: bool = False) -> Reading:
 
 
 def _bytes(path: str) -> bytes:
-    data = stream.content(path)
     try:
-        if data is None:
-            with open(path, "rb") as file:
-                data = file.read(MAXIMUM_SIZE + 1)
+        data = stream.read(path, MAXIMUM_SIZE + 1)
     except OSError as error:
         raise StubsimError(f"cannot be read: {reason(error)}", expected="a host file") from error
     except ValueError as error:

@@ -97,11 +97,8 @@ def load(path: str, *, allow_outside: bool = False) -> tuple[Case, ...]:
     Also for an esp, load options, a certificate or a pattern that lies neither below its folder nor below the current
     one, unless that is allowed.
     """
-    data = stream.content(path)
     try:
-        if data is None:
-            with open(path, "rb") as file:
-                data = file.read(MAXIMUM_SIZE + 1)
+        data = stream.read(path, MAXIMUM_SIZE + 1)
     except (OSError, ValueError) as error:
         raise StubsimError(f"cannot be read: {reason(error)}", path=path, expected="a case file") from error
     return parse(data, path, allow_outside=allow_outside)

@@ -133,11 +133,8 @@ def _selection(boot: Boot) -> Any:
 
 
 def _profile(boot: Boot) -> Any:
-    if boot.prepared is None:
-        return None
-    index, profiles = boot.prepared.profile, boot.uki.profiles if boot.model.takes_profiles else ()
-    own = profiles[index] if index < len(profiles) else None
-    return {"index": index, "id": own and own.id, "title": own and own.title}
+    own = boot.profile
+    return own and {"index": own.index, "id": own.id, "title": own.title}
 
 
 def _initrd(boot: Boot) -> Any:

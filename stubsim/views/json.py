@@ -107,12 +107,8 @@ def model_json(boot: Boot) -> Json:
 
 def profile_json(boot: Boot) -> Json | None:
     """The profile that was booted; None where the stub gave up before it knew."""
-    if boot.prepared is None:
-        return None
-    # To a stub that knows none a .profile is nothing.
-    index, profiles = boot.prepared.profile, boot.uki.profiles if boot.model.takes_profiles else ()
-    own = profiles[index] if index < len(profiles) else None
-    return {"index": index, "id": own and own.id, "title": own and own.title}
+    own = boot.profile
+    return None if own is None else {"index": own.index, "id": own.id, "title": own.title}
 
 
 def measurement_json(event: Measured) -> Json:
