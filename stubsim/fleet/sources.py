@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError, reason
 from stubsim.fleet.columns import HOST, NAMES
-from stubsim.hosts.recognise import read_bytes
-from stubsim.hosts.writing import to_json
+from stubsim.fleet.host_files import HostFile, host_json, in_folder, in_tar
 from stubsim.rows import NamedTuple
 
 if TYPE_CHECKING:
-    import tarfile
-
     import duckdb
 
 # What a name may end with -> what the file is; behind it .gz or .zst.
@@ -34,8 +31,6 @@ _SAMPLE = 20480
 # Of the lines that could not be read; all are counted.
 LISTED = 100
 _LINE_MAX = 16 << 20
-# A host file; no table of SMBIOS is larger.
-_FILE_MAX = 16 << 20
 
 
 class Refused(NamedTuple):
@@ -78,11 +73,11 @@ def open_source(
     if sql is not None:
         found = _database(connection, place, sql)
     elif os.path.isdir(place):
-        found = _files(connection, _in_folder(place))
+        found = _files(connection, in_folder(place))
     else:
         kind, path = _file(place, folder)
         if kind == "tar":
-            found = _files(connection, _in_tar(path, place))
+            found = _files(connection, in_tar(path, place))
         else:
             found = {"parquet": _parquet, "ndjson": _ndjson, "csv": _csv}[kind](connection, path, place, folder)
     return found._replace(mapped=_mapped(found.columns, mapping or {}, place))
@@ -300,65 +295,7 @@ def _first_line(connection: duckdb.DuckDBPyConnection, path: str, place: str) ->
 # --- host files ------------------------------------------------------------------------------------------------------
 
 
-class _File(NamedTuple):
-    """``folder`` is where the files lie that it may name."""
-
-    name: str
-    content: bytes | StubsimError
-    folder: str
-
-
-def _in_folder(folder: str) -> Iterator[_File]:
-    """Each file in a folder and below, by its path there."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = os.path.join(where, name)
-            if not name.startswith(".") and os.path.isfile(path):
-                yield _File(os.path.relpath(path, folder), _content(path), where)
-
-
-def _content(path: str) -> bytes | StubsimError:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_FILE_MAX + 1)
-    except OSError as error:
-        return StubsimError(reason(error))
-    return data if len(data) <= _FILE_MAX else StubsimError("too large", expected=f"at most {_FILE_MAX >> 20} MiB")
-
-
-def _in_tar(path: str, place: str) -> Iterator[_File]:
-    """Each file in a tar file; what it names is not looked for."""
-    import tarfile
-
-    ended: list[bool] = []
-    try:
-        with tarfile.open(path, "r|*", tarinfo=_member_type(ended)) as tar:
-            for member in tar:
-                file = tar.extractfile(member) if member.isreg() else None
-                if file is not None:
-                    small = member.size <= _FILE_MAX
-                    yield _File(member.name, file.read() if small else StubsimError("too large"), path)
-        if not ended:
-            raise tarfile.ReadError("no mark of its end")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise StubsimError(f"the tar file ends or breaks: {error}", path=place) from error
-
-
-def _member_type(ended: list[bool]) -> type[tarfile.TarInfo]:
-    """What reads the members of a tar file; ``ended`` is told of the block of zeros at its end, which tarfile hides."""
-    import tarfile
-
-    class Member(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> Any:
-            ended.extend([True] if len(buf) == tarfile.BLOCKSIZE and not any(buf) else [])
-            return super().frombuf(buf, encoding, errors)
-
-    return Member
-
-
-def _files(connection: duckdb.DuckDBPyConnection, files: Iterator[_File]) -> Source:
+def _files(connection: duckdb.DuckDBPyConnection, files: Iterator[HostFile]) -> Source:
     """A table of the machines in files: the name of each, and its host file in JSON."""
     import pyarrow as pa
 
@@ -376,7 +313,7 @@ def _files(connection: duckdb.DuckDBPyConnection, files: Iterator[_File]) -> Sou
 
     for file in files:
         try:
-            rows.append({"file": file.name, HOST: _host_json(file)})
+            rows.append({"file": file.name, HOST: host_json(file)})
         except StubsimError as error:
             refused += 1
             listed += [Refused(file.name, str(error))] if refused <= LISTED else []
@@ -384,15 +321,6 @@ def _files(connection: duckdb.DuckDBPyConnection, files: Iterator[_File]) -> Sou
             flush()
     flush()
     return Source("machines", ("file", HOST), {}, refused, tuple(listed))
-
-
-def _host_json(file: _File) -> str:
-    """The machine as a host file; what the stub measures of the SMBIOS table goes into PCR 1, which nobody asks for."""
-    if isinstance(file.content, StubsimError):
-        raise file.content
-    host = read_bytes(file.content, file.folder).host._replace(name=None, source=None, structures=None)
-    value, _ = to_json(host, keep_ids=True)
-    return json.dumps(value)
 
 
 # --- databases -------------------------------------------------------------------------------------------------------
