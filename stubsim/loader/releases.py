@@ -54,6 +54,8 @@ class LoaderModel(NamedTuple):
     pads_last_initrd: bool = False
     # initrd= of a file that is empty.
     names_empty_initrds: bool = True
+    # Where there are no others.
+    halts_at_empty_initrds: bool = False
     prefers_entry: bool = False
     # Of the menu's timeout.
     knows_menu_disabled: bool = False
@@ -72,6 +74,10 @@ class LoaderModel(NamedTuple):
     devicetree_under_secure_boot: bool = True
     # LoadImage() comes before the initrd is put together, and its failure is told in other words.
     loads_image_first: bool = False
+    # Before the initrd is put together.
+    installs_devicetree_first: bool = False
+    # In front of the extra files; an initrd of the entry's takes its place. Else there may be none.
+    takes_previous_initrd: bool = False
     # A section's name is but the beginning of the one in the table, the last of them counts, wherever it stands, and as
     # many bytes are read as it has in memory.
     takes_last_section_by_prefix: bool = True
@@ -137,6 +143,8 @@ CHANGES = (
         "run: the stub's code, which is the same", skips_absent_smbios_strings=True),
     row("padding", "256.7 257", "each initrd of an entry is padded to 4 bytes", "source: boot.c, initrd_prepare",
         pads_initrds=True, pads_last_initrd=True),
+    row("empty-initrds-halt", "256.7 257", "an entry with initrds that are all empty halts",
+        "source: boot.c, initrd_prepare; util.h, xmalloc_pages", halts_at_empty_initrds=True),
     row("last-padding", "257", "the last initrd is not padded (systemd issue 35439)", "source: boot.c, initrd_prepare",
         pads_last_initrd=False),
     row("profiles", "257", "an entry for each profile of a UKI, up to one without .cmdline; LoaderFeatures 0x7fff",
@@ -165,7 +173,7 @@ CHANGES = (
     row("efi-kind", "258", "for entries by efi no boots are counted and no random seed is renewed",
         "source: boot.c, LOADER_TYPE_BUMP_COUNTERS", treats_efi_as_linux=False),
     row("empty-initrds", "258.3 259", "no initrd= for a file that is empty", "source: boot.c, initrd_prepare",
-        names_empty_initrds=False),
+        names_empty_initrds=False, halts_at_empty_initrds=False),
     row("counted-profiles", "258.3 259", "the id of a counted file has its profile",
         "source: boot.c, boot_entry_add_type2", keeps_profile_behind_counter=True),
     row("profiles-last", "258.8 259.6 260.2 261", "other profiles than the first are sorted behind it, and are the "
@@ -187,6 +195,11 @@ CHANGES = (
         "source: boot.c, config_timeout_load_from_smbios", reads_smbios_timeout=True),
     row("extra", "261", "files of an entry by extra: credentials and extensions",
         "recorded: the lab's type1-extra, with 262.1", type1_keys=_TYPE1_259 | {"extra"}),
+    row("devicetree-first", "261", "the devicetree is installed before the initrd is put together",
+        "source: boot.c, call_image_start", installs_devicetree_first=True),
+    row("previous-initrd", "261", "an initrd of an earlier stage gives way, or goes in front of extra files; before, "
+        "an entry with an initrd does not start then", "source: initrd.c, initrd_register",
+        takes_previous_initrd=True),
     row("sections-outside", "259.8 260.4 261.2", "a section behind SizeOfImage is as good as none",
         "source: pe.c, pe_locate_sections_internal", ignores_sections_outside=True),
     row("smbios", "261", "SMBIOS is measured into PCR 1; LoaderFeatures 0x3fffff", "source: boot.c, run",
@@ -200,8 +213,8 @@ CHANGES = (
         creates_loader_folder=True),
     row("smbios-length", "261.2 262", "an SMBIOS type 1 may be shorter than 27 bytes", "source: measure-smbios.c",
         checks_smbios_length=True),
-    row("image-case", "262", "the id of a counted image, and of a profile, is in lower case",
-        "run: the code of 262.1; 261.2's source keeps the case", lowers_image_ids=True),
+    row("image-case", "262.1", "the id of a counted image, and of a profile, is in lower case",
+        "run: the code of 262.1; the source of 262 keeps the case", lowers_image_ids=True),
     row("smbios-confidential", "262", "SMBIOS is measured by the confidential protocol without a TPM",
         "run: the stub's code of 262.1, which is the same", measures_smbios_by_cc=True),
 )  # fmt: skip

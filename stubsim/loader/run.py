@@ -95,16 +95,21 @@ def run(
         )
     if model.loads_image_first:
         _load(load_image, path, model)
-    initrd = _initrd(entry, partitions.of(entry), model)
+    place = partitions.of(entry)
+    initrd = None if model.installs_devicetree_first else _initrd(entry, place, model)
     if not model.loads_image_first:
         _load(load_image, path, model)
     devicetree = None
     if entry.devicetree is not None and (model.devicetree_under_secure_boot or not host.secure_boot):
-        devicetree = _devicetree(entry.devicetree, partitions.of(entry), host, model)
-    initrd = _with_extras(services, protocols, entry, partitions.of(entry)) or initrd
+        devicetree = _devicetree(entry.devicetree, place, host, model)
+    if model.installs_devicetree_first:
+        initrd = _with_extras(services, protocols, entry, place, host) or _initrd(entry, place, model)
+    if initrd is not None and host.previous_initrd is not None and not model.takes_previous_initrd:
+        because = "an earlier stage has registered an initrd"
+        raise _failed(model, "Error registering initrd", "EFI_ALREADY_STARTED", because)
     options = given or None
     if given is None:
-        text = handing_on.load_options(entry, model, partitions.of(entry), _oem_strings(services, entry, model, host))
+        text = handing_on.load_options(entry, model, place, _oem_strings(services, entry, model, host))
         options = None if text is None else utf16z(text)
     if options:
         digests = services.digests.of(options)
@@ -148,12 +153,19 @@ def _measure_smbios(services: Services, protocols: Protocols, host: Host, model:
         raise ProgramFailed("systemd-boot halts at an assertion", None, because) from None
 
 
-def _with_extras(services: Services, protocols: Protocols, entry: Entry, esp: Esp) -> bytes | None:
-    """The initrd of the entry's extra files, each kind measured by itself; None: there are none."""
+def _with_extras(services: Services, protocols: Protocols, entry: Entry, esp: Esp, host: Host) -> bytes | None:
+    """The initrd of the entry's extra files, each kind measured by itself, behind that of an earlier stage.
+
+    None: there are no such files.
+    """
     archives = handing_on.extras(entry, esp)
     for kind, parts in archives:
         log_event(services, protocols, kind.pcr, kind.description, services.digests.of_parts(parts))
-    return b"".join(bytes(part) for _, parts in archives for part in parts) if archives else None
+    if not archives:
+        return None
+    previous = host.previous_initrd or b""
+    pieces = [previous, bytes(-len(previous) % 4), *(bytes(part) for _, parts in archives for part in parts)]
+    return b"".join(pieces)
 
 
 def _load_drivers(services: Services, loader: Loader, host: Host, esp: Esp) -> None:
@@ -213,7 +225,10 @@ def _initrd(entry: Entry, esp: Esp, model: LoaderModel) -> bytes | None:
     pieces = handing_on.initrd(entry, esp, model)
     if isinstance(pieces, str):
         raise _failed(model, "Error preparing initrd", "EFI_NOT_FOUND", f"there is no {pieces} on the partition")
-    return None if pieces is None else b"".join(bytes(piece) for piece in pieces)
+    if pieces == [] and model.halts_at_empty_initrds:
+        raise ProgramFailed("systemd-boot halts at an assertion", None, "it asks for no pages for files that are empty")
+    # One of no bytes is not registered.
+    return b"".join(bytes(piece) for piece in pieces or ()) or None
 
 
 def _devicetree(path: str, esp: Esp, host: Host, model: LoaderModel) -> Bytes:

@@ -440,3 +440,52 @@ def test_type_11_behind_a_structure_without_strings(tmp_path: Path, version: str
     result = run(esp, HOST._replace(oem_strings=(extra,)), entry="a.conf")
     what = {event.what for event in result.trace if isinstance(event, Unknown)}
     assert ("whether systemd-boot finds the line from SMBIOS" in what) == (version == "256.1")
+
+
+EARLIER = HOST._replace(previous_initrd=b"earlier")
+
+
+def type1(esp: Path, text: str, **files: bytes) -> None:
+    (esp / "loader/entries/a.conf").write_text(f"title A\n{text}")
+    for name, data in files.items():
+        (esp / name).write_bytes(data)
+
+
+@pytest.mark.parametrize(("version", "message"), [("260.4", "Error preparing initrd"), ("261.0", "Error loading \\d")])
+def test_which_error_comes_first(tmp_path: Path, version: str, message: str):
+    """call_image_start: from 261 on the devicetree is installed before the initrd is read."""
+    esp = esp_of(tmp_path, version)
+    type1(esp, "linux /EFI/Linux/lab.efi\ninitrd /i\ndevicetree /d\n")
+    outcome = run(esp, entry="a.conf").outcome
+    assert outcome.message == f"{message}: Not found"
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "message"),
+    [
+        ("252.39", "failed", "Error registering initrd: Already started"),
+        ("260.4", "failed", "Error registering initrd: Already started"),
+        ("261.0", "kernel-started", None),
+    ],
+)
+def test_an_initrd_where_an_earlier_stage_has_left_one(tmp_path: Path, version: str, status: str, message: str | None):
+    esp = esp_of(tmp_path, version)
+    type1(esp, "linux /EFI/Linux/lab.efi\ninitrd /i\n", i=b"entry")
+    outcome = run(esp, EARLIER, entry="a.conf").outcome
+    assert (outcome.status, outcome.message) == (status, message)
+
+
+def test_extra_files_go_behind_the_initrd_of_an_earlier_stage(tmp_path: Path):
+    """load_extras; each is padded to 4 bytes (combine_initrds)."""
+    esp = esp_of(tmp_path, "262.1")
+    type1(esp, "uki /EFI/Linux/lab.efi\nextra /x.cred\n", **{"x.cred": b"x"})
+    alone, both = (boot_json(run(esp, host, entry="a.conf"))["initrd"] for host in (HOST, EARLIER))
+    assert both["size"] == alone["size"] + len(b"earlier\0")
+
+
+@pytest.mark.parametrize(("version", "halts"), [("256.6", False), ("256.7", True), ("258.2", True), ("258.3", False)])
+def test_initrds_that_are_all_empty(tmp_path: Path, version: str, halts: bool):
+    """initrd_prepare: no pages are asked for, which EDK2 refuses (Page.c)."""
+    esp = esp_of(tmp_path, version)
+    type1(esp, "linux /EFI/Linux/lab.efi\ninitrd /i\n", i=b"")
+    assert run(esp, EARLIER, entry="a.conf").outcome.status == ("failed" if halts else "kernel-started")
