@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from stubsim.errors import StubsimError
 from stubsim.hosts import Host
-from stubsim.loader.menu import Loader, Partitions, choose, find_loader, menu_of
+from stubsim.loader.image import Loader, find_loader
+from stubsim.loader.menu import Partitions, choose, menu_of
 from stubsim.shim.image import find_shim
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.image_path import usual_boot_file

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from stubsim.loader.entry import Entry
-    from stubsim.loader.menu import Loader, Menu
+    from stubsim.loader.image import Loader
+    from stubsim.loader.menu import Menu
     from stubsim.shim.image import Shim
 
 _UNTOLD = "nothing tells whether the firmware or a boot loader has started the UKI"
@@ -82,7 +83,8 @@ def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[
     esp = context.image.esp
     if start.loader in ("none", "qemu-kernel") or start.shell is not None or esp is None or esp.root is None:
         return None, ()
-    from stubsim.loader.menu import Partitions, choose, find_loader, menu_of
+    from stubsim.loader.image import find_loader
+    from stubsim.loader.menu import Partitions, choose, menu_of
 
     boot_file = start.boot_file if shim is None else shim.second_stage
     loader = find_loader(esp, context.machine, boot_file)

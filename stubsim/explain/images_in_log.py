@@ -149,7 +149,7 @@ def _name(row: Application) -> str:
 
 
 def _is_loader(boot: Boot, root: str, path: str | None) -> bool:
-    from stubsim.loader.menu import find_loader
+    from stubsim.loader.image import find_loader
 
     try:
         return path is not None and find_loader(Esp(root), boot.uki.machine, path) is not None

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from functools import cmp_to_key, partial
 from typing import Any
 
-from stubsim.errors import StubsimError
-from stubsim.formats import pe
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.loader import type1, type2
 from stubsim.loader.config import SAVED, Config
 from stubsim.loader.entry import ACTION, AUTO, ESP, XBOOTLDR, Entry, Hidden
+from stubsim.loader.image import loader_version
 from stubsim.loader.releases import LoaderModel
 from stubsim.rows import NamedTuple
 from stubsim.systemd.pattern import matches
 from stubsim.systemd.strings import lower
 from stubsim.systemd.version_order import compare_versions
 from stubsim.uefi.esp import Esp
-from stubsim.uki import Uki
 
 _SMBIOS_ENTRY = b"io.systemd.boot.entries-extra:"
 # What is looked for behind the entries of its own, in this order; {} is the architecture.
@@ -152,12 +150,6 @@ def find(entries: Sequence[Entry], pattern: str) -> Entry | None:
     return next((entry for entry in entries if matches(folded, lower(entry.id))), None)
 
 
-def loader_version(uki: Uki) -> str | None:
-    """The version of systemd-boot in an image, None in any other (.sdmagic)."""
-    stub = uki.stub
-    return stub.version if stub is not None and stub.name == "systemd-boot" else None
-
-
 def _unified(esp: Esp, partition: str, model: LoaderModel, machine: str) -> list[Entry | Hidden]:
     found: list[Entry | Hidden] = []
     for file in sorted(esp.folder(type2.FOLDER) or ()):
@@ -201,15 +193,6 @@ def _exists_on(esp: Esp) -> type1.Exists:
     return lambda path: esp.read(path) is not None or esp.folder(path) is not None
 
 
-def _image(esp: Esp, path: str) -> Uki | str:
-    data = esp.read(path)
-    assert data is not None
-    try:
-        return Uki(pe.open_bytes(data, path))
-    except StubsimError as error:
-        return f"no PE image: {error.message}"
-
-
 def _added(
     config: Config,
     esp: Esp,
@@ -242,10 +225,8 @@ def _added(
 
 def _is_loader(esp: Esp, path: str, version: str) -> bool:
     """Whether it is systemd-boot, of the same version as the one that asks (is_sd_boot)."""
-    if esp.read(path) is None:
-        return False
-    image = _image(esp, path)
-    return isinstance(image, Uki) and loader_version(image) == version
+    image = esp.program(path)
+    return image is not None and loader_version(image) == version
 
 
 def _exhausted(entry: Entry) -> bool:

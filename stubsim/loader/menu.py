@@ -8,29 +8,16 @@ from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.loader.config import Config
 from stubsim.loader.config import parse as config_of
-from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, loader_version, selected_entry
+from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, selected_entry
 from stubsim.loader.entry import ESP, TYPE2, Entry
-from stubsim.loader.releases import LoaderModel, model_of
+from stubsim.loader.image import Loader
+from stubsim.loader.releases import LoaderModel
 from stubsim.rows import NamedTuple
 from stubsim.uefi.esp import Esp, same_name
-from stubsim.uefi.image_path import usual_boot_file
 from stubsim.uefi.variables import GLOBAL, LOADER
-from stubsim.uki import Uki
 
 _LOADER_CONF = "\\loader\\loader.conf"
 _FIRMWARE_SETUP = 1
-
-
-class Loader(NamedTuple):
-    """systemd-boot as it lies on the partition that the firmware starts it from."""
-
-    image: Uki
-    path: str
-    version: str
-
-    @property
-    def model(self) -> LoaderModel:
-        return model_of(self.version)
 
 
 class Partitions(NamedTuple):
@@ -62,20 +49,6 @@ class Menu(NamedTuple):
     def selects(self) -> bool:
         """Whether it takes an entry without showing a menu first."""
         return selected_entry(self.entries.entries, self.config, self.wanted, self.loader.model) is not None
-
-
-def find_loader(esp: Esp, machine: str, boot_file: str | None) -> Loader | None:
-    """What the firmware starts from a partition, where that is systemd-boot. Raises StubsimError for no such file."""
-    usual = (usual_boot_file(machine), f"\\EFI\\systemd\\systemd-boot{machine}.efi")
-    for path in usual if boot_file is None else (boot_file,):
-        if esp.read(path) is None:
-            continue
-        image = esp.program(path)
-        version = None if image is None else loader_version(image)
-        return None if image is None or version is None else Loader(image, path, version)
-    if boot_file is not None:
-        raise StubsimError("no such file on the partition", path=boot_file, expected="what the firmware starts")
-    return None
 
 
 def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:

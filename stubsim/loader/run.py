@@ -12,7 +12,8 @@ from stubsim.loader import handing_on
 from stubsim.loader.config import DISABLED, FORCED, HIDDEN, SAVED, Config, timeout_of
 from stubsim.loader.entries import Wanted
 from stubsim.loader.entry import EFI, LINUX, TYPE2, Entry
-from stubsim.loader.menu import Loader, Menu, Partitions, text_of
+from stubsim.loader.image import Loader
+from stubsim.loader.menu import Menu, Partitions, text_of
 from stubsim.loader.releases import LoaderModel, release_of
 from stubsim.rows import NamedTuple
 from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event

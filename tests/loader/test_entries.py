@@ -14,10 +14,10 @@ from stubsim.loader.entries import (
     compare,
     default_entry,
     find,
-    loader_version,
     selected_entry,
 )
 from stubsim.loader.entry import Entry, Tries
+from stubsim.loader.image import loader_version
 from stubsim.loader.releases import model_of
 from stubsim.uefi.esp import Esp
 from stubsim.uki import Uki
