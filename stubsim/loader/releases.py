@@ -21,6 +21,8 @@ class LoaderModel(NamedTuple):
     features: int = 0x7FF
     # Keys of a Type #1 entry beyond those of every release.
     type1_keys: frozenset[str] = frozenset()
+    # The paths of an entry begin with a backslash, whether it has one or not.
+    roots_paths: bool = True
     # A Type #2 entry's own command line is passed on, and so measured; unmangled but for a newline at its end.
     passes_implied_options: bool = True
     mangles_implied_options: bool = False
@@ -103,6 +105,8 @@ _TYPE1_259 = _TYPE1_258 | {"profile"}
 CHANGES = (
     row("implied-options", "252.3 253", "a UKI's own command line is passed on without control characters",
         "recorded: the lab's bookworm, with 252.39", mangles_implied_options=True),
+    row("entry-paths", "252.3 253", "a path of an entry is passed on without a backslash in front where it has none",
+        "source: util.c, xstra_to_path, xstr8_to_path", roots_paths=False),
     row("trailing-blanks", "252.6 253", "trailing blanks of it go", "source: util.c, mangle_stub_cmdline",
         trims_implied_options=True),
     row("counter-partition", "252.14 253.8 254.1 255", "boots of an entry on XBOOTLDR are counted there",

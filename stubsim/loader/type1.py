@@ -23,6 +23,11 @@ def valid_name(file: str, model: LoaderModel) -> bool:
     return file[:1] not in ("", ".") and lower(file).endswith(_SUFFIX) and not is_auto(file, model)
 
 
+def _path(text: str, model: LoaderModel) -> str:
+    path = efi_path(text)
+    return path if path.startswith("\\") or not model.roots_paths else f"\\{path}"
+
+
 def parse(
     content: bytes | memoryview,
     file: str,
@@ -57,8 +62,8 @@ def parse(
                     return Hidden(place, partition, f"uki-url {text}: systemd-boot itself was not started from a URL")
                 entry = entry._replace(kind=kind, url=text)
                 continue
-            entry = entry._replace(kind=kind, loader=efi_path(text))
-            if kind == EFI and own_path is not None and lower(efi_path(text)) == lower(own_path):
+            entry = entry._replace(kind=kind, loader=_path(text, model))
+            if kind == EFI and own_path is not None and lower(_path(text, model)) == lower(own_path):
                 return Hidden(place, partition, "it is systemd-boot itself")
         elif key == b"architecture" and (lower(text) if model.folds_architecture else text) != machine:
             return Hidden(place, partition, f"for architecture {text}")
@@ -67,11 +72,11 @@ def parse(
             if number is not None and not tail and number <= UINT_MAX:
                 entry = entry._replace(profile=number)
         elif key == b"devicetree":
-            entry = entry._replace(devicetree=efi_path(text))
+            entry = entry._replace(devicetree=_path(text, model))
         elif key == b"initrd":
-            initrds.append(efi_path(text))
+            initrds.append(_path(text, model))
         elif key == b"extra" and "extra" in model.type1_keys:
-            extras.append(efi_path(text))
+            extras.append(_path(text, model))
         elif key == b"options":
             entry = entry._replace(
                 options=given if entry.options is None else f"{entry.options} {NULL if given is None else given}"

@@ -146,3 +146,10 @@ def test_a_line_of_blanks_swallows_what_follows(old: str, new: str):
         row = entry(text, release=release)
         assert isinstance(row, Entry)
         assert (row.options, row.initrds) == (options, initrds)
+
+
+@pytest.mark.parametrize(("release", "paths"), [("252.2", ("\\i", "\\j")), ("252.3", ("i", "\\j"))])
+def test_the_backslash_of_the_oldest(release: str, paths: tuple[str, str]):
+    row = entry("linux /a.efi\ninitrd i\ninitrd //j\n", release=release)
+    assert isinstance(row, Entry)
+    assert row.initrds == paths
