@@ -15,7 +15,7 @@ from stubsim.uefi.variables import LOADER
 from stubsim.uki import load
 from stubsim.views.eventlog import event_log
 from tests.loader.test_run import esp_of
-from tests.samples import invoke
+from tests.samples import invoke, uki, written
 from tests.stub.harness import make_pe
 
 
@@ -158,6 +158,20 @@ def test_machines_that_start_other_images(tmp_path: Path):
     assert "the machines start" in result.err
     # Each boot of a comparison has its own.
     assert invoke("diff", "--esp", esp, *hosts).status == 1
+
+
+def test_one_machine_starts_the_uki_and_the_other_systemd_boot(tmp_path: Path):
+    """Which entry it is by is found for each side, though the options are the same for both."""
+    esp = esp_of(tmp_path)
+    (esp / "EFI/BOOT/BOOTAA64.EFI").write_bytes(uki(machine=0xAA64))
+    hosts: list[object] = []
+    for machine in ("aa64", "x64"):
+        path = written(tmp_path, f"{machine}.json", {"smbios": {}, "architecture": machine})
+        hosts += ["--smbios", path]
+    result = invoke("diff", "--esp", esp, *hosts, "--format", "json")
+    assert (result.status, result.err) == (1, "")
+    a, b = (result.json[side]["uki"]["path"] for side in ("a", "b"))
+    assert (a, b) == (str(esp / "EFI/BOOT/BOOTAA64.EFI"), str(esp / "EFI/Linux/lab.efi"))
 
 
 def test_two_entries_are_compared(tmp_path: Path, host: Path):

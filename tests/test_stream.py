@@ -61,6 +61,17 @@ def test_files_are_none(tmp_path: Path):
         assert stream.content(name) is None
 
 
+def test_the_beginning_of_a_file_or_all_of_a_stream(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abcdef")
+    assert stream.read(str(path), 4) == b"abcd"
+    assert stream.read(str(path), 9) == b"abcdef"
+    with piped(b"abcdef") as name:
+        assert stream.read(name, 4) == b"abcdef"
+    with pytest.raises(FileNotFoundError):
+        stream.read(str(tmp_path / "none"), 4)
+
+
 def test_too_much(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stream, "MAXIMUM_SIZE", 10)
     standard_input(monkeypatch, b"x" * 11)

@@ -9,6 +9,7 @@ import pytest
 
 from stubsim.errors import StubsimError
 from stubsim.uefi.esp import Esp, same_name
+from tests.samples import uki
 
 
 @pytest.fixture
@@ -77,6 +78,16 @@ def test_content(tmp_path: Path, size: int):
     content = Esp(str(tmp_path)).read("\\x")
     assert content is not None
     assert bytes(content) == b"y" * size
+
+
+def test_a_program_is_opened_once(tmp_path: Path):
+    (tmp_path / "a.efi").write_bytes(uki())
+    (tmp_path / "b.efi").write_bytes(b"no image")
+    esp = Esp(str(tmp_path))
+    found = esp.program("\\A.EFI")
+    assert found is not None
+    assert (found.path, found) == ("\\A.EFI", esp.program("\\A.EFI"))
+    assert [esp.program(path) for path in ("\\b.efi", "\\c.efi")] == [None, None]
 
 
 def test_what_is_no_file_does_not_block(tmp_path: Path):
