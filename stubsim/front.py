@@ -106,7 +106,7 @@ def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[
     given = None
     if start.load_options is not None or (start.profile is not None and entry.profile != profile):
         given = context.image.load_options
-    return Front(menu, entry, given), tuple(_said(loader, entry, context.host))
+    return Front(menu, entry, given), tuple(_said(menu, entry, context.host))
 
 
 def started_by_loader(
@@ -217,12 +217,18 @@ def _another_program(context: Context, start: Start, esp: Esp) -> Iterator[str]:
         yield f"the firmware is taken to start the UKI itself, not {path} in --esp, which is not systemd-boot"
 
 
-def _said(loader: Loader, entry: Entry, host: Host) -> Iterator[str]:
-    from stubsim.loader.menu import offers_setup
+def _said(menu: Menu, entry: Entry, host: Host) -> Iterator[str]:
+    from stubsim.loader.menu import equals, offers_setup
 
+    loader = menu.loader
     yield f"systemd-boot {loader.version} ({loader.path}) starts it by the entry {entry.id} (--loader, --entry)"
     if offers_setup(host) is None:
         yield "the firmware is taken to offer its set-up, which LoaderEntries names (variable OsIndicationsSupported)"
+    if rivals := [row.file for row in equals(menu, entry) if row.file is not None]:
+        yield (
+            f"{entry.file} and {' and '.join(rivals)} are equal to systemd-boot, which takes the one that comes first "
+            "in its folder: taken to be the first by name"
+        )
 
 
 def differing(host: Host, variables: Variables) -> Iterator[str]:

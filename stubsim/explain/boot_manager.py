@@ -25,7 +25,7 @@ def boot_manager_pcr(boot: Boot, start: Start) -> dict[str, bytes] | str:
         return "the firmware has started a shell before the UKI, and measured that"
     if start.from_memory:
         return "an unknown program has started the UKI, and was measured before it"
-    if boot.host.tpm and boot.host.confidential == "tdx":
+    if boot.host.tpm and _may_be_tdx(boot):
         # DxeTpm2MeasureBootLib of EDK II measures by the CC protocol alone where there is one.
         return "a firmware with a TPM and a TDX guest's registers measures images into one of them or both"
     if boot.outcome.status != "kernel-started":
@@ -61,6 +61,12 @@ def loader_info(boot: Boot) -> str | None:
     """The boot loader that the host file says was there."""
     found = next((row for row in boot.host.variables if (row.name, row.guid) == ("LoaderInfo", LOADER)), None)
     return None if found is None else from_utf16(found.data)
+
+
+def _may_be_tdx(boot: Boot) -> bool:
+    host = boot.host
+    is_x64 = boot.uki.machine == "x64"
+    return host.confidential == "tdx" or (is_x64 and host.hypervisor and "confidential" in host.unknown)
 
 
 def _left_open(boot: Boot) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from stubsim import extent
-from stubsim.explain.boot_manager import boot_manager_pcr
+from stubsim.explain.boot_manager import boot_manager_pcr, starts_the_same
 from stubsim.extent import Bytes
 from stubsim.formats import eventlog, pe
 from stubsim.hosts import Host
@@ -216,9 +216,9 @@ class Writer:
     def _chain(self, trace: Sequence[Event], start: Start) -> None:
         """What is started one by the other, with what each measures."""
         if self.boot.outcome.status == "kernel-started":
-            other = boot_manager_pcr(self.boot, start)
-            if isinstance(other, str) and _BOOT_MANAGER not in _registers(trace):
-                self._row(unknown(_BOOT_MANAGER, _APPLICATION, "images", other))
+            why = self._other_images(start)
+            if why is not None and _BOOT_MANAGER not in _registers(trace):
+                self._row(unknown(_BOOT_MANAGER, _APPLICATION, "images", why))
         doubted = self._doubted()
         for event in trace:
             if isinstance(event, Measured):
@@ -227,6 +227,18 @@ class Writer:
                 self._image(event)
             elif isinstance(event, Unknown) and event.what not in self.boot.host.unknown:
                 self._left_open(event)
+        told = {event.pcr for event in trace if isinstance(event, Measured)}
+        for pcr in sorted(doubted.keys() - told):
+            # Nothing is measured into it here, and might be on such a machine.
+            self.events.append(LogEvent("stub", pcr, None, "events", None, b"", UNKNOWN, doubted[pcr]))
+
+    def _other_images(self, start: Start) -> str | None:
+        """Why it is not known which images PCR 4 has, None where it is."""
+        told = boot_manager_pcr(self.boot, start)
+        if isinstance(told, str):
+            return told
+        others = (row for row in self.boot.others if not starts_the_same(self.boot, row.boot))
+        return next((f"{' and '.join(sorted(row.keys))} of the machine is not known" for row in others), None)
 
     def _doubted(self) -> dict[int, str]:
         """The registers that hang on what is not known of the host."""

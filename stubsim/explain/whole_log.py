@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stubsim.errors import StubsimError
 from stubsim.explain.cc_log import CcWriter
@@ -34,7 +34,7 @@ def whole_log(boot: Boot, platform: Platform, start: Start) -> WholeLog:
     _check(platform, is_cc=is_cc)
     writer = (CcWriter if is_cc else Writer)(boot, platform, banks)
     writer.write(start)
-    assumed = tuple(dict.fromkeys((*boot.assumed, *_assumed(platform, writer))))
+    assumed = tuple(dict.fromkeys((*boot.assumed, *_assumed(platform, writer, banks))))
     return WholeLog(banks, tuple(writer.events), assumed, is_cc)
 
 
@@ -88,7 +88,7 @@ def _tag(event: LogEvent) -> int | None:
     return int.from_bytes(event.data[:4], "little") if event.type == "EV_EVENT_TAG" else None
 
 
-def _assumed(platform: Platform, writer: Writer) -> Iterator[str]:
+def _assumed(platform: Platform, writer: Writer, banks: Sequence[str]) -> Iterator[str]:
     build = platform.build
     if isinstance(writer, CcWriter):
         yield "RTMR 1: what OVMF measures by its public source; no TDX guest was recorded"
@@ -99,6 +99,9 @@ def _assumed(platform: Platform, writer: Writer) -> Iterator[str]:
     for event in writer.boot.events(Unknown):
         if "outcome" in event.affects:
             yield f"how it ends is not known ({event.what}: {event.why}): the values are those of this boot if it is so"
+        elif event.what == "tpm":
+            taken = " and ".join(banks)
+            yield f"whether the machine has a TPM, and with which banks, is not known: taken to have {taken}"
     yield from _another_start(writer.boot, platform)
     if platform.firmware is not None and not platform.option_roms and platform.baseline is None:
         register = "RTMR 1" if isinstance(writer, CcWriter) else "PCR 2"

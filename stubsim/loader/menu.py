@@ -8,7 +8,7 @@ from stubsim.formats.efi_string import from_utf16
 from stubsim.hosts import Host
 from stubsim.loader.config import Config
 from stubsim.loader.config import parse as config_of
-from stubsim.loader.entries import Entries, Wanted, all_entries, default_entry, find, selected_entry
+from stubsim.loader.entries import Entries, Wanted, all_entries, compare, default_entry, find, selected_entry
 from stubsim.loader.entry import ESP, TYPE2, Entry
 from stubsim.loader.image import Loader
 from stubsim.loader.releases import LoaderModel
@@ -99,6 +99,12 @@ def choose(menu: Menu, *, wanted: str | None, path: str | None, profile: int) ->
     if not found:
         raise StubsimError(f"systemd-boot has no entry for {path}", expected="an entry (--entry), or --loader none")
     return found[0]
+
+
+def equals(menu: Menu, entry: Entry) -> list[Entry]:
+    """Entries of other files that nothing but the order of the folder puts before or behind this one."""
+    others = (row for row in menu.entries.entries if row.may_be_selected and row.file != entry.file)
+    return [row for row in others if compare(row, entry, menu.loader.model) == 0]
 
 
 def offers_setup(host: Host) -> bool | None:

@@ -276,8 +276,8 @@ def _count(services: Services, entry: Entry, partitions: Partitions, model: Load
     esp = partitions.of(entry) if model.counts_on_own_partition else partitions.esp
     before, after = (f"{entry.tries.directory}\\{name}" for name in (entry.tries.current, entry.tries.next))
     there = esp.read(before)
-    if there is None:
-        # Where systemd-boot looks on the wrong partition.
+    if there is None or esp.read(after) is not None:
+        # Where systemd-boot looks on the wrong partition, and where FAT has a file of the new name (EFI_ACCESS_DENIED).
         return entry.loader
     services.rename(before, after, len(there))
     _set(services, "LoaderBootCountPath", after)

@@ -176,6 +176,30 @@ def test_what_is_not_known_of_the_machine_is_unknown_in_the_log(machine: Path):
     assert report(machine)["events"]
 
 
+@pytest.mark.parametrize(
+    ("key", "lost"),
+    [
+        ("smbios.oem_strings", {9, 12}), ("smbios", {9, 12}), ("direct_boot", {4, 9, 12}), ("confidential", {4}),
+        ("variables", {4}), ("memory", set()),
+    ],
+)  # fmt: skip
+def test_registers_that_hang_on_what_is_not_known_have_no_value(machine: Path, key: str, lost: set[int]):
+    """Also where nothing is measured into them on the machine as it is told; no reference value is made of them."""
+    written(machine, "host.json", HOST | {"unknown": [key]})
+    found = report(machine)
+    assert {4, 9, 11, 12, 13} - {int(pcr) for pcr in found["pcrs"]["sha256"]} == lost
+    assert {row["pcr"] for row in found["unknown"]} >= lost
+    for pcr in sorted(lost):
+        for form in ("pcr-policy", "rvps", "keylime"):
+            ended = log(machine, "--format", form, "--pcr", str(pcr))
+            assert (ended.status, ended.out) == (2, "")
+
+
+def test_a_tpm_that_is_not_known_is_taken_for_granted(machine: Path):
+    written(machine, "host.json", {"schema": HOST["schema"], "smbios": {}, "unknown": ["tpm"]})
+    assert any(line.startswith("whether the machine has a TPM") for line in report(machine)["assumed"])
+
+
 def test_json_is_one_object(machine: Path):
     assert json.loads(log(machine, "--format", "json").out)["schema"] == "stubsim/log/1"
 

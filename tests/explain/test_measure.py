@@ -113,7 +113,7 @@ def test_pcr_1_is_never_given():
     ("key", "lost"),
     [
         ("smbios", {11, 12}), ("smbios_table", {11, 12}), ("smbios.family", {11}), ("smbios.oem_strings", {12}),
-        ("edid", set()), ("secure_boot", set()), ("confidential", set()), ("memory", set()), ("variables", {4}),
+        ("edid", set()), ("secure_boot", set()), ("confidential", {4}), ("memory", set()), ("variables", {4}),
         ("smbios.bios_vendor", set()), ("smbios.product_sku", {11}),
     ],
 )  # fmt: skip

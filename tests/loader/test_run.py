@@ -489,3 +489,26 @@ def test_initrds_that_are_all_empty(tmp_path: Path, version: str, halts: bool):
     esp = esp_of(tmp_path, version)
     type1(esp, "linux /EFI/Linux/lab.efi\ninitrd /i\n", i=b"")
     assert run(esp, EARLIER, entry="a.conf").outcome.status == ("failed" if halts else "kernel-started")
+
+
+@pytest.mark.parametrize("version", ["252.39", "257.13", "262.1"])
+def test_a_counter_whose_next_name_is_taken(tmp_path: Path, version: str):
+    """FAT refuses to rename it, and it is started by the name that it has (systemd-boot's own code in emulation)."""
+    esp = esp_of(tmp_path, version, "lab+1-2.efi")
+    (esp / "EFI/Linux/lab+0-3.efi").write_bytes((esp / "EFI/Linux/lab+1-2.efi").read_bytes())
+    result = run(esp, name="lab+1-2.efi", entry="lab+1-2.efi" if version == "252.39" else None)
+    assert texts(result)["StubImageIdentifier" if version != "252.39" else "LoaderEntrySelected"].endswith(
+        "lab+1-2.efi"
+    )
+    assert "LoaderBootCountPath" not in texts(result)
+    assert not [row for row in result.trace if isinstance(row, EspWritten)]
+
+
+@pytest.mark.parametrize(("other", "said"), [("lab+3.efi", True), ("lab2.efi", False)])
+def test_of_two_equal_entries_the_folder_decides(tmp_path: Path, other: str, said: bool):
+    """One without a counter is neither before nor behind one with it (boot.c, boot_entry_compare)."""
+    esp = esp_of(tmp_path, "262.1")
+    (esp / "EFI/Linux" / other).write_bytes((esp / "EFI/Linux/lab.efi").read_bytes())
+    result = run(esp, entry="lab.efi", name=other if said else "lab.efi")
+    lines = [line for line in result.assumed if "comes first in its folder" in line]
+    assert len(lines) == said
