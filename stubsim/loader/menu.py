@@ -107,6 +107,25 @@ def equals(menu: Menu, entry: Entry) -> list[Entry]:
     return [row for row in others if compare(row, entry, menu.loader.model) == 0]
 
 
+def left_open(menu: Menu, host: Host) -> list[str]:
+    """What of the list hangs on what is not known of the machine."""
+    model, found = menu.loader.model, []
+    if "variables" in host.unknown:
+        names = "LoaderEntryOneShot, LoaderEntryDefault, LoaderEntryLastBooted"
+        names += ", LoaderEntryPreferred" if model.prefers_entry else ""
+        found.append(f"which entry is the default: the variables of the machine are not known ({names})")
+    untold = {"smbios", "smbios.oem_strings"} & host.unknown or any(
+        key.startswith("smbios_table") for key in host.unknown
+    )
+    if untold or ("confidential" in host.unknown and host.oem_strings):
+        why = "the OEM strings of the machine are not known" if untold else "a confidential guest reads no OEM strings"
+        if model.reads_smbios_entries:
+            found.append(f"whether there are entries from SMBIOS: {why}")
+        if model.appends_smbios_extra:
+            found.append(f"what is appended to the load options of kernels from SMBIOS: {why}")
+    return found
+
+
 def offers_setup(host: Host) -> bool | None:
     """Whether the firmware can be told to start its set-up; None where the host file does not have the variable."""
     for row in host.variables:

@@ -8,7 +8,7 @@ from stubsim.entry_image import loader_of
 from stubsim.hosts import Host
 from stubsim.loader import handing_on
 from stubsim.loader.entry import Entry
-from stubsim.loader.menu import Menu, Partitions, menu_of
+from stubsim.loader.menu import Menu, Partitions, left_open, menu_of
 from stubsim.uefi.esp import Esp
 from stubsim.views.terminal import Screen, rendered
 
@@ -30,6 +30,7 @@ def entries_json(esp: str, xbootldr: str | None, boot_file: str | None, host: Ho
         "entries": [_entry(row, menu, host, is_default=row == default) for row in menu.entries.entries],
         "hidden": [row._asdict() for row in menu.entries.hidden],
         "ignored": list(menu.config.ignored),
+        "unknown": left_open(menu, host),
     }
 
 
@@ -73,6 +74,8 @@ def render_entries(report: Json, target: Screen | None = None) -> str:
                 console.print(Text(clean(f"    ignored: {ignored}"), style="yellow"))
         for row in report["hidden"]:
             console.print(Text(clean(f"  hidden: {row['file']}: {row['why']}"), style="yellow"))
+        for text in report["unknown"]:
+            console.print(Text(clean(f"  not known: {text}"), style="yellow"))
 
     return rendered(draw, target)
 
