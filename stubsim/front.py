@@ -50,7 +50,9 @@ def shim_of(context: Context, start: Start) -> Shim | None:
         return None
     from stubsim.shim.image import find_shim
 
-    shim = find_shim(esp, context.machine, start.boot_file)
+    # Without a boot loader it is the UKI that the firmware starts, or shim.
+    started = path if start.loader == "none" and start.boot_file is None else start.boot_file
+    shim = find_shim(esp, context.machine, started)
     second = None if shim is None else esp.read(shim.second_stage)
     if shim is None or second is None:
         return None

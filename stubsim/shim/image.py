@@ -9,7 +9,7 @@ from stubsim.errors import StubsimError
 from stubsim.extent import Extent
 from stubsim.formats import signature_list
 from stubsim.rows import NamedTuple
-from stubsim.uefi.esp import Esp
+from stubsim.uefi.esp import Esp, same_name
 from stubsim.uefi.image_path import usual_boot_file
 from stubsim.uefi.variables import SHIM_LOCK
 from stubsim.uki import Uki
@@ -42,30 +42,36 @@ class Shim(NamedTuple):
 def find_shim(esp: Esp, machine: str, boot_file: str | None) -> Shim | None:
     """What the firmware starts from a partition, where that is shim: the boot file, or what starts that.
 
-    Raises StubsimError for a shim whose parts cannot be read.
+    Raises StubsimError for a shim whose parts cannot be read, and for one that starts its fallback program.
     """
+    if machine not in _SECOND_STAGES:
+        return None
     usual = usual_boot_file(machine)
     for path in dict.fromkeys((boot_file or usual, usual)):
-        found = _shim(esp, path, machine)
-        if found is not None and boot_file in (None, path, found.second_stage):
-            return found
+        folder = path[: path.rfind("\\") + 1]
+        second = folder + _SECOND_STAGES[machine]
+        # The usual one of a partition is of no account where something else is started.
+        if boot_file is None or same_name(boot_file, path) or same_name(boot_file, second):
+            in_place = folder.lower() == "\\efi\\boot\\"
+            found = _shim(esp, path, second, folder + _FALLBACKS[machine] if in_place else None)
+            if found is not None:
+                return found
     return None
 
 
-def _shim(esp: Esp, path: str, machine: str) -> Shim | None:
+def _shim(esp: Esp, path: str, second_stage: str, fallback: str | None) -> Shim | None:
     image = esp.program(path)
-    if image is None or machine not in _SECOND_STAGES:
+    if image is None:
         return None
     sections = _sections(image)
     sbat = sections.get(".sbat")
     if sbat is None or _SBAT.search(bytes(sbat)) is None or ".vendor_cert" not in sections:
         return None
-    folder = path[: path.rindex("\\") + 1]
-    if esp.read(f"{folder}{_FALLBACKS[machine]}") is not None and folder.lower() == "\\efi\\boot\\":
-        raise StubsimError("shim starts its fallback program", path=f"{folder}{_FALLBACKS[machine]}", expected="none")
+    if fallback is not None and esp.read(fallback) is not None:
+        raise StubsimError("shim starts its fallback program", path=fallback, expected="none")
     trusted, revoked = _certificates(bytes(sections[".vendor_cert"]), path)
     automatic, latest = _levels(bytes(sections.get(".sbatlevel") or b""), path)
-    return Shim(image, path, folder + _SECOND_STAGES[machine], trusted, revoked, automatic, latest)
+    return Shim(image, path, second_stage, trusted, revoked, automatic, latest)
 
 
 def _sections(image: Uki) -> dict[str, Extent]:

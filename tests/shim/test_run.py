@@ -272,6 +272,15 @@ def test_mok_manager_and_the_fallback_are_not_simulated(tmp_path: Path):
         run(folder, DB, MOK_LIST)
 
 
+def test_a_shim_that_is_not_started_is_not_looked_at(tmp_path: Path):
+    """Its fallback program lies beside it on the partition of most systems, for when the boot options are lost."""
+    loader = {"EFI/BOOT/fbx64.efi": b"fallback", "EFI/systemd/systemd-bootx64.efi": signed(*SYSTEMD_BOOT)}
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT), **loader)
+    result = run(folder, secure=False, boot_file="\\EFI\\systemd\\systemd-bootx64.efi")
+    assert told(result) == ["firmware \\EFI\\systemd\\systemd-bootx64.efi", "loader \\EFI\\Linux\\lab.efi"]
+    assert told(run(folder, secure=False, loader="none")) == ["firmware \\EFI\\Linux\\lab.efi"]
+
+
 @pytest.mark.parametrize("name", ["shim_certificate_0.efi", "SHIM_CERTIFICATE.EFI", "revocations_sbat.efi"])
 def test_files_beside_shim_leave_its_registers_open(tmp_path: Path, name: str):
     """It takes certificates and revocations from them (shim.c, load_unbundled_trust), but not without Secure Boot."""
@@ -293,9 +302,17 @@ def test_which_image_is_shim(tmp_path: Path):
     found = find_shim(esp, "x64", None)
     assert found is not None
     assert (found.trusted, found.revoked, found.level_latest) == (VENDOR_LIST, b"", LATEST)
-    assert find_shim(esp, "x64", "\\EFI\\BOOT\\grubx64.efi") is not None
+    for path in ("\\EFI\\BOOT\\grubx64.efi", "\\efi\\boot\\GRUBX64.EFI", "\\efi\\boot\\bootx64.efi"):
+        assert find_shim(esp, "x64", path) is not None
     assert find_shim(esp, "x64", "\\EFI\\Linux\\lab.efi") is None
     assert find_shim(esp, "riscv64", None) is None
+
+
+def test_shim_in_the_root_of_the_partition(tmp_path: Path):
+    (tmp_path / "shimx64.efi").write_bytes(shim())
+    found = find_shim(Esp(str(tmp_path)), "x64", "shimx64.efi")
+    assert found is not None
+    assert found.second_stage == "grubx64.efi"
 
 
 @pytest.mark.parametrize("trusted", [b"\x30\x82\0\1", certificates(VENDOR)])
