@@ -220,6 +220,8 @@ class Writer:
             if why is not None and _BOOT_MANAGER not in _registers(trace):
                 self._row(unknown(_BOOT_MANAGER, _APPLICATION, "images", why))
         doubted = self._doubted()
+        for pcr in sorted(doubted.keys() - {event.pcr for event in trace if isinstance(event, Measured)}):
+            self.events.append(LogEvent("stub", pcr, None, "what else is measured", None, b"", UNKNOWN, doubted[pcr]))
         for event in trace:
             if isinstance(event, Measured):
                 self._measured(event, doubted.get(event.pcr))
@@ -241,13 +243,17 @@ class Writer:
         return next((f"{' and '.join(sorted(row.keys))} of the machine is not known" for row in others), None)
 
     def _doubted(self) -> dict[int, str]:
-        """The registers that hang on what is not known of the host."""
-        return {
+        """The registers that hang on what is not known of the host, also those that the firmware extends before."""
+        found = {
             pcr: f"{event.what} of the machine is not known"
             for event in self.boot.trace
             if isinstance(event, Unknown) and event.what in self.boot.host.unknown
             for pcr in event.pcrs
         }
+        for other in self.boot.others:
+            because = f"{' and '.join(sorted(other.keys))} of the machine is not known"
+            found |= dict.fromkeys(_differing(self.boot, other.boot, self.banks) - found.keys(), because)
+        return found
 
     def _measured(self, event: Measured, doubt: str | None) -> None:
         digests = {bank: event.digests[bank] for bank in self.banks} if doubt is None else None
@@ -380,6 +386,24 @@ def _unrecorded(host: Host) -> str | None:
     if host.confidential is not None and host.tpm:
         return "what a firmware measures into the TPM of a confidential guest was never recorded"
     return None
+
+
+def _differing(one: Boot, other: Boot, banks: Sequence[str]) -> set[int]:
+    """The registers into which stages measure other things; one of the boots may measure nothing, or end otherwise."""
+    common = [bank for bank in banks if bank in (other.host.tpm or ())] or banks
+    mine, theirs = (_measured_by(boot, common) for boot in (one, other))
+    if one.outcome.status != other.outcome.status or not mine or not theirs:
+        return set()
+    return {pcr for pcr in mine.keys() | theirs.keys() if mine.get(pcr) != theirs.get(pcr)}
+
+
+def _measured_by(boot: Boot, banks: Sequence[str]) -> dict[int, list[object]]:
+    """Register -> what is measured, with the digests that there are of these banks."""
+    found: dict[int, list[object]] = {}
+    for event in boot.events(Measured):
+        digests = [event.digests[bank] for bank in banks if bank in event.digests]
+        found.setdefault(event.pcr, []).append((event.description, digests))
+    return found
 
 
 def _registers(trace: Iterable[Event]) -> set[int]:

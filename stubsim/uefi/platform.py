@@ -7,6 +7,7 @@ from uuid import UUID
 from stubsim.errors import StubsimError
 from stubsim.formats import firmware_volume
 from stubsim.formats.gpt import Table
+from stubsim.formats.smbios import Structure
 from stubsim.formats.varstore import StoredVariable
 from stubsim.hosts import Host
 from stubsim.rows import NamedTuple
@@ -60,6 +61,13 @@ class Platform(NamedTuple):
             return "the firmware is not at hand (--firmware)"
         return "the firmware is not a build that was recorded"
 
+    @property
+    def structures(self) -> tuple[Structure, ...] | None:
+        """SMBIOS as the firmware hands it over; None where it is not known, or not all of it."""
+        if any(key.partition(".")[0] in ("smbios", "smbios_table") for key in self.host.unknown):
+            return None
+        return self.host.structures
+
     def variable(self, name: str, guid: UUID = GLOBAL) -> bytes | None:
         """A variable of the store, or as the baseline has it where there is no store; None for an absent one."""
         rows = self.variables
@@ -89,7 +97,7 @@ def processors(platform: Platform) -> int | None:
     tables = (platform.fw_cfg or {}).get("etc/acpi/tables")
     if tables is not None and (count := _in_madt(tables)) is not None:
         return count
-    rows = [row.formatted for row in platform.host.structures or () if row.type == _PROCESSOR]
+    rows = [row.formatted for row in platform.structures or () if row.type == _PROCESSOR]
     if not rows or any(len(row) <= _THREADS for row in rows):
         return None
     # One structure a socket; 0xFF stands for more than a byte can say.

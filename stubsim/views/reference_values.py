@@ -184,7 +184,10 @@ def pcrlock(log: WholeLog, wanted: Values, name: str | None) -> dict[str, Json]:
 
 def _start_of_uki(events: Sequence[LogEvent]) -> int:
     """Where the image is loaded whose stub then measures; the images behind it are the stub's."""
-    stub = next((index for index, event in enumerate(events) if event.by in ("stub", "kernel")), len(events))
+    by_stub = (
+        index for index, event in enumerate(events) if event.by in ("stub", "kernel") and event.digests is not None
+    )
+    stub = next(by_stub, len(events))
     return max((index for index, event in enumerate(events[:stub]) if event.type == _APPLICATION), default=stub)
 
 

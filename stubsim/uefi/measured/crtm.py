@@ -6,7 +6,6 @@ import struct
 from collections.abc import Iterator
 
 from stubsim.formats.efi_string import utf16z
-from stubsim.hosts import Host
 from stubsim.uefi.baseline import DXE_VOLUME, PEI_VOLUME
 from stubsim.uefi.builds import Build
 from stubsim.uefi.measured.row import Row, plain, unknown
@@ -83,7 +82,7 @@ def _with_platform_info(volume: bytearray, platform: Platform, build: Build) -> 
         return (
             "the PEI volume is measured as it lies in RAM, with the number of processors in it (--fw-cfg, smbios_table)"
         )
-    if not _is_tcg_max(host):
+    if not _is_tcg_max(platform):
         return (
             f"{_AS_IN_RAM} the address bits of the processor in it: only QEMU's -cpu max under TCG was recorded, and "
             "smbios_table has no such one"
@@ -109,8 +108,8 @@ def _with_platform_info(volume: bytearray, platform: Platform, build: Build) -> 
     return None
 
 
-def _is_tcg_max(host: Host) -> bool:
-    rows = [row.formatted for row in host.structures or () if row.type == _PROCESSOR]
+def _is_tcg_max(platform: Platform) -> bool:
+    rows = [row.formatted for row in platform.structures or () if row.type == _PROCESSOR]
     return bool(rows) and all(row[_ID] == _TCG_MAX for row in rows)
 
 

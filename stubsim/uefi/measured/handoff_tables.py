@@ -54,9 +54,9 @@ _WHOLE = frozenset({11, 15, 18, 31, 33})
 
 
 def events(platform: Platform) -> Iterator[Row]:
-    structures = platform.host.structures
+    structures = platform.structures
     if structures is None:
-        yield unknown(1, _KIND, "SMBIOS", "the host file has no raw SMBIOS table (smbios_table)")
+        yield unknown(1, _KIND, "SMBIOS", "the raw SMBIOS table (smbios_table) is not known")
     elif platform.host.damage is not None:
         yield unknown(1, _KIND, "SMBIOS", f"the SMBIOS table is damaged: {platform.host.damage}")
     else:
