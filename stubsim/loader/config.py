@@ -38,6 +38,8 @@ class Config(NamedTuple):
     auto_reboot: bool = False
     timeout: int = HIDDEN
     ignored: tuple[str, ...] = ()
+    # Of 252: off, with-system-token, always.
+    random_seed_mode: str = "with-system-token"
 
 
 def parse(
@@ -45,6 +47,7 @@ def parse(
     *,
     takes_preferred: bool = True,
     knows_disabled: bool = True,
+    takes_seed_mode: bool = False,
     quotes: bytes = b"\"'",
     runs_on: bool = False,
 ) -> Config:
@@ -52,7 +55,7 @@ def parse(
     switches: dict[bytes, bool] = {}
     patterns: dict[bytes, str] = {}
     ignored: list[str] = []
-    timeout = HIDDEN
+    timeout, seed_mode = HIDDEN, Config().random_seed_mode
     for key, value in key_values(content, b" \t", quotes=quotes, runs_on=runs_on):
         name, text = decode_utf8(key), decode_utf8(value)
         if key in _SWITCHES:
@@ -71,6 +74,12 @@ def parse(
                 ignored.append(f"{name} {text}: neither a number of seconds nor menu-force, -hidden or -disabled")
             else:
                 timeout = seconds
+        elif key == b"random-seed-mode" and takes_seed_mode:
+            found = _seed_mode(value)
+            if found is None:
+                ignored.append(f"{name} {text}: neither off, with-system-token nor always")
+            else:
+                seed_mode = found
         elif key not in _OTHER:
             ignored.append(f"{name}: no such key")
     on, default = switches.get, Config()
@@ -82,8 +91,15 @@ def parse(
         auto_poweroff=on(b"auto-poweroff", default.auto_poweroff),
         auto_reboot=on(b"auto-reboot", default.auto_reboot),
         timeout=timeout,
+        random_seed_mode=seed_mode,
         ignored=tuple(ignored),
     )
+
+
+def _seed_mode(value: bytes) -> str | None:
+    if value in _TRUE | _FALSE:
+        return "always" if value in _TRUE else "off"
+    return value.decode() if value in (b"off", b"with-system-token", b"always") else None
 
 
 def timeout_of(text: str, *, knows_disabled: bool = True) -> int | None:

@@ -59,6 +59,7 @@ def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:
         bytes(conf or b""),
         takes_preferred=model.prefers_entry,
         knows_disabled=model.knows_menu_disabled,
+        takes_seed_mode=model.renews_seed_by_variable,
         quotes=model.quotes,
         runs_on=model.runs_on_behind_blanks,
     )

@@ -38,6 +38,8 @@ class LoaderModel(NamedTuple):
     measures_smbios_by_cc: bool = False
     exports_tpm_banks: bool = False
     exports_keyboard_layout: bool = False
+    # For userspace, by the system token; else for the kernel, by that or a generator.
+    renews_seed_by_variable: bool = True
     creates_random_seed: bool = False
     creates_loader_folder: bool = False
     # An entry's key `efi` counts boots, and renews the random seed, like Linux.
@@ -122,6 +124,9 @@ CHANGES = (
     row("many-sections", "252.39 254.24 255.18 256.12 257.3 258", "an image may have more than 96 sections",
         "source: pe.c, verify_pe", section_limit=None),
     row("status-texts", "253", "UEFI statuses in systemd's own words", "source: boot.c", prints_gnu_efi_status=False),
+    row("random-seed-table", "253", "the random seed is renewed by a generator too, and goes to the kernel, not into "
+        "LoaderRandomSeed; random-seed-mode has no effect any more", "source: random-seed.c, process_random_seed",
+        renews_seed_by_variable=False),
     row("lower-case", "253", "LoaderDevicePartUUID in lower case", "run: the stub's code of 253, which is the same",
         partition_in_lower_case=True),
     row("upper-case", "254", "LoaderDevicePartUUID in upper case again", "run: the stub's code of 254",

@@ -17,7 +17,7 @@ from stubsim.loader.menu import Menu, Partitions, text_of
 from stubsim.loader.releases import LoaderModel, release_of
 from stubsim.rows import NamedTuple
 from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
-from stubsim.systemd.random_seed import refresh_random_seed
+from stubsim.systemd.random_seed import refresh_random_seed, renew_by_variable
 from stubsim.systemd.smbios import Type1TooShortError, measure_smbios, oem_strings
 from stubsim.systemd.strings import lower, parse_number
 from stubsim.systemd.variables import ATTRIBUTES, export_common_variables, partition_text
@@ -37,6 +37,7 @@ WRITES = frozenset(
         "LoaderInfo", "LoaderFeatures", "LoaderImageIdentifier", "LoaderDevicePartUUID", "LoaderFirmwareInfo",
         "LoaderFirmwareType", "LoaderTpm2ActivePcrBanks", "LoaderKeyboardLayout", "LoaderPcrSMBIOS", "LoaderEntries",
         "LoaderEntrySelected", "LoaderBootCountPath", "LoaderTimeInitUSec", "LoaderTimeMenuUSec", "LoaderTimeExecUSec",
+        "LoaderRandomSeed",
     }
 )  # fmt: skip
 
@@ -85,7 +86,9 @@ def run(
         _set(services, "LoaderTimeMenuUSec", None)
     path = _count(services, entry, partitions, model)
     _save(services, entry, config, wanted)
-    if entry.kind != EFI or model.treats_efi_as_linux:
+    if model.renews_seed_by_variable:
+        renew_by_variable(services, host, esp, config.random_seed_mode)
+    elif entry.kind != EFI or model.treats_efi_as_linux:
         refresh_random_seed(
             services,
             host,
@@ -93,6 +96,7 @@ def run(
             lambda level, message: None,
             creates=model.creates_random_seed,
             creates_folder=model.creates_loader_folder,
+            by_partition=False,
         )
     if model.loads_image_first:
         _load(load_image, path, model)

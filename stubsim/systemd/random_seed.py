@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stubsim.hosts import Host
+from stubsim.systemd.variables import ATTRIBUTES
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.services import Services
 
@@ -24,16 +25,17 @@ def refresh_random_seed(
     reports_missing: bool = True,
     reports_no_partition: bool = True,
     done: bool = False,
+    by_partition: bool = True,
 ) -> bool:
     """Rewrite the seed file where the machine has entropy of its own; True when a seed is handed to the system.
 
     Without ``creates`` it only rewrites a file that is there, with it it makes one where there is a generator
     (recorded: seed, seed-rng-token, rng), and with ``creates_folder`` the folder, too. ``reports_missing``: of the
     file. ``done``: a boot loader says it has done this; it needs the same, and leaves its seed for the boot secret.
-    The file's partition is found by the hard drive node of the image's device path, so on a disk without partitions
-    there is no seed (booted systemd-stub 257.13, 262.1).
+    With ``by_partition`` the file's partition is found by the hard drive node of the image's device path, so on a disk
+    without partitions there is no seed (booted systemd-stub 257.13, 262.1); a loader reads where it was started from.
     """
-    if host.esp_partition_uuid is None:
+    if by_partition and host.esp_partition_uuid is None:
         if reports_no_partition and not done:
             log("debug", "No hard drive device path node found.")
         return False
@@ -56,6 +58,20 @@ def refresh_random_seed(
         return False
     services.write(SEED, max(SIZE, size))
     return True
+
+
+def renew_by_variable(services: Services, host: Host, esp: Esp, mode: str) -> None:
+    """What systemd-boot 252 does: a seed of the file and the system token for userspace, in LoaderRandomSeed.
+
+    ``mode`` is that of loader.conf: "off", "with-system-token" or "always".
+    """
+    token = services.variables.get("LoaderSystemToken")
+    if host.secure_boot or mode == "off" or (mode != "always" and (token is None or not token.data)):
+        return
+    existing = esp.read(SEED)
+    if existing is not None and SIZE <= len(existing) <= _SEED_MAX:
+        services.write(SEED, len(existing))
+        services.set_variable("LoaderRandomSeed", None, ATTRIBUTES, len(existing))
 
 
 def _has_token(services: Services, host: Host) -> bool:

@@ -18,7 +18,7 @@ from stubsim.loader.releases import model_of
 from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.start import Start
-from stubsim.trace import EspWritten, ImageLoaded, Measured, Unknown
+from stubsim.trace import EspWritten, ImageLoaded, Measured, Unknown, VariableSet
 from stubsim.uefi.variables import GLOBAL, LOADER
 from stubsim.uki import load
 from stubsim.views.json import boot_json
@@ -442,6 +442,7 @@ def test_type_11_behind_a_structure_without_strings(tmp_path: Path, version: str
     assert ("whether systemd-boot finds the line from SMBIOS" in what) == (version == "256.1")
 
 
+TOKEN = Host(variables=(Variable("LoaderSystemToken", LOADER, 7, b"t"),))
 EARLIER = HOST._replace(previous_initrd=b"earlier")
 
 
@@ -512,3 +513,30 @@ def test_of_two_equal_entries_the_folder_decides(tmp_path: Path, other: str, sai
     result = run(esp, entry="lab.efi", name=other if said else "lab.efi")
     lines = [line for line in result.assumed if "comes first in its folder" in line]
     assert len(lines) == said
+
+
+@pytest.mark.parametrize(
+    ("version", "conf", "host", "renewed"),
+    [
+        ("252.39", "", TOKEN, True),
+        ("252.39", "", Host(rng=True), False),
+        ("252.39", "random-seed-mode always", Host(), True),
+        ("252.39", "random-seed-mode yes", Host(), True),
+        ("252.39", "random-seed-mode off", TOKEN, False),
+        ("252.39", "random-seed-mode with-token", TOKEN, True),
+        ("252.39", "random-seed-mode always", TOKEN._replace(secure_boot=True), False),
+        # The partition's GUID needs not be known.
+        ("253.0", "random-seed-mode off", Host(rng=True, secure_boot=True), True),
+    ],
+)
+def test_random_seed_of_252(tmp_path: Path, version: str, conf: str, host: Host, renewed: bool):
+    """random-seed.c, process_random_seed: none under Secure Boot, and none without the token unless told so."""
+    esp = esp_of(tmp_path, version)
+    magic = f"#### LoaderInfo: systemd-boot {version} ####\0".encode()
+    (esp / "EFI/BOOT/BOOTX64.EFI").write_bytes(make_pe((".sdmagic", magic), certificates=b"signed!!"))
+    (esp / "loader/loader.conf").write_text(conf)
+    (esp / "loader/random-seed").write_bytes(bytes(512))
+    result = run(esp, host)
+    written = [event for event in result.trace if isinstance(event, EspWritten) and event.path.endswith("random-seed")]
+    left = any(isinstance(event, VariableSet) and event.name == "LoaderRandomSeed" for event in result.trace)
+    assert (bool(written), left) == (renewed, renewed and version != "253.0")
