@@ -49,25 +49,24 @@ def find_shim(esp: Esp, machine: str, boot_file: str | None) -> Shim | None:
     usual = usual_boot_file(machine)
     for path in dict.fromkeys((boot_file or usual, usual)):
         folder = path[: path.rfind("\\") + 1]
-        second = folder + _SECOND_STAGES[machine]
+        second, fallback = folder + _SECOND_STAGES[machine], folder + _FALLBACKS[machine]
         # The usual one of a partition is of no account where something else is started.
         if boot_file is None or same_name(boot_file, path) or same_name(boot_file, second):
-            in_place = folder.lower() == "\\efi\\boot\\"
-            found = _shim(esp, path, second, folder + _FALLBACKS[machine] if in_place else None)
+            is_there = same_name(folder, "\\EFI\\BOOT\\") and esp.host_path(fallback) is not None
+            program = esp.program(path)
+            found = None if program is None else _shim(program, path, second, fallback if is_there else None)
             if found is not None:
                 return found
     return None
 
 
-def _shim(esp: Esp, path: str, second_stage: str, fallback: str | None) -> Shim | None:
-    image = esp.program(path)
-    if image is None:
-        return None
+def _shim(image: Uki, path: str, second_stage: str, fallback: str | None) -> Shim | None:
+    """An image that is shim, and what it starts if that is there."""
     sections = _sections(image)
     sbat = sections.get(".sbat")
     if sbat is None or _SBAT.search(bytes(sbat)) is None or ".vendor_cert" not in sections:
         return None
-    if fallback is not None and esp.read(fallback) is not None:
+    if fallback is not None:
         raise StubsimError("shim starts its fallback program", path=fallback, expected="none")
     trusted, revoked = _certificates(bytes(sections[".vendor_cert"]), path)
     automatic, latest = _levels(bytes(sections.get(".sbatlevel") or b""), path)
