@@ -290,7 +290,8 @@ def tpm(host: Json, folder: Path, machine: str) -> Iterator[list[str]]:
 
 def _boot(command: list[str]) -> bool:
     """Run QEMU until the machine switches itself off; whether it used up its time instead. TooSlowError: neither."""
-    limited = ["prlimit", f"--cpu={PROCESSOR_TIME}", *command]
+    # At the second limit the kernel kills, at the first it sends SIGXCPU.
+    limited = ["prlimit", f"--cpu={PROCESSOR_TIME}:{PROCESSOR_TIME + 5}", *command]
     try:
         done = subprocess.run(limited, capture_output=True, text=True, check=False, timeout=TIME)
     except subprocess.TimeoutExpired as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import struct
+import sys
 from pathlib import Path
 
 import pefile
+import pytest
 
-from scripts.lab import efirun, guest
+from scripts.lab import efirun, guest, virtual
 from scripts.lab.virtual import Probed, messages_of, probed, settings
+from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
 
@@ -55,3 +58,10 @@ def test_no_section_of_a_kernel_has_more_in_the_file_than_in_memory():
     image = pe.build([SectionSpec(".text", b"x", characteristics=0x6000_0020), SectionSpec(".bss", b"", 5000)])
     rows = [(row.Misc_VirtualSize, row.SizeOfRawData) for row in pefile.PE(data=guest.whole_sections(image)).sections]
     assert rows == [(512, 512), (5000, 0)]
+
+
+def test_a_machine_that_does_not_end_is_told_from_one_that_fails(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(virtual, "PROCESSOR_TIME", 1)
+    assert virtual._boot([sys.executable, "-c", "while True: pass"])
+    with pytest.raises(StubsimError, match="failed"):
+        virtual._boot([sys.executable, "-c", "raise SystemExit(1)"])
