@@ -149,13 +149,17 @@ EFI_STATUS EFIAPI entry(EFI_HANDLE image, EFI_SYSTEM_TABLE *system) {
     if (!uki)
         return EFI_NOT_FOUND;
     void *data = from_memory ? read_file(root, uki, &size) : 0;
-    EFI_STATUS status = st->boot->load_image(0, image, data ? 0 : file_path(own->device, uki), data, data ? size : 0, &child);
-    if (status)
-        return status;
-    st->boot->handle_protocol(child, &image_guid, (void **) &loaded);
-    if (options) {
-        loaded->options = options;
-        loaded->options_size = options_size;
+    EFI_DEVICE_PATH *path = data ? 0 : file_path(own->device, uki);
+    EFI_STATUS status = st->boot->load_image(0, image, path, data, data ? size : 0, &child);
+    if (!status) {
+        st->boot->handle_protocol(child, &image_guid, (void **) &loaded);
+        if (options) {
+            loaded->options = options;
+            loaded->options_size = options_size;
+        }
+        status = st->boot->start_image(child, 0, 0);
     }
-    return st->boot->start_image(child, 0, 0);
+    /* What was installed lies in this image: a firmware that goes on without it crashes. */
+    st->runtime->reset_system(2, 0, 0, 0);
+    return status;
 }
