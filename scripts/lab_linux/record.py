@@ -21,6 +21,7 @@ from typing import Any
 from scripts.lab_linux import compare, disk, machine, packages, store
 from scripts.lab_linux.scenarios import ESP, XBOOTLDR, Scenario
 from scripts.lab_linux.signing import certificate
+from stubsim.errors import StubsimError
 from stubsim.formats import eventlog
 
 Json = dict[str, Any]
@@ -37,6 +38,8 @@ def record(scenario: Scenario, out: Path, *, blind: bool = False, like: Path | N
     from ``like``, its record.
     """
     before = None if scenario.after is None else out / scenario.after
+    if before is not None and not before.is_dir():
+        raise StubsimError(f"{scenario.name} comes after {scenario.after}", path=str(before), expected="its record")
     known = _machine_of(like or _learnt(scenario, out)) if blind else {}
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lab-linux-") as name:
