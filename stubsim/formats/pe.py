@@ -122,6 +122,13 @@ class Headers(NamedTuple):
         return (self.table_end - self.table_start) // SECTION_SIZE
 
     @property
+    def has_relocations_directory(self) -> bool:
+        """Whether that of base relocations is among the directories, by both of the numbers that tell."""
+        needed = BASE_RELOCATIONS + 1
+        room = self.optional_size - DIRECTORIES[self.optional_magic]
+        return self.directories >= needed and room >= needed * DIRECTORY_SIZE
+
+    @property
     def end(self) -> int:
         """Where an optional header of PE32+, the larger one of the two, ends with all its directories."""
         optional = self.table_start - self.optional_size

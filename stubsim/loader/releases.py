@@ -93,6 +93,8 @@ class LoaderModel(NamedTuple):
     # Of a variable without a NUL at its end the last character is lost.
     cuts_unended_variables: bool = True
     section_limit: int | None = 96
+    # There has to be one of base relocations.
+    checks_directories: bool = False
     needs_firmware_devicetree: bool = True
     # A text without a character is as good as none, and appended as "(null)".
     empty_is_missing: bool = True
@@ -190,6 +192,8 @@ CHANGES = (
         may_select_profile=False, sorts_versions_by_profile=True),
     row("unended-variables", "258.8 259.6 260.2 261", "a variable without a NUL at its end is read to its end",
         "source: efi-efivars.c, efivar_get_str16", cuts_unended_variables=False),
+    row("directories", "258.10 259.8 260.4 261.2", "an image has to have the directory of base relocations",
+        "source: pe.c, verify_pe", checks_directories=True),
     row("type1-profile", "259", "the key profile of a Type #1 entry", "source: boot.c, boot_entry_add_type1",
         type1_keys=_TYPE1_259),
     row("counted-case", "259", "the id of a counted Type #1 entry is in lower case",

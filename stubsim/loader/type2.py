@@ -34,6 +34,9 @@ def entries(data: Bytes, file: str, partition: str, model: LoaderModel, *, machi
     if headers is None or len(headers.sections) != headers.section_count or _exceeds(headers, model):
         yield Hidden(place, partition, f"no PE image: {_why(data, place)}")
         return
+    if model.checks_directories and not headers.has_relocations_directory:
+        yield Hidden(place, partition, f"{headers.directories} data directories: none of base relocations")
+        return
     if pe.MACHINES.get(headers.machine) != machine:
         yield Hidden(place, partition, f"for architecture {pe.MACHINES.get(headers.machine, hex(headers.machine))}")
         return

@@ -10,7 +10,7 @@ from stubsim.formats.efi_string import decode_utf8
 from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import WHOLE_RUN, WHOLE_RUN_PCRS
 from stubsim.stub.context import Context
-from stubsim.stub.locate import exceeds_limit, locate_by_prefix, locate_sections
+from stubsim.stub.locate import locate_by_prefix, locate_sections, refused_headers
 from stubsim.stub.pool import allocate
 from stubsim.stub.sections import NamedAddon, Sections
 from stubsim.systemd.strings import mangle, parse_number
@@ -155,7 +155,7 @@ def _open(context: Context, folder: str, name: str) -> tuple[Sections, int] | No
         why = f"the firmware copies section {section.index} ({section.name}) over what lies behind the image"
         context.emit(Unknown(f"the memory behind {name}", why, WHOLE_RUN, WHOLE_RUN_PCRS))
     wrong_machine = pe.MACHINES.get(addon.image.machine) != context.machine
-    if wrong_machine or exceeds_limit(context, len(addon.image.sections)):
+    if wrong_machine or refused_headers(context, addon) is not None:
         status = context.in_words("EFI_LOAD_ERROR")
         names = _in_words(_payloads(context), known_firmware=context.model.matches_firmware_entries)
         context.log("error", f"Unable to locate embedded {names} in {name}, ignoring: {status}")

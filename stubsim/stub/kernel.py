@@ -141,9 +141,7 @@ def _has_whole_headers(context: Context, kernel: Extent, headers: pe.Headers) ->
     """
     if context.model.bounds_kernel and len(kernel) < headers.end:
         return False
-    needed = pe.BASE_RELOCATIONS + 1
-    room = headers.optional_size - pe.DIRECTORIES[headers.optional_magic]
-    return headers.directories >= needed and room >= needed * pe.DIRECTORY_SIZE
+    return headers.has_relocations_directory
 
 
 def _is_own(context: Context, headers: pe.Headers) -> bool:

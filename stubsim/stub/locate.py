@@ -19,8 +19,9 @@ from stubsim.uki import Uki
 def find_sections(context: Context, profile: int) -> Sections:
     """Base sections, overridden name by name by the profile's; ProgramFailed for a missing profile or `.linux`."""
     uki = context.uki
-    if exceeds_limit(context, len(uki.image.sections)):
-        raise _too_many(context)
+    because = refused_headers(context, uki)
+    if because is not None:
+        raise _no_sections(context, because)
     if context.model.takes_last_section_by_prefix:
         sections = locate_by_prefix(context, uki)
     else:
@@ -56,10 +57,19 @@ def exceeds_limit(context: Context, count: int) -> bool:
     return limit is not None and count > limit
 
 
-def _too_many(context: Context) -> ProgramFailed:
+def refused_headers(context: Context, image: Uki) -> str | None:
+    """Why this stub takes an image that the firmware has loaded for none (pe.c, verify_pe); None: it does not."""
+    if exceeds_limit(context, len(image.image.sections)):
+        return f"this stub takes no image with more than {context.model.section_limit} sections"
+    headers = pe.read_headers(image.image.data) if context.model.checks_kernel_headers else None
+    if headers is None or headers.has_relocations_directory:
+        return None
+    return f"this stub takes no image without a directory of base relocations ({headers.directories} directories)"
+
+
+def _no_sections(context: Context, because: str) -> ProgramFailed:
     older = context.model.takes_last_section_by_prefix
     what = "embedded .linux section" if older else "PE section table"
-    because = f"this stub takes no image with more than {context.model.section_limit} sections"
     return context.fail(f"Unable to locate {what}: {context.in_words('EFI_LOAD_ERROR')}", "EFI_LOAD_ERROR", because)
 
 

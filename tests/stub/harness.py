@@ -152,3 +152,16 @@ def setup_header(
     kernel[0x234] = relocatable
     struct.pack_into("<H", kernel, 0x236, flags)
     return bytes(kernel)
+
+
+def with_directories(data: bytes, count: int) -> bytes:
+    """An image of make_pe() with so few data directories, and the section table right behind them."""
+    optional = int.from_bytes(data[0x3C:0x40], "little") + 24
+    sections = int.from_bytes(data[optional - 18 : optional - 16], "little")
+    size = 112 + 8 * count
+    table = data[optional + 240 : optional + 240 + 40 * sections]
+    cut = bytearray(data)
+    cut[optional - 4 : optional - 2] = size.to_bytes(2, "little")
+    cut[optional + 108 : optional + 112] = count.to_bytes(4, "little")
+    cut[optional + size : optional + 240 + 40 * sections] = table + bytes(240 - size)
+    return bytes(cut)

@@ -12,7 +12,19 @@ from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.stub.addons import Addons, extra_folder, folder_files, load_all_addons
 from stubsim.trace import Log
-from tests.stub.harness import CHIDS, FIELDS, KERNEL, Row, Run, devicetree, make_pe, make_uki, run, table
+from tests.stub.harness import (
+    CHIDS,
+    FIELDS,
+    KERNEL,
+    Row,
+    Run,
+    devicetree,
+    make_pe,
+    make_uki,
+    run,
+    table,
+    with_directories,
+)  # fmt: skip
 
 OWN = "EFI/Linux/lab.efi.extra.d"
 GLOBAL = "loader/addons"
@@ -291,3 +303,15 @@ def test_an_addon_for_another_kernel_by_release(tmp_path: Path, stub: str, appli
     one = run(make_uki((".uname", b"6")), esp=tmp_path, stub=stub)
     load(one)
     assert one.log() == ([] if applies else [".uname mismatch between a.addon.efi and UKI, ignoring"])
+
+
+@pytest.mark.parametrize(("stub", "taken"), [("258.9", True), ("258.10", False), ("259.7", True), ("262.1", False)])
+def test_an_addon_without_the_directory_of_base_relocations(tmp_path: Path, stub: str, taken: bool):
+    """pe.c, verify_pe; the firmware takes it (EDK II, BasePeCoffLib)."""
+    file = tmp_path / GLOBAL / "a.addon.efi"
+    file.parent.mkdir(parents=True)
+    for count, cmdlines in ((6, ("x",)), (5, ("x",) if taken else ())):
+        file.write_bytes(with_directories(make_pe((".cmdline", b"x")), count))
+        one = run(esp=tmp_path, stub=stub)
+        assert tuple(filter(None, load(one).cmdlines)) == cmdlines
+    assert any("Unable to locate embedded" in line for line in one.log()) != taken

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from stubsim.chid import PRIORITY
-from stubsim.formats import hwids
+from stubsim.formats import hwids, pe
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
 from stubsim.stub.sections import Sections
 from stubsim.uefi.loaded_image import ProgramFailed
-from tests.stub.harness import CHIDS, FIELDS, OTHER, Row, devicetree, firmware, make_uki, run, table
+from stubsim.uki import Uki
+from tests.stub.harness import CHIDS, FIELDS, OTHER, Row, devicetree, firmware, make_uki, run, table, with_directories
 
 DT, FW = hwids.DEVICETREE, hwids.UEFI_FW
 THIS = CHIDS[PRIORITY[3]]
@@ -283,3 +284,15 @@ def test_262_refuses_the_table_for_both_look_ups():
         "HWID matching failed, no DT blob will be selected: Invalid parameter",
         "No UEFI FW will be selected: Invalid parameter",
     ]
+
+
+@pytest.mark.parametrize(("stub", "taken"), [("258.9", True), ("258.10", False), ("260.4", False)])
+def test_a_uki_without_the_directory_of_base_relocations(stub: str, taken: bool):
+    """pe.c, verify_pe."""
+    data = with_directories(bytes(make_uki().image.data), 0)
+    one = run(Uki(pe.open_bytes(data, "lab.efi")), stub=stub)
+    if taken:
+        assert one.sections().section(".linux") is not None
+    else:
+        with pytest.raises(ProgramFailed, match="Unable to locate PE section table: Load error"):
+            one.sections()
