@@ -25,9 +25,11 @@ def boot_manager_pcr(boot: Boot, start: Start) -> dict[str, bytes] | str:
         return "the firmware has started a shell before the UKI, and measured that"
     if start.from_memory:
         return "an unknown program has started the UKI, and was measured before it"
-    if boot.host.tpm and _may_be_tdx(boot):
+    if boot.host.tpm and boot.host.confidential == "tdx":
         # DxeTpm2MeasureBootLib of EDK II measures by the CC protocol alone where there is one.
         return "a firmware with a TPM and a TDX guest's registers measures images into one of them or both"
+    if boot.host.tpm and _may_be_tdx(boot):
+        return "it is not known whether this is a TDX guest, whose firmware measures images otherwise"
     if boot.outcome.status != "kernel-started":
         return f"the kernel is not started: {boot.outcome.message or boot.outcome.status}"
     left_open = _left_open(boot)
@@ -64,9 +66,7 @@ def loader_info(boot: Boot) -> str | None:
 
 
 def _may_be_tdx(boot: Boot) -> bool:
-    host = boot.host
-    is_x64 = boot.uki.machine == "x64"
-    return host.confidential == "tdx" or (is_x64 and host.hypervisor and "confidential" in host.unknown)
+    return boot.uki.machine == "x64" and boot.host.hypervisor and "confidential" in boot.host.unknown
 
 
 def _left_open(boot: Boot) -> str | None:

@@ -43,6 +43,9 @@ def machine(
     """
     virtual = virtual or fields.manufacturer == b"QEMU"
     more = NOT_IN_SMBIOS - {"devicetree"} if is_x86_64(processor_id) else NOT_IN_SMBIOS
+    if virtual:
+        # A confidential guest has the strings of its kind of machine: those of a Google Compute Engine, say.
+        more |= {"confidential"}
     return Host(
         source=source,
         fields=fields,

@@ -218,6 +218,12 @@ def test_a_virtual_machine():
     assert host.fw_cfg is not None
 
 
+def test_a_virtual_machine_may_be_a_confidential_guest():
+    """Its strings are those of its kind of machine, and no structure tells."""
+    assert "confidential" in replaced(b"Example Inc.", b"QEMU").host.unknown
+    assert "confidential" not in read(TEXT).host.unknown
+
+
 def test_only_an_x86_processor_rules_a_devicetree_out():
     assert "devicetree" in replaced(b"10 0F 83 00 FF FB 8B 17", b"41 D0 3F 41 00 00 00 00").host.unknown
 
