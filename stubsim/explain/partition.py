@@ -82,7 +82,7 @@ def _os(image: Uki) -> str | None:
         text = image.text(section)
     except StubsimError:
         return None
-    fields = {key.decode("utf-8", "replace"): value for key, value in key_values(text, b"=")}
+    fields = {key.decode("utf-8", "replace"): bytes(value) for key, value in key_values(text, b"=")}
     name = next((key for key in _NAMES if key in fields), None)
     if name is None:
         return None

@@ -75,7 +75,7 @@ def parse(
             else:
                 timeout = seconds
         elif key == b"random-seed-mode" and takes_seed_mode:
-            found = _seed_mode(value)
+            found = _seed_mode(bytes(value))
             if found is None:
                 ignored.append(f"{name} {text}: neither off, with-system-token nor always")
             else:

@@ -47,6 +47,7 @@ def parse(
     entry = Entry(lower(file), "", place, None, partition)
     texts: dict[bytes, str | None] = {}
     initrds: list[str] = []
+    options: list[str] = []
     extras: list[str] = []
     for key, value in key_values(content, b" \t", quotes=model.quotes, runs_on=model.runs_on_behind_blanks):
         text = decode_utf8(value)
@@ -77,15 +78,15 @@ def parse(
             initrds.append(_path(text, model))
         elif key == b"extra" and "extra" in model.type1_keys:
             extras.append(_path(text, model))
-        elif key == b"options":
-            entry = entry._replace(
-                options=given if entry.options is None else f"{entry.options} {NULL if given is None else given}"
-            )
+        elif key == b"options" and (options or given is not None):
+            # Up to the first one there is nothing that more could be appended to.
+            options.append(NULL if given is None else given)
     entry = entry._replace(
         title=texts.get(b"title"),
         sort_key=texts.get(b"sort-key"),
         version=texts.get(b"version"),
         machine_id=texts.get(b"machine-id"),
+        options=" ".join(options) if options else None,
         initrds=tuple(initrds),
         extras=tuple(extras),
     )

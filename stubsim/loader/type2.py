@@ -17,6 +17,12 @@ from stubsim.uki import PROFILES_MAX, text_of
 
 FOLDER = "\\EFI\\Linux"
 _SUFFIX = ".efi"
+# Of os-release and .profile.
+_KEYS = frozenset(
+    {
+        b"PRETTY_NAME", b"IMAGE_ID", b"NAME", b"ID", b"IMAGE_VERSION", b"VERSION", b"VERSION_ID", b"BUILD_ID", b"TITLE",
+    }
+)  # fmt: skip
 
 
 def valid_name(file: str, model: LoaderModel) -> bool:
@@ -149,14 +155,9 @@ def _first(table: Sequence[pe.Section]) -> dict[str, pe.Section]:
 
 def _fields(text: bytes, model: LoaderModel) -> dict[str, str]:
     """The last value of each key; an empty one counts as missing where the release says so."""
-    found: dict[str, str] = {}
-    oversteps, runs_on = model.oversteps_empty_values, model.runs_on_behind_blanks
-    for key, value in key_values(text, b"=", quotes=model.quotes, oversteps=oversteps, runs_on=runs_on):
-        name = decode_utf8(key)
-        found.pop(name, None)
-        if value or not model.empty_is_missing:
-            found[name] = decode_utf8(value)
-    return found
+    rows = key_values(text, b"=", quotes=model.quotes, oversteps=model.oversteps_empty_values)
+    found = {key: value for key, value in rows if key in _KEYS}
+    return {key.decode(): decode_utf8(value) for key, value in found.items() if value or not model.empty_is_missing}
 
 
 def _text(data: Bytes, section: pe.Section, model: LoaderModel) -> bytes:

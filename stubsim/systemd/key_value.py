@@ -16,7 +16,7 @@ def key_values(
     quotes: bytes = b"\"'",
     oversteps: bool = False,
     runs_on: bool = False,
-) -> Iterator[tuple[bytes, bytes]]:
+) -> Iterator[tuple[bytes, bytes | memoryview]]:
     """Key and value of each line that has a separator, up to the first NUL; never raises.
 
     The first separator ends the key, all that follow it are skipped. One pair of equal quotes around the value goes; a
@@ -30,16 +30,17 @@ def key_values(
     if runs_on:
         yield from _run_on(text.partition(b"\0")[0], separators)
         return
-    for found in re.finditer(rb"[^\n\r]+", text.partition(b"\0")[0]):
+    until = text.find(b"\0") if b"\0" in text else len(text)
+    for found in re.finditer(rb"[^\n\r]+", text[:until]):
         line = found[0].strip(_BLANK)
         end = next((index for index, byte in enumerate(line) if byte in separators), len(line))
         if line.startswith(b"#") or end == len(line):
             continue
-        value = line[end:].lstrip(separators)
+        value: bytes | memoryview = line[end:].lstrip(separators)
         if value and value[0] in quotes and value[-1] == value[0]:
             value = value[1:-1]
         elif oversteps and end == len(line) - 1:
-            value = _overstepped(text, found)
+            value = _overstepped(text, found, until)
         yield line[:end], value
 
 
@@ -71,17 +72,17 @@ def _run_on(text: bytes, separators: bytes) -> Iterator[tuple[bytes, bytes]]:
             value += 1
         if line[value] == line[end - 1] == _QUOTE and end:
             value, line[end - 1] = value + 1, 0
-        yield bytes(line[start:split]), bytes(line[value:]).partition(b"\0")[0]
+        yield bytes(line[start:split]), bytes(line[value : line.index(0, value)])
 
 
-def _overstepped(text: bytes, line: re.Match[bytes]) -> bytes:
-    """What stands one byte behind a line's end, where a NUL was put: blanks that were cut off, or all that follows."""
+def _overstepped(text: bytes, line: re.Match[bytes], until: int) -> bytes | memoryview:
+    """What stands one byte behind a line's end, where a NUL was put: blanks that were cut off, or all that follows.
+
+    The text's own NUL is at ``until``; behind the last line it is another one. Nothing is copied, as every line may be
+    one of those.
+    """
     blanks = len(line[0]) - len(line[0].rstrip(_BLANK))
     if blanks:
         return line[0][1 - blanks :] if blanks > 1 else b""
-    return _behind(text, line.end())
-
-
-def _behind(text: bytes, end: int) -> bytes:
-    """All that follows a line that ends there, as far as a NUL."""
-    return text[end + 1 :].partition(b"\0")[0]
+    start = line.end() + 1
+    return memoryview(text)[start:until] if start <= until else text[start:].partition(b"\0")[0]

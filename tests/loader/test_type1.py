@@ -153,3 +153,10 @@ def test_the_backslash_of_the_oldest(release: str, paths: tuple[str, str]):
     row = entry("linux /a.efi\ninitrd i\ninitrd //j\n", release=release)
     assert isinstance(row, Entry)
     assert row.initrds == paths
+
+
+@pytest.mark.parametrize("release", ["252.12", "262.1"])
+def test_many_options(release: str):
+    row = entry("linux /a\n" + "options abcdefgh\n" * 3_000, release=release)
+    assert isinstance(row, Entry)
+    assert row.options == " ".join(["abcdefgh"] * 3_000)

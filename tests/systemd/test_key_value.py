@@ -93,3 +93,9 @@ def test_any_bytes(content: bytes, separators: bytes):
     for key, value in key_values(content, separators):
         assert not set(key) & set(separators)
         assert not set(value) & set(b"\0\n\r")
+
+
+def test_what_follows_is_not_copied_for_each_line():
+    """A million lines like that are no reason to copy the text a million times."""
+    values = [value for _, value in key_values(b"A=\n" * 100, b"=", oversteps=True)]
+    assert all(isinstance(value, memoryview) for value in values[:-1])
