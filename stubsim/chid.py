@@ -74,7 +74,7 @@ def compute(fields: Fields, panel: str | None, view: str = "stub") -> tuple[Chid
     Raises StubsimError for another view.
     """
     if view not in VIEWS:
-        raise StubsimError(f"no CHID view {view!r}", expected=", ".join(VIEWS))
+        raise StubsimError(f"unknown CHID view {view!r}", expected=", ".join(VIEWS))
     texts = _texts(fields, view) | {"edid_panel": panel}
     rows = ((type_, tuple((name, texts[name]) for name in names)) for type_, names in PARTS.items())
     return tuple(Chid(type_, _chid(parts, view), parts) for type_, parts in rows)

@@ -241,4 +241,4 @@ def differing(host: Host, variables: Variables) -> Iterator[str]:
         if row.guid == LOADER and row.name in WRITES and "Time" not in row.name:
             ours = variables.get(row.name)
             if ours is None or ours.data != row.data:
-                yield f"the host file has another {row.name} than this systemd-boot writes"
+                yield f"{row.name} of the host file is not what this systemd-boot writes"

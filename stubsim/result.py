@@ -21,6 +21,7 @@ from stubsim.uefi.loaded_image import LoadedImage
 from stubsim.uefi.memory import Memory
 from stubsim.uefi.variables import Variable
 from stubsim.uki import Profile, Uki
+from stubsim.wording import plain
 
 if TYPE_CHECKING:
     from stubsim.formats.vmfwupdate import Left
@@ -45,9 +46,14 @@ class Outcome(NamedTuple):
     because: str | None = None
 
     @property
+    def said(self) -> str:
+        """The last message, or the end in words."""
+        return self.message or plain(self.status)
+
+    @property
     def told(self) -> str:
         """Message and reason in one line."""
-        last = self.message or self.status
+        last = self.said
         if self.because is None:
             return last
         sentence = f"{self.because[:1].upper()}{self.because[1:]}"

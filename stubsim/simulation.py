@@ -138,7 +138,7 @@ def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:
             registers=None if boot.prepared is None else registers,
             reads=reads,
             offered=offered(profile, payload),
-            ending=boot.outcome.message or boot.outcome.status,
+            ending=boot.outcome.said,
         )
 
     def again(row: supposed.Supposed) -> doubt.Trial:

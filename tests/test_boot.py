@@ -163,7 +163,7 @@ def test_the_machine_runs_it_already():
 
 
 def test_an_unknown_dialect():
-    with pytest.raises(StubsimError, match="no hand-over is called"):
+    with pytest.raises(StubsimError, match="unknown hand-over"):
         boot(with_firmware(), HOST, Start(handover="qemu-v9"))
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "stubsim"
 # Lowest first; a module may import from its own row and from the rows above it in this list.
 LAYERS = (
     ("rows",),
-    ("errors", "named_files", "printable", "stream", "trace", "extent", "digests", "version", "schemas"),
+    ("errors", "named_files", "printable", "stream", "trace", "extent", "digests", "version", "schemas", "wording"),
     ("formats",),
     ("chid", "uki"),
     ("hosts", "machine"),

@@ -76,7 +76,7 @@ def _is_good(result: Boot) -> bool:
 
 def _tell(result: Boot, good: bool, where: str, *, seen: bool) -> None:
     """A line on standard error for each complaint, and for what ended the boot unless that is ``seen`` beside it."""
-    last = result.outcome.message or result.outcome.status
+    last = result.outcome.said
     complaints = any(isinstance(event, Log) and event.level in ("error", "warning") for event in result.trace)
     if complaints or pe_memory.overlaps(result.uki.image):
         from stubsim.explain.warnings import of_boot

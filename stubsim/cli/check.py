@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--update", action="store_true", help="rewrite expectations that do not hold (needs tomlkit)")
     parser.add_argument("--junit", metavar="FILE", help="also write the results as JUnit XML")
-    parser.add_argument("-j", "--jobs", metavar="N", type=_jobs, help="at most N processes (default: as many as pay)")
+    parser.add_argument(
+        "-j", "--jobs", metavar="N", type=_jobs, help="at most N processes (default: as many as save time)"
+    )
     machine.add_allow_outside(parser)
     first = parser.add_argument_group("a first suite")
     first.add_argument("--init", metavar="UKI", help="write a case file with what this UKI does now")

@@ -11,8 +11,8 @@ from stubsim.views.entries import entries_json, render_entries
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--esp", metavar="DIR", required=True, help="the tree of the partition that has systemd-boot")
-    parser.add_argument("--xbootldr", metavar="DIR", help="the tree of the partition beside it")
-    parser.add_argument("--boot-file", metavar="PATH", help="systemd-boot's own path there, if it is none of the usual")
+    parser.add_argument("--xbootldr", metavar="DIR", help="the tree of the XBOOTLDR partition of the same disk")
+    parser.add_argument("--boot-file", metavar="PATH", help="systemd-boot's path there, if it is not a usual one")
     machine.add_smbios(parser, required=False)
     formats.add(parser, "text", "json")
 

@@ -35,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inventory.add_arguments(parser)
     parser.add_argument("--fail-on-change", action="store_true", help="with diff: exit with 1 when a machine changes")
     parser.add_argument(
-        "--bank", metavar="BANK", type=str.lower, choices=BANKS, default="sha256", help=f"one of {', '.join(BANKS)}"
+        "--bank",
+        metavar="BANK",
+        type=str.lower,
+        choices=BANKS,
+        default="sha256",
+        help=f"{', '.join(BANKS)} (default: sha256)",
     )
     start.add_arguments(parser, action="append")
     formats.add(parser, "text", "json", "html", markdown="with diff: a comment on a pull request")

@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         from stubsim.hosts.merging import merge
 
         host, conflicts = merge(host, hosts.load(arguments.second, allow_outside=arguments.allow_outside))
-        for text in conflicts:
-            output.warn(f"{source} and {arguments.second}: {text}")
+        for row in conflicts:
+            output.warn(f"{arguments.second}: {row.key} is {row.second}, and {row.first} in {source}, which counts")
     notes = reading.notes if arguments.action == "capture" else ()
     for text in notes:
         output.tell("note", text)

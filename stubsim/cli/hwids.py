@@ -210,6 +210,6 @@ def _explain(arguments: argparse.Namespace) -> int:
     rule = next((rule for rule in RULES if arguments.explain.upper() in (rule.code, rule.name.upper())), None)
     if rule is None:
         codes = f"{RULES[0].code} to {RULES[-1].code}"
-        raise StubsimError(f"no finding is called {arguments.explain!r}", expected=codes)
+        raise StubsimError(f"unknown finding {arguments.explain!r}", expected=codes)
     output.write(arguments.output, explanation(rule, output.screen(arguments)))
     return 0

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         launch = firmware.launch(request, result, platform, arguments.firmware)
     started = result.outcome.status == "kernel-started"
     if not started:
-        output.warn(f"{image.path}: the kernel is not started: {result.outcome.message or result.outcome.status}")
+        output.warn(f"{image.path}: the kernel is not started: {result.outcome.said}")
     if arguments.format in ("text", "json"):
         output.write_report(arguments, log_json(log, launch), render_log)
     elif arguments.format == "eventlog":

@@ -85,7 +85,7 @@ def write(path: str, content: Content) -> None:
         write_file(path, _encoded(content))
         return
     if isinstance(content, bytes) and sys.stdout.isatty():
-        raise StubsimError("binary output would garble the terminal", hint="use -o FILE or a pipe")
+        raise StubsimError("binary output is not written to a terminal", hint="use -o FILE or a pipe")
     try:
         sys.stdout.flush()
         sys.stdout.buffer.writelines(_encoded(content))

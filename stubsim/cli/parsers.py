@@ -17,6 +17,15 @@ from stubsim.version import __version__
 PROGRAM = "stubsim"
 
 
+class _Formatter(argparse.HelpFormatter):
+    """As argparse's, but the name of a program or a file is not broken at its hyphens."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        from textwrap import wrap
+
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line and goes the way of every other error."""
 
@@ -55,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         return [*self._option_string_actions, *(option for one in below for option in one._option_string_actions)]
 
     def format_help(self) -> str:
-        self.formatter_class = argparse.HelpFormatter
+        self.formatter_class = _Formatter
         example = EXAMPLES.get(self.prog.removeprefix(f"{PROGRAM} "))
         return super().format_help() + ("" if example is None else f"\nexample:\n  $ {example}\n")
 

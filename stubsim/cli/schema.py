@@ -25,6 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name not in schemas.NAMES:
         near = get_close_matches(arguments.name, schemas.NAMES, 1)
         hint = f"did you mean {near[0]}?" if near else None
-        raise StubsimError(f"no schema is called {arguments.name!r}", expected=", ".join(schemas.NAMES), hint=hint)
+        raise StubsimError(f"unknown schema {arguments.name!r}", expected=", ".join(schemas.NAMES), hint=hint)
     output.write(arguments.output, dumps(schemas.load(arguments.name)))
     return 0

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
     ``stub_action`` is that of --stub where it is another one: a command that tries several.
     """
     group = parser.add_argument_group("how the UKI was started")
-    group.add_argument("--esp", action=action, metavar="DIR", help="the tree of the partition it was started from")
+    group.add_argument("--esp", action=action, metavar="DIR", help="the tree of the partition that it was started from")
     group.add_argument(
         "--path",
         action=action,
@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
         "--loader",
         action=action,
         choices=("none", "systemd-boot", "qemu-kernel"),
-        help="what starts it (default: systemd-boot where --esp has it as what the firmware starts)",
+        help="what starts it: none is the firmware itself, qemu-kernel QEMU's -kernel (default: systemd-boot where "
+        "--esp has it as what the firmware starts, else none)",
     )
     group.add_argument(
         "--boot-file",
@@ -54,8 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
         metavar="NAME",
         help="the boot loader's entry, by its id such as x.efi@profile, or default (default: that of the UKI)",
     )
-    group.add_argument("--xbootldr", action=action, metavar="DIR", help="the tree of the partition beside --esp")
-    group.add_argument("--from-memory", action="store_true", help="loaded from memory: no device and no path")
+    group.add_argument(
+        "--xbootldr", action=action, metavar="DIR", help="the tree of the XBOOTLDR partition of the same disk"
+    )
+    group.add_argument("--from-memory", action="store_true", help="it was loaded from memory: no device and no path")
     group.add_argument(
         "--profile",
         action=action,
@@ -74,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
         "--stub",
         action=stub_action or action,
         metavar="MODEL",
-        help="take another stub than the UKI's own: 257, 262, next, stubble, ..."
+        help="the rules of another stub than the UKI's own: 257, 262, next, stubble, ..."
         + ("" if stub_action is None else "; may be repeated for each in turn; all: that of every release"),
     )
     group.add_argument(
@@ -84,12 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
         help="how a firmware is handed over: a name of `stubsim dialects`, or none",
     )
     machine.add_allow_outside(parser)
-    group.add_argument("--follow", action="store_true", help="boot again after a firmware update")
+    group.add_argument("--follow", action="store_true", help="go on to the boot after a firmware update")
     group.add_argument(
         "--db",
         metavar="CERT",
         action="append",
-        help="certificate that signatures must lead to under Secure Boot; may be repeated (needs cryptography)",
+        help="a certificate that signatures must lead to under Secure Boot; may be repeated (needs cryptography)",
     )
 
 

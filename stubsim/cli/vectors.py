@@ -15,7 +15,7 @@ _NAME = "stubsim-vectors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = f"{parser.description}; with -o DIR as {_NAME}.json and {_NAME}.h in a folder."
+    parser.description = f"{parser.description}; with -o DIR as {_NAME}.json and {_NAME}.h in a folder"
     formats.add(parser, "json", c="a header with the same as tables")
 
 

@@ -31,7 +31,7 @@ def boot_manager_pcr(boot: Boot, start: Start) -> dict[str, bytes] | str:
     if boot.host.tpm and _may_be_tdx(boot):
         return "it is not known whether this is a TDX guest, whose firmware measures images otherwise"
     if boot.outcome.status != "kernel-started":
-        return f"the kernel is not started: {boot.outcome.message or boot.outcome.status}"
+        return f"the kernel is not started: {boot.outcome.said}"
     left_open = _left_open(boot)
     if left_open is not None:
         return left_open

@@ -104,7 +104,7 @@ class Budget:
         """A section's bytes; StubsimError when the sections add up to far more than the file holds."""
         data = self._uki.data(section)
         if not self.spend(data.stored):
-            raise StubsimError("not looked at: the sections add up to far more than the file holds")
+            raise StubsimError("not decoded: the sections add up to far more than the file holds")
         return data
 
     def decode(self, payload: Extent) -> Content | None:
@@ -139,7 +139,7 @@ def _table(section: pe.Section, budget: Budget) -> Table:
         data = budget.data(section)
         count = len(hwids.walk(data))
         if count > _MOST_ENTRIES:
-            raise StubsimError(f"not looked at: {count} entries, more than {_MOST_ENTRIES}")
+            raise StubsimError(f"not decoded: {count} entries, more than {_MOST_ENTRIES}")
     except StubsimError as error:
         return Table(section, (), placed(error, section), {})
     return read_table(section, data, (*released(), *PROPOSALS.values(), STUBBLE_14))

@@ -315,7 +315,7 @@ def _what(a: Measured | None, b: Measured | None) -> str:
     if a is None or b is None:
         return f"only A measures {_described(a)}" if b is None else f"only B measures {_described(b)}"
     if (a.type, a.tag, a.description) == (b.type, b.tag, b.description):
-        return f"another content of {_described(a)}"
+        return f"different content of {_described(a)}"
     return f"A measures {_described(a)} where B measures {_described(b)}"
 
 

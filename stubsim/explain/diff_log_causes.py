@@ -61,7 +61,7 @@ def _earlier(case: Case, pair: Pair) -> str | None:
 def _order(case: Case, pair: Pair) -> str | None:
     if pair.kind != "order" or pair.predicted is None:
         return None
-    return f"both have it, but in another order, and the value of PCR {pair.predicted.pcr} depends on the order"
+    return f"both have it, but in a different order, and the value of PCR {pair.predicted.pcr} depends on the order"
 
 
 def _image(case: Case, pair: Pair) -> str:
@@ -73,14 +73,14 @@ def _image(case: Case, pair: Pair) -> str:
         loader = case.boot.loader is not None and case.boot.loader.loader.path == path
         name = f"systemd-boot ({path})" if loader else path
         if pair.logged is not None:
-            return f"{_path(pair.logged)} has started the UKI, and is another file than {name} of --esp"
+            return f"{_path(pair.logged)} has started the UKI, and it is not the same file as {name} of --esp"
         if not images.before:
             return f"the firmware has started the UKI itself, and not {name} of --esp (--loader none)"
         return f"{name} of --esp was not started on the machine"
     if pair.predicted is None and pair.item.place < images.place:
         if case.start.esp is None and case.start.loader is None:
             return f"no --esp was given: {path} has started the UKI, which is a boot loader of the machine's partition"
-        return f"{path} has started the UKI, and predicted is that the firmware does{_why_no_loader(case)}"
+        return f"{path} has started the UKI, and the prediction is that the firmware does{_why_no_loader(case)}"
     what = path if pair.item.description else "the kernel in the UKI"
     if pair.kind == "differs":
         return f"{path}, which was loaded for the UKI, is another file on the machine"
@@ -101,7 +101,7 @@ def _why_no_loader(case: Case) -> str:
 
 def _loader_conf(case: Case, pair: Pair) -> str:
     if pair.kind == "differs":
-        return "loader.conf on the machine is another one than in --esp"
+        return "loader.conf on the machine differs from that in --esp"
     if pair.kind == "missing":
         return "systemd-boot has measured no loader.conf on the machine"
     if case.boot.loader is None:
@@ -115,7 +115,7 @@ def _kernel(case: Case, pair: Pair) -> str | None:
     name = "the kernel" if linux is None else f"Linux {linux.release or ''}".rstrip()
     if pair.item.tag == LOAD_OPTIONS_TAG:
         cmdline = None if case.boot.prepared is None else case.boot.prepared.cmdline
-        what = f"the command line of the kernel; predicted is {cmdline!r}"
+        what = f"the command line of the kernel; the prediction is {cmdline!r}"
     elif pair.item.tag == INITRD_TAG:
         secret = case.boot.model.makes_boot_secret
         also = " (also by a boot secret: rng, variables, boot_secret of the host file)" if secret else ""
@@ -123,7 +123,7 @@ def _kernel(case: Case, pair: Pair) -> str | None:
     else:
         return None
     if pair.kind == "differs":
-        return f"different is {what}"
+        return f"what differs is {what}"
     if pair.kind == "missing":
         return f"not measured by the kernel, as {name} does: {what}"
     return f"measured by the kernel, which is not predicted: {what}"
@@ -132,11 +132,11 @@ def _kernel(case: Case, pair: Pair) -> str | None:
 def _profile(case: Case, pair: Pair) -> str | None:
     predicted = "0" if pair.predicted is None else pair.predicted.description
     if pair.logged is None:
-        return f"the machine booted profile 0, predicted is profile {predicted}"
+        return f"the machine booted profile 0, the prediction is for profile {predicted}"
     booted = pair.logged.description
     if pair.predicted is not None and booted == predicted:
         return None
-    return f"the machine booted profile {booted!r}, predicted is profile {predicted} (--profile)"
+    return f"the machine booted profile {booted!r}, the prediction is for profile {predicted} (--profile)"
 
 
 def _smbios(case: Case, pair: Pair) -> str | None:
@@ -147,12 +147,12 @@ def _smbios(case: Case, pair: Pair) -> str | None:
     if pair.kind == "missing":
         if not case.has_smbios:
             return (
-                f"SMBIOS was not measured: the stub that ran is none of {_smbios_stubs()}, or LoaderPcrSMBIOS was set "
-                "already, which a host file can say in its variables"
+                f"SMBIOS was not measured: the stub that ran is not one of {_smbios_stubs()}, or LoaderPcrSMBIOS was "
+                "set already, which a host file can say in its variables"
             )
         return f"{what}: the machine has fewer structures of this type than the host file's table"
     if not case.boot.model.measures_smbios:
-        return f"SMBIOS measured by the stub, as {_smbios_stubs()} do; predicted is stub {case.boot.model.id}"
+        return f"SMBIOS measured by the stub, as {_smbios_stubs()} do; the prediction is for stub {case.boot.model.id}"
     if smbios_is_measured(case.boot.host):
         return "SMBIOS measured by the stub: LoaderPcrSMBIOS, which the host file has, was not set on the machine"
     return f"{what}: the machine has more structures of this type than the host file's table"
@@ -239,13 +239,13 @@ def _command_line(case: Case, pair: Pair) -> str:
     if pair.predicted is None and pair.item.place < case.first:
         return f"a boot loader has measured the load options that it passes on, {text}, which is not predicted"
     if pair.predicted is not None and pair.predicted.by == "loader":
-        passed = f"systemd-boot passes on as load options: predicted is {text}"
+        passed = f"systemd-boot passes on as load options: the prediction is {text}"
         there = "no event" if pair.logged is None else repr(pair.logged.description)
         return f"another is what {passed}, and the log has {there}"
     if pair.predicted is not None:
         what = _origin(case, pair.predicted.description)
         if pair.logged is not None:
-            return f"the {what} differ: the log has {pair.logged.description!r}, predicted is {text}"
+            return f"the {what} differ: the log has {pair.logged.description!r}, the prediction is {text}"
         if what == "load options":
             return f"the log lacks the load options that were given, {text}: Secure Boot drops them, or there were none"
         if what == "SMBIOS arguments":
@@ -264,7 +264,7 @@ def _any(pair: Pair) -> str:
     item = pair.item
     what = f"{item.type} event {item.description!r} of PCR {item.pcr}"
     if pair.kind == "extra":
-        return f"the {what} is nothing a systemd-stub measures"
+        return f"the {what} is not something that systemd-stub measures"
     return f"the {what} {'is not in the log' if pair.kind == 'missing' else 'has another digest in the log'}"
 
 

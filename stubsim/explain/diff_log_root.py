@@ -96,7 +96,7 @@ def _stub(story: Story, with_stub: WithStub) -> str | None:
     own = choose(boot.uki.stub).model.id
     if own == boot.model.id:
         return None
-    return f"predicted is stub {boot.model.id} (--stub), and the UKI that was started has {own}"
+    return f"the prediction is for stub {boot.model.id} (--stub), and the UKI that was started has {own}"
 
 
 def _loader(story: Story, with_stub: WithStub) -> str | None:
@@ -119,7 +119,7 @@ def _partition(story: Story, with_stub: WithStub) -> str | None:
         return None
     start = story.case.start
     if start.esp is None and not start.from_memory and all(row.kind == "extra" for row in rows):
-        return f"no --esp was given, and on the machine's partition was more: {_named(rows)}"
+        return f"no --esp was given, and the machine's partition had more: {_named(rows)}"
     return f"--esp is not what the machine's partition held: {rows[0].cause}"
 
 
@@ -151,7 +151,7 @@ def _failed(story: Story, with_stub: WithStub) -> str | None:
     outcome = story.case.boot.outcome
     if outcome.status in ("kernel-started", "firmware-update"):
         return None
-    return f"the boot is predicted to fail, and the log has one that did not: {outcome.message or outcome.status}"
+    return f"the boot is predicted to fail, and the log has one that did not: {outcome.said}"
 
 
 def _doubted(story: Story, with_stub: WithStub) -> str | None:

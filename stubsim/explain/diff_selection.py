@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stubsim.explain.lookup import Candidate, Lookup
 from stubsim.explain.why import Choice, Why
 from stubsim.rows import NamedTuple
+from stubsim.wording import plain
 
 
 class Selection(NamedTuple):
@@ -75,9 +76,9 @@ def _not_its_own(name: str, type_: int, why: Why, other: Why) -> str:
         return f"stub {other.boot.model.id} of {name} does not look up that type"
     ours, theirs = why.chids[type_], other.chids[type_]
     if theirs.unknown:
-        return f"of {name} is not known: {', '.join(theirs.unknown)}"
+        return f"of {name} is not known: {', '.join(map(plain, theirs.unknown))}"
     differing = [
-        f"{field.replace('_', ' ')} {b!r} instead of {a!r}"
+        f"{plain(field)} {b!r} instead of {a!r}"
         for (field, a), (_, b) in zip(ours.parts, theirs.parts, strict=True)
         if a != b
     ]

@@ -87,7 +87,10 @@ class Value(NamedTuple):
 
 
 def phase_path(text: str) -> str:
-    """A phase path as systemd-measure writes it; empty words do not count, and "" is the value right after the stub."""
+    """A phase path as systemd-measure writes it; empty words do not count, and "" is the value right after the stub.
+
+    Blanks do not part words: systemd-measure 252.39 takes "a b:c" as two, and systemd-pcrextend measures any word.
+    """
     return ":".join(word for word in text.split(":") if word)
 
 
@@ -234,7 +237,7 @@ def _case(hosts: tuple[str, ...], result: Boot, start: Start) -> Case:
                 pcrs[bank] = {PCR_KERNEL_INITRD: known[PCR_KERNEL_INITRD]} | pcrs[bank]
     if result.outcome.status != "kernel-started":
         what = "the phases of this boot" if pcrs else "all values"
-        told = (result.outcome.message or result.outcome.status, result.outcome.because)
+        told = (result.outcome.said, result.outcome.because)
         unknown.append(_unknown(what, f"the kernel is not started: {': '.join(filter(None, told))}"))
     if not result.host.tpm:
         why = "the machine has no TPM (--bank takes one for granted)"

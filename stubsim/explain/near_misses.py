@@ -17,6 +17,7 @@ from stubsim.hosts import Host
 from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import unknown_fields
 from stubsim.stub.models import StubModel, which
+from stubsim.wording import plain
 
 # What dmidecode prints for string number 0.
 _NOT_SPECIFIED = "Not Specified"
@@ -73,7 +74,7 @@ def _own(host: Host, model: StubModel) -> Iterator[_Id]:
     for fields in _FWUPD_EXTRA:
         extra = {field: text for field in fields if (text := texts[field]) is not None}
         if len(extra) == len(fields):
-            name = f"id of {', '.join(map(_plain, fields))}"
+            name = f"id of {', '.join(map(plain, fields))}"
             yield _Id(name, None, extra, chid.hash_texts(extra.values()), ", which fwupd has and no stub looks up")
 
 
@@ -145,11 +146,7 @@ def _told(id_: _Id, way: str, texts: Texts) -> str:
     words = []
     for field, ours in id_.texts.items():
         if field not in texts:
-            words.append(f"{_plain(field)} {ours!r} is not in it")
+            words.append(f"{plain(field)} {ours!r} is not in it")
         elif texts[field] != ours:
-            words.append(f"{_plain(field)} {texts[field]!r} where a stub hashes {ours!r}")
+            words.append(f"{plain(field)} {texts[field]!r} where a stub hashes {ours!r}")
     return f"this machine's {id_.name} {way}: {', '.join(words)}{id_.remark}"
-
-
-def _plain(field: str) -> str:
-    return field.replace("_", " ")

@@ -253,7 +253,7 @@ def _judged(bank: str, entry: pcrsig.Entry, mine: Sequence[Handed], policies: Po
         return "unknown", f"values of a bank {bank} are not calculated", ()
     if entry.pcrs != (PCR_KERNEL_IMAGE,):
         others = ", ".join(map(str, entry.pcrs or ())) or "none"
-        return "unknown", f"it is for the PCRs {others}, and calculated is PCR 11 alone", ()
+        return "unknown", f"it is for the PCRs {others}, and only PCR 11 is calculated", ()
     if not mine:
         return "never", "no boot that was looked at hands this section on", ()
     profiles = {one.profile for one in mine}
@@ -315,7 +315,7 @@ def _refused(bank: str, entry: pcrsig.Entry, keys: Sequence[Key]) -> tuple[str, 
     """Status and reason where the signature is not, or not known to be, that of the key it names."""
     key = next((key for key in keys if entry.pkfp in key.fingerprints), None)
     if key is None:
-        what = "its key is none of those that are there" if keys else "there is no key"
+        what = "its key is not among those that are there" if keys else "there is no key"
         return "unknown", f"{what}, so that the signature is not checked (--public-key)"
     signature = entry.sig or b""
     if key.holds(_SIGNED_WITH, signature, entry.signed):
@@ -382,4 +382,4 @@ def _needed(case: Case, banks: Sequence[str] | None) -> Sequence[str]:
 def _no_values(case: Case) -> str:
     if case.unknown:
         return "; ".join(f"{row.what}: {row.why}" for row in case.unknown)
-    return case.outcome.message or case.outcome.status
+    return case.outcome.said

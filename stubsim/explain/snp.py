@@ -84,7 +84,7 @@ def parse(text: str) -> Request:
         if key not in (*KEYS, _HASHES) or not equals:
             raise _wrong(f"{part!r} in {OPTION}", key, (*KEYS, _HASHES))
         if key in given:
-            raise StubsimError(f"{key} twice in {OPTION}")
+            raise StubsimError(f"{key} is given twice in {OPTION}")
         given[key] = value
     vmm = given.get("vmm", _VMM)
     if vmm not in vmms:

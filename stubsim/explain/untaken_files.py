@@ -54,7 +54,7 @@ def _beside(context: Context, own: str) -> Iterator[Untaken]:
             yield Untaken(f"{place}\\{name}", f"the folder of another UKI; this one's is {wanted}")
     for name in sorted(esp.folder(place) or ()):
         if name.lower().endswith(_SUFFIXES):
-            yield Untaken(f"{place}\\{name}", f"beside the UKI nothing is taken; it belongs into {wanted}")
+            yield Untaken(f"{place}\\{name}", f"beside the UKI nothing is taken; it belongs in {wanted}")
 
 
 def _in_folder(context: Context, folder: str, suffixes: tuple[str, ...]) -> Iterator[Untaken]:

@@ -68,7 +68,7 @@ def _whole(measurement: Measurement, pcr: int, by_machine: Sequence[str]) -> Ver
     if any(other != first for other in others):
         return Verdict(BY_MACHINE, _what_differs(cases, pcr))
     if by_machine:
-        return Verdict(BY_MACHINE, f"it hangs on {_listed(by_machine)}; given is that of a plain machine")
+        return Verdict(BY_MACHINE, f"it depends on {_listed(by_machine)}; the value given is that of a plain machine")
     return Verdict(VALUE, _said_of_value(measurement, pcr))
 
 
@@ -80,9 +80,9 @@ def _without_value(measurement: Measurement, pcr: int, by_machine: Sequence[str]
     if pcr == PCR_KERNEL_INITRD and not why:
         linux = measurement.boot.linux
         if linux is None:
-            return Verdict(UNKNOWN, "no Linux is started, and what another kernel measures is not known")
+            return Verdict(UNKNOWN, "no known Linux is started, and what another kernel measures is not known")
         measured = f"Linux {linux.release or ''}".rstrip() + " measures its command line and initrd"
-        return Verdict(BY_MACHINE, f"{measured}, and they hang on {_listed(by_machine)}" if by_machine else measured)
+        return Verdict(BY_MACHINE, f"{measured}, and they depend on {_listed(by_machine)}" if by_machine else measured)
     return Verdict(UNKNOWN, why or "the boot does not come to it")
 
 
@@ -149,7 +149,7 @@ def _stopped(cases: tuple[Case, ...]) -> str | None:
     found = [case for case in cases if case.outcome.status != "kernel-started"]
     if not found:
         return None
-    told = found[0].outcome.message or found[0].outcome.status
+    told = found[0].outcome.said
     hosts = [host for case in found for host in case.hosts]
     return f" on {_listed(hosts)}: {told}" if len(cases) > 1 and hosts else f": {told}"
 

@@ -267,7 +267,7 @@ def _unfounded(subject: Subject) -> Iterator[str]:
         for (kind, string), entries in missing.items():
             _, word, section = KINDS[kind]
             if string is None:
-                yield f"{_entries(part.table, entries)}: no {word}; who matches it gets nothing"
+                yield f"{_entries(part.table, entries)}: no {word}; a machine that matches it gets nothing"
             else:
                 yield f"{_entries(part.table, entries)}: {word} {string!r}, and no {section} in {part.title} has it"
 

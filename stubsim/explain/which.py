@@ -138,7 +138,7 @@ def _logged(asked: Asked, log: eventlog.Log) -> list[tuple[int, eventlog.Event]]
     """The events of the PCR with their places."""
     if asked.bank not in log.header.banks:
         raise StubsimError(
-            f"the log has no {asked.bank} bank, which the value of PCR {asked.pcr} is of",
+            f"the log has no {asked.bank} bank, which the value of PCR {asked.pcr} belongs to",
             expected=f"a value of one of its banks: {', '.join(log.header.banks)}",
         )
     rows = enumerate(log.events)

@@ -42,7 +42,7 @@ def _check(platform: Platform, *, is_cc: bool) -> None:
     baseline = platform.baseline
     if baseline is not None and baseline.is_cc != is_cc:
         kinds = {True: "the log of a TDX guest's own registers (CCEL)", False: "a TPM's log"}
-        message = f"the baseline is {kinds[baseline.is_cc]}, and the host has what makes {kinds[is_cc]}"
+        message = f"the baseline is {kinds[baseline.is_cc]}, and this host makes {kinds[is_cc]}"
         raise StubsimError(message, expected=kinds[is_cc])
 
 

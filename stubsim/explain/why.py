@@ -122,7 +122,7 @@ def _choice(case: _Case, parts: tuple[Part, ...], own: dict[int, OwnChid], near:
     )
     blobs = tuple(blob for part in parts for blob in _blobs(case, part, lookups, section))
     string = next((blob.strings[0] for blob in blobs if blob.section is section and blob.strings), None)
-    failed = NO_STUB + (boot.outcome.message or boot.outcome.status)
+    failed = NO_STUB + (boot.outcome.said)
     choice = Choice(
         kind,
         section,

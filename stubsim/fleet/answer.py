@@ -14,6 +14,7 @@ from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.trace import Unknown
 from stubsim.uki import Uki
+from stubsim.wording import plain
 
 PCRS = (4, 9, 11, 12, 13)
 
@@ -72,7 +73,7 @@ def _verdict(measured: Measurement, pcr: int, own: Verdict) -> Verdict:
     rows = [row for row in case.unknown if row.what in (f"PCR {pcr}", "all values") or pcr in row.pcrs]
     keys = [row.what for row in rows if row.what in measured.boot.host.unknown]
     if own.verdict == UNKNOWN and keys:
-        return Verdict(UNKNOWN, f"{', '.join(sorted(keys))} not known")
+        return Verdict(UNKNOWN, f"{', '.join(map(plain, sorted(keys)))} not known")
     return own._replace(events=())
 
 

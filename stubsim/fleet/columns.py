@@ -183,11 +183,11 @@ def _known(value: Any) -> Any:
 def _string(text: str) -> Any:
     """Its bytes; None for string number 0; unknown where dmidecode may have printed a dot in place of another byte."""
     if "\0" in text:
-        return StubsimError(f"{text[:40]!r} is no SMBIOS string", expected="a string without NUL")
+        return StubsimError(f"{text[:40]!r} is not an SMBIOS string", expected="a string without NUL")
     try:
         value = text.encode()
     except UnicodeEncodeError:
-        return StubsimError(f"{text[:40]!r} is no SMBIOS string", expected="a string without lone surrogates")
+        return StubsimError(f"{text[:40]!r} is not an SMBIOS string", expected="a string without lone surrogates")
     if not value or value in NO_STRING:
         return None
     return _UNKNOWN if is_doubtful(value) else value

@@ -332,7 +332,7 @@ def _database(connection: duckdb.DuckDBPyConnection, uri: str, sql: str) -> Sour
     module = {"postgresql": "postgresql", "postgres": "postgresql", "sqlite": "sqlite", "file": "sqlite"}.get(scheme)
     if module is None:
         expected = "postgresql://USER@HOST/DATABASE or sqlite:PATH"
-        raise StubsimError(f"no database is called {scheme!r}", expected=expected)
+        raise StubsimError(f"unknown kind of database {scheme!r}", expected=expected)
     try:
         from importlib import import_module
 

@@ -39,7 +39,7 @@ def _ranges(image: pe.Image) -> Iterator[tuple[int, int]]:
     table, table_size = image.certificate_table
     if image.size_of_headers < directories:
         raise StubsimError(
-            f"the headers are said to end at {image.size_of_headers:#x}, inside themselves",
+            f"the headers are said to end at {image.size_of_headers:#x} (SizeOfHeaders), inside themselves",
             path=image.path,
             offset=optional + 60,
             expected=f"{directories:#x} or more",
@@ -61,7 +61,7 @@ def _ranges(image: pe.Image) -> Iterator[tuple[int, int]]:
             f"the certificate table of {table_size} bytes at {table:#x} overlaps the sections",
             path=image.path,
             offset=entry,
-            expected=f"a table behind {hashed:#x}",
+            expected=f"a table at {hashed:#x} or behind",
         )
     if end > hashed:
         yield hashed, end

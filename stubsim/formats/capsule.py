@@ -64,7 +64,7 @@ def parse(data: Bytes) -> Capsule:
         raise StubsimError(f"a capsule header of {header_size} bytes", offset=16, expected=expected)
     if image_size > len(data):
         raise StubsimError(
-            f"a capsule of {image_size} bytes", offset=24, expected=f"at most {len(data)}, what is there"
+            f"a capsule of {image_size} bytes", offset=24, expected=f"at most {len(data)}, as many as there are"
         )
     body = view_of(data)[header_size:image_size]
     return Capsule(UUID(bytes_le=guid), header_size, flags, image_size, body)

@@ -72,11 +72,15 @@ def root_compatible(data: Bytes, *, whole: bool = True) -> tuple[str, ...]:
             f"devicetree of {len(data)} bytes is cut off", offset=4, expected=f"{header.total_size} bytes"
         )
     if header.strings + header.strings_size > header.total_size:
-        raise StubsimError("strings block of the devicetree is outside", offset=12, expected="inside the total size")
+        raise StubsimError(
+            "strings block of the devicetree ends outside of it", offset=12, expected="an end within the total size"
+        )
     if header.structure % 4 or header.structure_size % 4:
         raise StubsimError("structure block of the devicetree is not aligned", offset=8, expected="multiples of 4")
     if header.structure + header.structure_size > header.strings:
-        raise StubsimError("structure block of the devicetree ends too late", offset=8, expected="strings behind it")
+        raise StubsimError(
+            "structure block of the devicetree runs into its strings", offset=8, expected="an end before them"
+        )
 
     names = data[header.strings : header.strings + header.strings_size]
     for name_offset, offset, size in _root_properties(data, header):

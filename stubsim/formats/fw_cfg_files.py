@@ -43,7 +43,9 @@ def parse(archive: bytes) -> dict[str, bytes]:
 
 
 def _no_archive(why: str) -> StubsimError:
-    return StubsimError(f"no tar archive of fw_cfg files: {why}", offset=0, expected="such as etc/table-loader in it")
+    return StubsimError(
+        f"not a tar archive of fw_cfg files: {why}", offset=0, expected="files such as etc/table-loader in it"
+    )
 
 
 def named(files: Mapping[str, bytes]) -> dict[str, bytes]:

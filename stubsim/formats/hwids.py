@@ -263,7 +263,8 @@ def parse(data: Bytes) -> Sequence[Entry]:
             if not strings.readable(target):
                 outside = target >= size
                 raise StubsimError(
-                    f"{what} of entry {entry.index} at {target:#x} " + ("is outside" if outside else "has no end"),
+                    f"{what} of entry {entry.index} at {target:#x} "
+                    + ("is outside of the section" if outside else "has no end"),
                     section=SECTION,
                     offset=entry.offset + at,
                     expected=f"less than {size:#x}" if outside else "a NUL before the end of the section",

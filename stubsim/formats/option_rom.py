@@ -30,7 +30,7 @@ def efi_images(rom: bytes) -> tuple[bytes, ...]:
         data_at = at + int.from_bytes(rom[at + 0x18 : at + 0x1A], "little")
         if rom[at : at + 2] != _ROM or rom[data_at : data_at + 4] != _DATA or len(rom) < data_at + 22:
             if not at:
-                raise StubsimError("no option ROM", offset=at, expected="55 aa, and PCIR where its header says")
+                raise StubsimError("not an option ROM", offset=at, expected="55 aa, and PCIR where its header says")
             break
         size = int.from_bytes(rom[data_at + 16 : data_at + 18], "little") * _UNIT
         if not size or at + size > len(rom):
@@ -50,7 +50,7 @@ def _efi(rom: bytes, at: int, size: int) -> bytes:
     start = int.from_bytes(rom[at + 0x16 : at + 0x18], "little")
     end = units * _UNIT
     if signature != _EFI or not start < end <= size:
-        raise StubsimError("an EFI image in the option ROM with no EFI header", offset=at, expected=f"{_EFI:#x}")
+        raise StubsimError("an EFI image in the option ROM without an EFI header", offset=at, expected=f"{_EFI:#x}")
     if compression == _COMPRESSED:
         raise StubsimError("a compressed EFI image in the option ROM", offset=at, expected="one that is not compressed")
     return rom[at + start : at + end]

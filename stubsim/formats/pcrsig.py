@@ -73,7 +73,7 @@ def parse(data: Bytes) -> tuple[Bank, ...]:
     except json.JSONDecodeError as error:
         raise _not_json(error.msg, len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))) from None
     except RecursionError:
-        raise _not_json("nested too deep") from None
+        raise _not_json("nested too deeply") from None
     if not isinstance(value, dict):
         raise _not_json("not a JSON object")
     if sum(len(rows) for rows in value.values() if isinstance(rows, list)) > ENTRIES_MAX:

@@ -39,7 +39,7 @@ def parse(line: str) -> Command:
     words = line.split()
     name = words[0] if words else ""
     if name not in _NUMBERS:
-        raise StubsimError(f"no qtest command {name!r}", expected=", ".join(_NUMBERS))
+        raise StubsimError(f"unknown qtest command {name!r}", expected=", ".join(_NUMBERS))
     count = _NUMBERS[name] + (name == "write")
     if len(words) != count + 1:
         raise StubsimError(f"{line[:80]!r} has {len(words) - 1} arguments", expected=str(count))

@@ -187,7 +187,9 @@ def build_opaque(entries: Sequence[Left]) -> bytes:
     try:
         rows = b"".join(_ENTRY.pack(KINDS.index(row.kind) + 1, 0, row.gpa, row.size, row.sha256) for row in entries)
     except struct.error:
-        raise StubsimError("an address or a size does not fit into the opaque page", expected="u64") from None
+        raise StubsimError(
+            "an address or a size does not fit into the opaque page", expected="numbers of 64 bits"
+        ) from None
     checksum = crc32(_HEADER.pack(MAGIC, VERSION, len(entries), 0, 0) + rows)
     page = (_HEADER.pack(MAGIC, VERSION, len(entries), checksum, 0) + rows).ljust(OPAQUE_SIZE, b"\0")
     parse_opaque(page)
@@ -227,7 +229,9 @@ def _left(page: bytes, offset: int) -> Left:
     if not 1 <= number <= len(KINDS) or reserved:
         raise StubsimError(f"entry of kind {number}, {reserved}", offset=offset, expected=f"1 to {len(KINDS)}, 0")
     if gpa % _PAGE or gpa + size > 1 << 64:
-        raise StubsimError(f"{size:#x} bytes at {gpa:#x}", offset=offset + 8, expected="a page aligned range in u64")
+        raise StubsimError(
+            f"{size:#x} bytes at {gpa:#x}", offset=offset + 8, expected="a page-aligned range below 2^64"
+        )
     return Left(KINDS[number - 1], gpa, size, sha256)
 
 

@@ -17,6 +17,6 @@ def dialect(name: str) -> Dialect:
     """The dialect of that name; raises StubsimError for a name without one."""
     if name not in DIALECTS:
         known = ", ".join((*DIALECTS, "none"))
-        raise StubsimError(f"no hand-over is called {name!r}", expected=f"one of {known}")
+        raise StubsimError(f"unknown hand-over {name!r}", expected=f"one of {known}")
     found: Dialect = import_module(f"{__name__}.{DIALECTS[name]}").DIALECT
     return found

@@ -103,7 +103,7 @@ def _is_rootless(text: _Text, data: bytes) -> bool:
 
 def _about_rootless(differing: list[tuple[str, ...]]) -> Iterator[str]:
     count = len(differing)
-    ids = f"{count} of the listed ids are none that a stub looks for: they are" if count else "ids would be"
+    ids = f"{count} of the listed ids are not ones that a stub looks for: they are" if count else "ids would be"
     yield (
         f"made without root: fwupd took the strings of /sys/class/dmi/id, and {ids} made of strings that are not "
         "stripped and of a decimal enclosure; run fwupdtool hwids as root"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from stubsim.hosts.host import Host
@@ -12,16 +13,24 @@ _SMBIOS = ("fields", "oem_strings", "structures", "damage")
 _NOT_VALUES = (*_SMBIOS, "name", "source", "unknown")
 
 
+class Conflict(NamedTuple):
+    """A key of the host file that two sources have differently, with their values in words: the first counts."""
+
+    key: str
+    first: str
+    second: str
+
+
 class Merged(NamedTuple):
-    """The machine, and what the two say differently, a line each: there the first counts."""
+    """The machine, and what the two say differently."""
 
     host: Host
-    conflicts: tuple[str, ...]
+    conflicts: tuple[Conflict, ...]
 
 
 def merge(first: Host, second: Host) -> Merged:
     """A key counts as known where a source does not say that it is unknown; a default is no contradiction."""
-    conflicts: list[str] = []
+    conflicts: list[Conflict] = []
     unknown: set[str] = set()
     values: dict[str, Any] = {}
     for key in (name for name in Host._fields if name not in _NOT_VALUES):
@@ -32,7 +41,7 @@ def merge(first: Host, second: Host) -> Merged:
         values[key] = ours
         unknown |= _doubt(first, key)
         if not _doubt(first, key) | _doubt(second, key) and ours != theirs != getattr(Host(), key):
-            conflicts.append(f"{key}: {_said(ours)} counts, and not {_said(theirs)}")
+            conflicts.append(Conflict(key, _said(ours), _said(theirs)))
     values |= _smbios(first, second, unknown, conflicts)
     sources = [text for text in (first.source, second.source) if text]
     host = Host(
@@ -49,15 +58,15 @@ def _doubt(host: Host, key: str) -> set[str]:
     return {name for name in host.unknown if name == key or name.startswith(f"{key}.")}
 
 
-def _smbios(first: Host, second: Host, unknown: set[str], conflicts: list[str]) -> dict[str, Any]:
+def _smbios(first: Host, second: Host, unknown: set[str], conflicts: list[Conflict]) -> dict[str, Any]:
     """The strings, each by itself; a whole table where only the second has one and the first says nothing else."""
     for key in first.fields._fields:
         ours, theirs = getattr(first.fields, key), getattr(second.fields, key)
         if not _unknown_string(first, key) | _unknown_string(second, key) and ours != theirs:
-            conflicts.append(f"smbios.{key}: {_said(ours)} counts, and not {_said(theirs)}")
+            conflicts.append(Conflict(f"smbios.{key}", _said(ours), _said(theirs)))
     if first.structures is not None:
         return {key: getattr(first, key) for key in _SMBIOS}
-    differs = any(text.startswith("smbios.") for text in conflicts)
+    differs = any(row.key.startswith("smbios.") for row in conflicts)
     if second.structures is not None and not differs:
         return {key: getattr(second, key) for key in _SMBIOS}
     fields = {}
@@ -82,4 +91,11 @@ def _unknown_string(host: Host, key: str) -> bool:
 
 
 def _said(value: Any) -> str:
-    return shown(value) if not hasattr(value, "_asdict") else repr(tuple(value))[:80]
+    """A value as it stands in a host file; of several rows their number."""
+    if isinstance(value, tuple) and value and hasattr(value[0], "_asdict"):
+        return f"{len(value)} of them"
+    return json.dumps(_object(value), default=shown) if hasattr(value, "_asdict") else shown(value)
+
+
+def _object(value: Any) -> Any:
+    return {key: _object(item) for key, item in value._asdict().items()} if hasattr(value, "_asdict") else value

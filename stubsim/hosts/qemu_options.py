@@ -114,7 +114,7 @@ def command_line(program: str | None, words: list[str], *, literal: bool = True)
                 raise StubsimError(
                     f"{shown(word)} belongs to no option",
                     expected="the value of -smbios in one piece",
-                    hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps has not",
+                    hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps does not",
                 )
             loose.append(word)
             continue
@@ -139,7 +139,7 @@ def _refuse_several(loose: list[str], *, literal: bool) -> None:
         raise StubsimError(
             f"not a QEMU command line: {shown(left[0])} and {shown(left[1])} belong to no option",
             expected=EXPECTED,
-            hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps has not",
+            hint="blanks need quotes; /proc/PID/cmdline has the words as they are, ps does not",
         )
 
 

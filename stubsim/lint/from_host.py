@@ -8,10 +8,11 @@ from stubsim import chid
 from stubsim.errors import StubsimError
 from stubsim.formats import edid, hwids
 from stubsim.hosts import Host
-from stubsim.lint.identities import WORDS, generic
+from stubsim.lint.identities import generic
 from stubsim.rows import NamedTuple
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.models import which
+from stubsim.wording import plain
 
 # All of them have the product's name. In linuxhw/DMI (97,824 machines) no two products share such an id, while type 6
 # of 10 % of the machines is that of another product too, type 10 of 21 %, type 7 of 63 % and type 11 of 91 %.
@@ -65,7 +66,7 @@ def _check(number: int, known: Mapping[int, object], rows: Mapping[int, chid.Chi
     if number not in known:
         raise StubsimError(f"type {number}: the host does not know all of {_words(number)}")
     if known[number] is None:
-        missing = ", ".join(WORDS[field] for field, text in rows[number].parts if text is None)
+        missing = ", ".join(plain(field) for field, text in rows[number].parts if text is None)
         raise StubsimError(f"type {number}: the host has no {missing}")
 
 
@@ -74,7 +75,7 @@ def _unfit(host: Host, row: chid.Chid) -> str | None:
     for field, text in row.parts:
         if generic(text):
             missing = not getattr(host.fields, field, True)
-            return f"{WORDS[field]} is " + ("missing" if missing else f"{text!r}, which names nothing")
+            return f"{plain(field)} is " + ("missing" if missing else f"{text!r}, which names nothing")
     if row.type in _SHARED:
         return f"{_SHARED[row.type]} % of 97,824 real machines share theirs with another product (linuxhw/DMI)"
     if "product_name" not in chid.PARTS[row.type]:
@@ -94,7 +95,7 @@ def _left_out(known: Mapping[int, object]) -> Iterator[str]:
 
 
 def _words(number: int) -> str:
-    return " + ".join(WORDS[field] for field in chid.PARTS[number])
+    return " + ".join(plain(field) for field in chid.PARTS[number])
 
 
 def _name(host: Host, own: dict[str, str | None]) -> str:

@@ -11,11 +11,12 @@ from stubsim.explain.selection import KINDS
 from stubsim.formats import edid
 from stubsim.hosts import Host
 from stubsim.lint.findings import Hit
-from stubsim.lint.identities import WORDS, Identity, Machine, generic_ids, ids_by_name
+from stubsim.lint.identities import Identity, Machine, generic_ids, ids_by_name
 from stubsim.lint.places import Place
 from stubsim.lint.subjects import Row, Subject, count, place_of, places
 from stubsim.rows import NamedTuple
 from stubsim.stub.models import NEWEST, StubModel, which
+from stubsim.wording import plain
 
 _NULL = UUID(int=0)
 # Types without the product's name, so that another product may have the same; how often, `stubsim.lint.from_host` says.
@@ -59,7 +60,7 @@ def one_id_for_two(subject: Subject) -> Iterator[Hit]:
         types = _types(known[index] for index in useful)
         yield Hit(
             f"{count(rows, 'id', 'ids')} ({types}) of {later.entry.string!r} {verb} earlier for "
-            f"{earlier.entry.string!r}: whoever matches by {them} gets that one",
+            f"{earlier.entry.string!r}: a machine that matches by {them} gets that one",
             rows[0].place,
             places([*rows[1:], *(clash.earlier[index] for index in useful)]),
         )
@@ -92,7 +93,7 @@ def zero(subject: Subject) -> Iterator[Hit]:
     for row in subject.rows:
         if row.entry.type in KINDS and row.entry.chid == _NULL:
             yield Hit(
-                f"the id of {row.entry.string!r} is all zeros: stub {which(_looks_up_panels)} takes it before all "
+                f"the id of {row.entry.string!r} is all zeros: stubs {which(_looks_up_panels)} take it before all "
                 "others on every machine without an EDID",
                 row.place,
             )
@@ -199,7 +200,7 @@ def family_only(subject: Subject) -> Iterator[Hit]:
             identities = [one for one in subject.known.get(row.entry.chid, []) if one.looked_up]
             if text and others:
                 what = f"an id of {string!r} is the hash of {text[0]!r} & {text[1]!r}"
-                yield Hit(f"{what}, and {', '.join(others)} is called so", row.place, severity="warning")
+                yield Hit(f"{what}, and {', '.join(others)} is called that", row.place, severity="warning")
             elif identities and all(one.type == 11 for one in identities):
                 maker, family = identities[0].texts
                 yield Hit(f"an id of {string!r} is Manufacturer + Family ({maker!r}, {family!r})", row.place)
@@ -240,7 +241,7 @@ def weak_match(subject: Subject) -> Iterator[Hit]:
 
 def _parts(host: Host, kind: int) -> str:
     row = chid.compute(host.fields, None if host.edid is None else edid.panel_id(host.edid))[kind]
-    words = " + ".join(WORDS[field] for field, _ in row.parts)
+    words = " + ".join(plain(field) for field, _ in row.parts)
     return f"type {kind}, {words} ({', '.join(repr(text) for _, text in row.parts)})"
 
 

@@ -55,7 +55,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "HW102", "older-stubs", "note", "entries that older stubs do not take",
         f"systemd-stub {which(_refuses)} refuses a table with any descriptor but 0x1000001c, so that its devicetrees "
-        f"are lost too. {which(_is_deaf)} looks for devicetree entries only (systemd pull request 42570).",
+        f"are lost too. {which(_is_deaf)} look for devicetree entries only (systemd pull request 42570).",
         f"use one of {which(lambda model: model.matches_firmware_entries)} for UKIs with firmware; build a section "
         f"without firmware for {which(_refuses)}.",
         table_rules.older_stubs,
@@ -135,7 +135,7 @@ RULES: tuple[Rule, ...] = (
         id_rules.weak_match,
     ),
     Rule(
-        "HW208", "family-only", "note", "an id of Manufacturer + Family",
+        "HW208", "family-only", "note", "an id of manufacturer + family",
         "Type 11 hits every product of a family, of which there may be more than one board.",
         "remove the id, and keep those with the product's name.",
         id_rules.family_only,
@@ -176,7 +176,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "HW306", "ignored-table", "warning", "a .hwids that the stub does not read",
         "The first section of a name counts, an empty one hides the others, and systemd-stub "
-        f"{which(lambda model: not model.matches_devicetree_entries)} knows none.",
+        f"{which(lambda model: not model.matches_devicetree_entries)} know none.",
         "keep one .hwids for each part of the UKI, and a stub of "
         f"{which(lambda model: model.matches_devicetree_entries)}.",
         section_rules.ignored_table,

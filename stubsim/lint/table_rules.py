@@ -12,7 +12,7 @@ from stubsim.lint.findings import Hit
 from stubsim.lint.places import Place
 from stubsim.lint.subjects import Subject, count, places, section_place
 from stubsim.stub.chid_match import refusal
-from stubsim.stub.models import NEWEST, StubModel, in_words, released
+from stubsim.stub.models import NEWEST, StubModel, in_words, released, stubs
 
 # How the complaints about a place in a description begin.
 _LINE = re.compile("line ([0-9]+)[,:]")
@@ -52,7 +52,7 @@ def refused_table(subject: Subject) -> Iterator[Hit]:
     except StubsimError as error:
         row = subject.rows[(error.offset or 0) // hwids.ENTRY_SIZE]
         models = in_words(refused_by(subject))
-        yield Hit(f"{error.message} (expected {error.expected}): refused by stub {models}", row.place)
+        yield Hit(f"{error.message} (expected {error.expected}): refused by {stubs(models)}", row.place)
 
 
 def older_stubs(subject: Subject) -> Iterator[Hit]:
@@ -66,8 +66,8 @@ def older_stubs(subject: Subject) -> Iterator[Hit]:
     rows = firmware or inexact
     if NEWEST.id in refused or not rows:
         return
-    said = [f"stub {in_words(refusing)} refuses the whole table, devicetrees included"] * bool(refusing)
-    said += [f"stub {in_words(deaf)} never matches them"] * bool(firmware and deaf)
+    said = [f"the whole table is refused by {stubs(in_words(refusing))}, devicetrees included"] * bool(refusing)
+    said += [f"they are never matched by {stubs(in_words(deaf))}"] * bool(firmware and deaf)
     if said:
         what = "for firmware" if firmware else f"with another size than {hwids.ENTRY_SIZE} in the descriptor"
         severity = None if subject.model is None else "error" if refusing else "warning"
@@ -118,7 +118,9 @@ def no_string(subject: Subject) -> Iterator[Hit]:
         if row.entry.type in KINDS and row.entry.string_offset == 0:
             word = KINDS[row.entry.type].string
             yield Hit(
-                f"entry {row.entry.index} has no {word}: who matches it gets nothing, and no other entry", row.place
+                f"entry {row.entry.index} has no {word}: a machine that matches it gets nothing, and no other entry is "
+                "tried",
+                row.place,
             )
 
 

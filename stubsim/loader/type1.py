@@ -91,7 +91,7 @@ def parse(
         extras=tuple(extras),
     )
     if not entry.kind:
-        return Hidden(place, partition, "it names no image")
+        return Hidden(place, partition, "it does not name an image")
     if entry.loader is not None and not exists(entry.loader):
         return Hidden(place, partition, f"{entry.loader} does not exist")
     counted = None if directory is None else parse_tries(directory, file, _SUFFIX, folds=model.folds_counter_suffix)

@@ -215,6 +215,11 @@ def in_words(ids: Iterable[str]) -> str:
     )
 
 
+def stubs(words: str) -> str:
+    """Releases that are in words already, as a subject: "stub 257", "stubs 258 to 260.2, 261.0"."""
+    return f"stub{'s' if ' to ' in words or ',' in words else ''} {words}"
+
+
 def behaviour(model: StubModel) -> tuple[object, ...]:
     """All that a model does, without what it is called and how it is known."""
     return tuple(value for field, value in model._asdict().items() if field not in DESCRIPTIVE)

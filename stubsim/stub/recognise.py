@@ -102,7 +102,7 @@ def model_for(uki: Uki, override: str | StubModel | None = None) -> Choice:
 
 def _stubble(version: str) -> Choice:
     if not version:
-        return Choice(_STUBBLE_ASSUMED, f"{STUBBLE} of a version that nothing tells: {_NEWEST_STUBBLE} is assumed")
+        return Choice(_STUBBLE_ASSUMED, f"{STUBBLE} without a version: {_NEWEST_STUBBLE} is assumed")
     number = parse(version)
     if number is not None and str(number.major) == _NEWEST_STUBBLE:
         return Choice(STUBBLE_14, f"{STUBBLE} {version} in the UKI")

@@ -38,7 +38,7 @@ def kernel_headers(context: Context, kernel: Bytes) -> str:
     if headers is None or len(kernel) < headers.end:
         return ".linux starts with MZ, but its PE headers are missing, damaged or cut off"
     if pe.MACHINES.get(headers.machine) == context.machine:
-        return ".linux has no table of base relocations, which the stub wants to see"
+        return ".linux has no table of base relocations, which the stub requires"
     return for_another_machine(context, headers)
 
 
@@ -52,7 +52,7 @@ def before_5_8(context: Context, headers: pe.Headers) -> str:
     if pe.MACHINES.get(headers.machine) != context.machine:
         return for_another_machine(context, headers)
     return (
-        f".linux has MajorImageVersion {headers.major_image_version}, as Linux before 5.8, which does not take its "
+        f".linux has MajorImageVersion {headers.major_image_version}, as Linux before 5.8 has, which does not take its "
         "initrd as the stub offers it"
     )
 
@@ -60,7 +60,7 @@ def before_5_8(context: Context, headers: pe.Headers) -> str:
 def by_load_image(headers: pe.Headers, status: str) -> str:
     """Why the firmware's LoadImage() does not take the kernel."""
     if headers.subsystem not in pe.EFI_SUBSYSTEMS:
-        return f".linux has the PE subsystem {headers.subsystem}, which is none of EFI"
+        return f".linux has the PE subsystem {headers.subsystem}, which is not one of EFI programs"
     what = "headers or sections" if status == "EFI_UNSUPPORTED" else "sections or base relocations"
     return f"the firmware's LoadImage() does not accept the {what} of .linux"
 

@@ -30,11 +30,11 @@ def given(uki: Uki, esp: Esp, text: str) -> Found:
     path, assumed = text.replace("/", "\\"), []
     if not path.startswith("\\"):
         path = f"\\{path}"
-        assumed.append(f"--path {text}: has no leading backslash, {path} is taken")
+        assumed.append(f"--path {text}: has no leading backslash: {path} is used")
     if esp.root is not None:
         content = esp.read(path)
         if content is None:
-            assumed.append(f"--path: {path} is not in --esp, which is taken for the rest of the partition")
+            assumed.append(f"--path: {path} is not in --esp, which is taken to be the rest of the partition")
         elif len(content) != uki.size or content != uki.image.data:
             assumed.append(f"--path: {path} in --esp is another file, whose place the UKI is taken to have")
     return Found(path, tuple(assumed))

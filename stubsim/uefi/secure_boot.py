@@ -87,7 +87,7 @@ def read_certificates(data: bytes, path: str) -> list[Certificate]:
         )
     except ValueError as error:
         raise StubsimError(
-            "no certificate", path=path, expected="X.509 in PEM or DER", hint=f"cryptography says: {error}"
+            "not a certificate", path=path, expected="X.509 in PEM or DER", hint=f"cryptography says: {error}"
         ) from error
 
 

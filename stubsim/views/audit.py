@@ -11,6 +11,7 @@ from stubsim.views.block import Block
 from stubsim.views.fleet import entry_json, number
 from stubsim.views.json import Json
 from stubsim.views.terminal import Screen, render_blocks
+from stubsim.wording import plain
 
 if TYPE_CHECKING:
     from stubsim.lint.subjects import Row
@@ -90,7 +91,7 @@ def _blocks(report: Json) -> Iterator[Block]:
 
 def _title(row: Json) -> str:
     where = f"{row['source']['path']}:{row['source']['line']}: " if row["source"] else f"entry {row['index']}: "
-    strings = ", ".join(f"{name} {text!r}" for name, text in row["strings"].items())
+    strings = ", ".join(f"{plain(name)} {text!r}" for name, text in row["strings"].items())
     models, machines = number(len(row["models"])), number(row["machines"])
     by = f"by type {row['chid_type']} ({strings})"
     return f"{where}{row['string']} ({row['chid']}): {models} models, {machines} machines {by}"
@@ -117,7 +118,7 @@ def _words(model: Json) -> str:
 
 def _notes(row: Json) -> Iterator[str]:
     if row["narrower"]:
-        types = "; ".join(f"{kind} ({' + '.join(chid.PARTS[kind])})" for kind in row["narrower"])
+        types = "; ".join(f"{kind} ({' + '.join(map(plain, chid.PARTS[kind]))})" for kind in row["narrower"])
         yield f"An id of the machine that is meant is narrow enough by type {types}."
     else:
         yield "No CHID type with more strings tells all of these models apart."

@@ -36,7 +36,7 @@ def stages(boot: Boot) -> tuple[Stage, ...]:
     found = [*_stages(boot)]
     if boot.outcome.status not in ("kernel-started", "firmware-update"):
         last = found[-1]
-        found[-1] = last._replace(what=(*last.what, f"ends here: {boot.outcome.message or boot.outcome.status}"))
+        found[-1] = last._replace(what=(*last.what, f"ends here: {boot.outcome.said}"))
     return tuple(found)
 
 
@@ -116,7 +116,7 @@ def _stages(boot: Boot) -> Iterator[Stage]:
     yield Stage(named, place, tuple(_handed_on(boot)), measured.pop("stub", ()))
     if boot.outcome.status == "kernel-started":
         name = "kernel" if boot.linux is None else f"Linux {boot.linux.release or ''}".rstrip()
-        kind = "no Linux that is known" if boot.linux is None else boot.linux.format
+        kind = "not a known Linux" if boot.linux is None else boot.linux.format
         yield Stage(name, (kind,), (), measured.pop("kernel", ()))
     elif boot.dialect is not None:
         yield Stage(f"hand-over by {boot.dialect}", ("of the chosen firmware",))

@@ -11,6 +11,7 @@ from stubsim.printable import clean
 from stubsim.stub.chid_match import is_unknown, unknown_fields
 from stubsim.stub.models import which
 from stubsim.views.terminal import Screen, rendered
+from stubsim.wording import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +68,8 @@ def _draw(console: Console, report: Json) -> None:
     from rich.text import Text
 
     name = "the host" if report["host"] is None else clean(report["host"])
-    console.print(f"CHIDs of {name}, as {report['view']} computes them", style="bold", overflow="fold")
+    view = "a stub" if report["view"] == "stub" else report["view"]
+    console.print(f"CHIDs of {name}, as {view} computes them", style="bold", overflow="fold")
     for row in report["chids"]:
         console.print()
         head = Text(f"{row['type']:>2}  ", "bold")
@@ -76,14 +78,14 @@ def _draw(console: Console, report: Json) -> None:
         if row["chid"] and row["priority"] is not None:
             head.append(f"  looked up, priority {row['priority']}", "green")
         console.print(head)
-        if row["absent"] is not None:
-            console.print(Padding(Text(clean(row["absent"]), "dim", overflow="fold"), (0, 0, 0, 4)))
+        if row["absent"] is not None and not unknown:
+            console.print(Padding(Text(clean(_absent(row)), "dim", overflow="fold"), (0, 0, 0, 4)))
         parts = ", ".join(_part(part, unknown) for part in row["parts"])
         console.print(Padding(Text(parts, overflow="fold"), (0, 0, 0, 4)))
     console.print()
     order = ", ".join(str(kind) for kind in chid.PRIORITY)
     older = which(lambda model: model.matches_devicetree_entries and max(model.chid_priority) == 11)
-    note = f"A stub looks in .hwids for its own view of types {order}, in this order; {older} knows none above 11."
+    note = f"A stub looks in .hwids for its own view of types {order}, in this order; stub {older} knows none above 11."
     console.print(Text(note))
 
 
@@ -93,6 +95,14 @@ def _not_known(row: Json) -> list[str]:
     return names.split(", ") if start == _NOT_KNOWN else []
 
 
+def _absent(row: Json) -> str:
+    """Why there is no id, with the fields as people call them."""
+    text = str(row["absent"])
+    for part in row["parts"]:
+        text = text.replace(part["field"], plain(part["field"]))
+    return text
+
+
 def _part(part: Json, unknown: list[str]) -> str:
     gap = "not known" if part["field"] in unknown else "missing"
-    return f"{part['field']}=" + (f"({gap})" if part["value"] is None else repr(clean(part["value"])))
+    return f"{plain(part['field'])} " + (f"({gap})" if part["value"] is None else f'"{clean(part["value"])}"')

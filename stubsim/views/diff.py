@@ -14,7 +14,9 @@ from stubsim.views.chain import Stage, chain_json, heading, picture, read
 from stubsim.views.json import Json, measurement_json, model_json, profile_json, uki_json
 from stubsim.views.stubs import change_json, change_text
 from stubsim.views.terminal import Screen, render_blocks
+from stubsim.views.units import text_or_number
 from stubsim.views.why import candidate_json, strings_json
+from stubsim.wording import plain
 
 
 def diff_json(diff: Diff, varies: Sequence[str]) -> Json:
@@ -137,7 +139,7 @@ _VARIES = {"uki": "UKI", "host": "machine", "stub": "stub"}
 # As `git diff --word-diff` writes them.
 WORD_MARKS = {"equal": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
 # Facts that need no name.
-_PLAIN = ("data", "level", "source", "type", "why")
+_PLAIN = ("data", "level", "size", "source", "type", "why")
 _WORDS = {"stored_sha256": "sha256 without the zeros that no file has"}
 _SHORT = 16
 NOT_SIMULATED = "not-simulated"
@@ -198,11 +200,11 @@ def _facts(report: Json) -> Iterator[tuple[str, str]]:
         row = report[side]
         stub = row["model"]["id"] + ("" if row["model"]["verified"] else ", not verified by recorded boots")
         yield side.upper(), f"{row['uki']['path']} on {row['host'] or 'the machine'}, stub {stub}"
-    yield "other in B", ", ".join(_VARIES.get(name, name) for name in report["varies"])
+    yield "differ in", ", ".join(_VARIES.get(name, name) for name in report["varies"])
 
 
 def _outcome(outcome: Json) -> str:
-    return ": ".join(text for text in (outcome["status"], outcome["message"], outcome["because"]) if text)
+    return ": ".join(text for text in (plain(outcome["status"]), outcome["message"], outcome["because"]) if text)
 
 
 def _stub_row(row: Json) -> tuple[str, str]:
@@ -221,7 +223,7 @@ def _part_and_names(part: str, names: list[str]) -> str:
 def _strings(machine: Json) -> Iterator[tuple[str, ...]]:
     for row in machine["strings"]:
         texts = ("not known" if row[side]["unknown"] else _quoted(row[side]["hashed"]) for side in "ab")
-        yield (row["field"].replace("_", " "), *texts)
+        yield (plain(row["field"]), *texts)
     same = ", ".join(map(str, machine["same_chids"]))
     yield "same CHIDs", f"of type {same}" if same else "none that is looked up", ""
 
@@ -271,14 +273,18 @@ def _row(row: Json) -> tuple[str, ...]:
     if a is None or b is None:
         facts = a or b
         return "added" if a is None else "removed", row["name"], ", ".join(_fact(*fact) for fact in facts.items())
-    changed = [f"{_fact(key, a[key])} -> {_value(key, b[key])}" for key in a if a[key] != b[key]]
+    changed = [f"{_label(key)}{_value(key, a[key])} -> {_value(key, b[key])}" for key in a if a[key] != b[key]]
     return "changed", row["name"], ", ".join(changed)
 
 
 def _fact(key: str, value: object) -> str:
-    if key in _PLAIN:
-        return _value(key, value)
-    return f"{_WORDS.get(key, key)} {_value(key, value)}"
+    if isinstance(value, bool):
+        return key if value else f"not {key}"
+    return f"{_label(key)}{_value(key, value)}"
+
+
+def _label(key: str) -> str:
+    return "" if key in _PLAIN else f"{_WORDS.get(key, key)} "
 
 
 def _value(key: str, value: object) -> str:
@@ -287,22 +293,26 @@ def _value(key: str, value: object) -> str:
     if key in ("sha256", "sha384", "stored_sha256"):
         return f"{str(value)[:_SHORT]}..."
     if key == "data":
-        return _text(bytes.fromhex(str(value)))
+        return _data(bytes.fromhex(str(value)))
+    if key == "size":
+        return f"{value} bytes"
+    if key == "attributes":
+        return f"{value:#x}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
 
 
-def _text(data: bytes) -> str:
-    """A variable's data, UTF-16 where it is that."""
-    text = data.decode("utf-16-le", "replace") if len(data) % 2 == 0 else ""
-    if text.endswith("\0") and text[:-1].isprintable():
-        return f'"{text[:-1]}"'
+def _data(data: bytes) -> str:
+    """A variable's: a text or a number where it is one, else as many bytes as tell it from another."""
+    found = text_or_number(data)
+    if found is not None:
+        return found if found.startswith("0x") else f'"{found}"'
     return data.hex() if len(data) <= _SHORT else f"{data[:_SHORT].hex()}... ({len(data)} bytes)"
 
 
 def _measured(row: Json) -> Block:
-    rows = [("", f"event {row['index']}: {row['what']}")]
+    rows = [("", f"event {row['index']} (from 0): {row['what']}")]
     for bank, values in row["values"].items():
         rows += [(f"{side.upper()} {bank}", values[side]) for side in "ab" if values[side]]
     return Block(f"PCR {row['pcr']}", rows, fixed=(0,))

@@ -188,7 +188,7 @@ def _draw_first(console: Console, first: Json) -> None:
         event = first[key]
         if event is None:
             continue
-        place = f", event {first['index']} of the log" if key == "logged" else ""
+        place = f", event {first['index']} of the log (from 0)" if key == "logged" else ""
         console.print(f"  {key:<11}PCR {event['pcr']}{place}: {event['type']} {_what(event)}", overflow="fold")
         for bank, digest in event["digests"].items():
             console.print(f"    {bank} {digest}", overflow="fold")

@@ -14,6 +14,7 @@ from stubsim.views.block import Block
 from stubsim.views.json import Json, model_json, uki_json
 from stubsim.views.measure import WORDS
 from stubsim.views.terminal import Screen, render_blocks
+from stubsim.wording import plain
 
 if TYPE_CHECKING:
     from stubsim.fleet.engine import Survey
@@ -120,7 +121,7 @@ def headline(report: Json) -> str:
         return f"No machine: nothing is said of {name}"
     text += "all of them" if started == report["machines"] else number(started)
     keys = sorted({key for row in report["outcomes"] for key in row["hangs_on"]})
-    return f"{text}, unless {' or '.join(keys)} decides otherwise" if keys else text
+    return f"{text}, unless {' or '.join(map(plain, keys))} decides otherwise" if keys else text
 
 
 _GOOD = ("kernel-started", "firmware-update")
@@ -135,14 +136,16 @@ def number(count: int) -> str:
 
 
 def blocks(report: Json) -> Iterator[Block]:
-    yield Block("Outcome", [*map(_outcome, report["outcomes"])], ("machines", "outcome", "hangs on"), (0,))
+    yield Block("Outcome", [*map(_outcome, report["outcomes"])], ("machines", "outcome", "depends on"), (0,))
     rows = [_section_row(row) for row in report["sections"]]
     if rows:
-        columns = ("machines", "section", "for", "by CHID type", "hangs on")
+        columns = ("machines", "section", "for", "by CHID type", "depends on")
         yield Block("Chosen", rows, columns, (0,), tuple(_entries(report)), fixed=(1,))
     verdicts = [(str(row["pcr"]), _verdict(row, report), _because(row["because"])) for row in report["pcrs"]]
     yield Block("Registers", verdicts, ("PCR", "verdict", "because"), (0,))
-    yield Block(f"PCR values ({report['bank']})", [*_pcr_rows(report)], ("PCR", "machines", "value"), (0, 1))
+    for row in (row for row in report["pcrs"] if row["values"]):
+        # A block each: beside both numbers a SHA-256 has no room in 80 columns.
+        yield Block(f"PCR {row['pcr']}, {report['bank']}", [*_pcr_rows(row)], ("machines", "value"), (0,))
     refused = report["refused"]
     if refused["rows"]:
         listed = [(str(row["line"]), row["why"]) for row in refused["first"]]
@@ -152,7 +155,7 @@ def blocks(report: Json) -> Iterator[Block]:
 
 
 def _outcome(row: Json) -> tuple[str, ...]:
-    text = row["status"] if row["message"] is None else f"{row['status']}: {row['message']}"
+    text = ": ".join(filter(None, (plain(row["status"]), row["message"])))
     return number(row["machines"]), text, _hangs_on(row)
 
 
@@ -176,7 +179,7 @@ def _type(kind: int | None) -> str:
 def _hangs_on(row: Json) -> str:
     """The keys, with how many machines where not all of them do."""
     keys = [
-        key if machines == row["machines"] else f"{key} ({number(machines)})"
+        plain(key) if machines == row["machines"] else f"{plain(key)} ({number(machines)})"
         for key, machines in row["hangs_on"].items()
     ]
     return ", ".join(keys)
@@ -186,7 +189,7 @@ def _hints(report: Json) -> Iterator[str]:
     keys = {key for row in (*report["sections"], *report["outcomes"]) for key in row["hangs_on"] if "." not in key}
     if keys:
         known = " ".join(f"--given {key}=VALUE" for key in sorted(keys))
-        yield f"What holds for every machine and has no column can be said: {known}."
+        yield f"What holds for every machine can be given where no column has it: {known}."
 
 
 def _verdict(row: Json, report: Json) -> str:
@@ -200,13 +203,11 @@ def _because(reasons: list[str]) -> str:
     return "; ".join([*reasons[:_SHOWN_REASONS], *more])
 
 
-def _pcr_rows(report: Json) -> Iterator[tuple[str, ...]]:
-    for row in report["pcrs"]:
-        for value in row["values"][:_SHOWN_VALUES]:
-            yield str(row["pcr"]), number(value["machines"]), value["value"]
-        others = row["values"][_SHOWN_VALUES:]
-        if others:
-            machines = sum(value["machines"] for value in others)
-            yield str(row["pcr"]), number(machines), f"{len(others)} more (--format json)"
-        if row["unknown"]:
-            yield str(row["pcr"]), number(row["unknown"]), "not known"
+def _pcr_rows(row: Json) -> Iterator[tuple[str, ...]]:
+    for value in row["values"][:_SHOWN_VALUES]:
+        yield number(value["machines"]), value["value"]
+    others = row["values"][_SHOWN_VALUES:]
+    if others:
+        yield number(sum(value["machines"] for value in others)), f"{len(others)} more (--format json)"
+    if row["unknown"]:
+        yield number(row["unknown"]), "not known"

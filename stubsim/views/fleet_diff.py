@@ -70,8 +70,8 @@ def blocks(report: Json) -> Iterator[Block]:
         columns = ("PCR", "machines with another value", "values in A", "values in B", "not known")
         yield Block(f"PCR values ({report['bank']})", pcrs, columns, (0, 1, 2, 3, 4))
     if report["unsure"]:
-        text = f"For {number(report['unsure'])} more machines it hangs on what is not known of them (--given)."
-        yield Block("Not known", [], notes=(text,))
+        text = f"For {number(report['unsure'])} more machines it depends on what is not known of them (--given)."
+        yield Block("Unknown", [], notes=(text,))
 
 
 def _side(row: Json) -> str:
@@ -109,7 +109,7 @@ def markdown(report: Json) -> str:
         parts = [f"PCR {row['pcr']} on {number(row['machines'])}" for row in changed]
         lines += [f"Other values ({report['bank']}): {', '.join(parts)}.", ""]
     if report["unsure"]:
-        lines += [f"For {number(report['unsure'])} more machines it hangs on what is not known of them.", ""]
+        lines += [f"For {number(report['unsure'])} more machines it depends on what is not known of them.", ""]
     return without_commands("\n".join(lines))
 
 

@@ -9,6 +9,7 @@ from stubsim.hosts import Reading
 from stubsim.printable import clean
 from stubsim.stub.models import which
 from stubsim.views.terminal import Screen, rendered
+from stubsim.wording import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,8 +62,8 @@ def _draw(console: Console, report: Json) -> None:
     name = "" if report["name"] is None else f"{clean(report['name'])}: "
     console.print(f"{name}{clean(report['source']['description'])}", style="bold", overflow="fold")
     unknown = {row["key"] for row in report["unknown"]}
-    _block(console, "SMBIOS, as a stub reads it", _smbios(report, unknown))
-    _block(console, "Machine", _machine(report, unknown))
+    _block(console, "SMBIOS, as a stub reads it", _smbios(report, unknown), named=True)
+    _block(console, "Machine", _machine(report, unknown), named=True)
     _block(console, "Unknown; a boot tells what depends on them", [("-", row["key"]) for row in report["unknown"]])
     _block(console, "Notes", [("-", text) for text in report["notes"]])
 
@@ -78,7 +79,7 @@ def _smbios(report: Json, unknown: set[str]) -> list[tuple[str, str]]:
             shown = "unknown" if value in (None, []) else f"{shown} (not for certain)"
         rows.append((key, shown))
     table = report["smbios_table"]
-    missing = f"not there: no PCR 1 of stub {which(lambda model: model.measures_smbios)}"
+    missing = f"missing, so PCR 1 is not known with stubs {which(lambda model: model.measures_smbios)}"
     raw = f"{table['structures']} structures, {table['size']} bytes" if table else missing
     return [*rows, ("raw table", raw)]
 
@@ -124,7 +125,7 @@ def _direct(row: Json | None) -> str:
     )
 
 
-def _block(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
+def _block(console: Console, title: str, rows: list[tuple[str, str]], *, named: bool = False) -> None:
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -135,7 +136,7 @@ def _block(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for key, value in rows:
-        grid.add_row(Text(key), Text(clean(value)))
+        grid.add_row(Text(plain(key) if named else key), Text(clean(value)))
     console.print()
     console.print(title, style="bold")
     console.print(Padding(grid, (0, 0, 0, 2), expand=False))

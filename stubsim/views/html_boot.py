@@ -44,6 +44,7 @@ from stubsim.views.memory_map import memory_map
 from stubsim.views.terminal_boot import blocks
 from stubsim.views.terminal_boot import headline as headline_text
 from stubsim.views.units import size
+from stubsim.wording import plain
 
 _TONES = {"kernel-started": "good", "firmware-update": "good"}
 
@@ -137,15 +138,11 @@ def _hardware_ids(boot: Boot, report: Json, *, doubt: bool) -> Element:
     more = table(columns, rest, "Never looked up", right=(0,), hidden=True)
     return section(
         "Hardware ids",
-        facts((_words(field), _id_text(boot, field, text)) for field, text in texts.items()),
+        facts((plain(field), _id_text(boot, field, text)) for field, text in texts.items()),
         looked_up if asked else details("The ids; this boot has no .hwids to look them up in", looked_up),
         details(f"{len(rest)} more that the stub does not look up", more),
         doubt=doubt,
     )
-
-
-def _words(field: str) -> str:
-    return field.replace("_", " ")
 
 
 def _id_text(boot: Boot, field: str, text: str | None) -> Cell:
@@ -163,7 +160,7 @@ def _id_row(boot: Boot, row: Json) -> tuple[Cell, ...]:
         shown = (badge("not known", "warn"), f" {row['absent']}")
     elif own is None:
         shown = (badge("absent"), " all zeros to the stub" if kind in boot.model.chid_priority else f" {row['absent']}")
-    return str(kind), shown, ", ".join(_words(part["field"]) for part in row["parts"])
+    return str(kind), shown, ", ".join(plain(part["field"]) for part in row["parts"])
 
 
 def _uki(boot: Boot, report: Json) -> Element:

@@ -28,6 +28,7 @@ from stubsim.views.json import Json
 from stubsim.views.markup import Child, element
 from stubsim.views.why import FILES, GOOD, KEYS, NOUNS, blocks, hashed_text, lookup_rows, misses, owner
 from stubsim.views.why import headline as headline_text
+from stubsim.wording import plain
 
 _TONES = {"chosen": "good", "bad": "bad", "overridden": "warn", "later": "warn"}
 # Entries that a line of the tree lists; the JSON has them all.
@@ -115,7 +116,7 @@ def _step(row: Json, found: list[Json], word: str, *, looked_up: bool) -> Elemen
     """One CHID, and the entries that have it."""
     label = f"type {row['type']}: "
     if row["unknown"]:
-        return node(label, badge("not known", "warn"), f" {', '.join(map(_plain, row['unknown']))}", tone="warn")
+        return node(label, badge("not known", "warn"), f" {', '.join(map(plain, row['unknown']))}", tone="warn")
     own: Child = code(row["chid"]) if row["chid"] else "absent, so all zeros are looked up"
     if not found:
         return node(label, own, ", in no entry", tone="calm")
@@ -145,7 +146,7 @@ def _candidates(word: str, rows: list[Json]) -> Element:
 
 def _hardware_ids(report: Json) -> Element:
     """What they are made of, and all of them with the entries that have them."""
-    strings = [(_plain(row["field"]), hashed_text(row)) for row in report["strings"]]
+    strings = [(plain(row["field"]), hashed_text(row)) for row in report["strings"]]
     rows = []
     for row in report["chids"]:
         missing = badge("not known", "warn") if row["unknown"] else badge("none")
@@ -165,7 +166,3 @@ def _hardware_ids(report: Json) -> Element:
     return section(
         "Hardware ids", facts(strings), table(columns, rows, caption, right=(0, 1), key=1), short="Hardware ids"
     )
-
-
-def _plain(field: str) -> str:
-    return field.replace("_", " ")

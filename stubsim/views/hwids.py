@@ -11,7 +11,7 @@ from stubsim.lint.identities import WORDS, Identity
 from stubsim.lint.subjects import Row, Subject
 from stubsim.lint.table_rules import refused_by
 from stubsim.printable import clean
-from stubsim.stub.models import in_words
+from stubsim.stub.models import in_words, stubs
 from stubsim.views.inspect import entry_json
 from stubsim.views.terminal import Screen, rendered
 
@@ -91,7 +91,7 @@ def _draw(console: Console, report: Json) -> None:
         if table["error"]:
             line(f"! {clean(table['error'])}", "red", 2)
         if table["refused_by"]:
-            line(f"! refused as a whole by stub {', '.join(table['refused_by'])}", "red", 2)
+            line(f"! refused as a whole by {stubs(', '.join(table['refused_by']))}", "red", 2)
         for (kind, string, name), rows in devices:
             console.print()
             line(f"{kind} {clean(string or 'none')}, {clean(name or 'no name')}", "bold", 2)

@@ -18,6 +18,7 @@ Json = dict[str, Any]
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 # A hostile table has as many findings as it has entries; the JSON has them all.
 _MOST = 256
+_MOST_INPUTS = 4
 
 
 def lint_json(paths: Sequence[str], hosts: Sequence[str], findings: Sequence[Finding]) -> Json:
@@ -148,7 +149,8 @@ def where(place: Json) -> str:
 
 def _summary(report: Json) -> str:
     counts = [f"{count} {level}{'' if count == 1 else 's'}" for level, count in report["counts"].items() if count]
-    inputs = ", ".join(map(clean, report["inputs"]))
+    names = report["inputs"]
+    inputs = ", ".join(map(clean, names)) if len(names) <= _MOST_INPUTS else f"{len(names)} inputs"
     known = len(report["hosts"])
     machines = f"{known or 'no'} {'machine' if known == 1 else 'machines'} known"
     return f"{', '.join(counts) or 'nothing found'} in {inputs}; {machines}{'' if known else ' (--smbios, --hosts)'}"

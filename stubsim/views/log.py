@@ -98,8 +98,8 @@ def render_log(report: Json, target: Screen | None = None) -> str:
             for name, text in launch_rows(report["snp"]):
                 console.print(Text(f"  {name:<11}  {text}"), soft_wrap=True)
         for title, lines in (
-            ("Not known", [f"{row['register']}: {row['why']}" for row in report["unknown"]]),
-            ("Taken for granted", report["assumed"]),
+            ("Unknown", [f"{row['register']}: {row['why']}" for row in report["unknown"]]),
+            ("Assumed", report["assumed"]),
         ):
             if lines:
                 console.print()

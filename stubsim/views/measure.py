@@ -194,7 +194,7 @@ def _text(measurement: Measurement, phases: Sequence[str], policy: bool) -> Iter
         if row.what in {f"PCR {pcr}" for pcr in found}:
             continue
         about = f" ({_shortened(hosts)})" if len(cases) > 1 and hosts else ""
-        yield clean(f"not known: {row.what}: {row.why}{about}")
+        yield clean(f"unknown: {row.what}: {row.why}{about}")
 
 
 def _launch(launch: Launch | None) -> Iterator[str]:

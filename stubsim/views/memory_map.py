@@ -16,6 +16,7 @@ from stubsim.trace import Staged
 from stubsim.views.markup import SVG_NAMESPACE, element, extend, style, to_xml
 from stubsim.views.style import MEMORY_MAP
 from stubsim.views.units import gpa_range, size
+from stubsim.wording import plain
 
 _PAGE = 4096
 _GIB4 = 1 << 32
@@ -310,11 +311,11 @@ def _range(row: Staged, place: _Place, hatching: str | None) -> Element:
     room_for_name = room - len(count) * _SANS - 12
     with_count = len(row.name) * _BOLD <= room_for_name
     with_kind = (len(gpas) * _MONO) + 12 + len(kind) * _SANS <= room
-    name = _fitted(row.name, room_for_name if with_count else room, _BOLD)
+    name = _fitted(plain(row.name), room_for_name if with_count else room, _BOLD)
     box = {"x": _number(x + 0.5), "y": _number(y + 1.5), "height": _number(height - 3)}
     return element(
         "g",
-        element("title", f"{row.name}: {gpa_range(row.gpa, row.size)}, {count}, {kind}"),
+        element("title", f"{plain(row.name)}: {gpa_range(row.gpa, row.size)}, {count}, {kind}"),
         element("rect", class_=f"range {_COLOURS.get(row.type, 'plain')}", width=_number(width - 1), rx=3, **box),
         element("rect", fill=f"url(#{hatching})", width=_STRIP, **box) if row.shared else None,
         _text(name, left, middle - 3, "name"),
@@ -356,7 +357,7 @@ def _described(bands: Sequence[_Band], rows: Sequence[Staged], shared: bool) -> 
 
 
 def _words(row: Staged, shared: bool) -> str:
-    words = f"{row.name} {gpa_range(row.gpa, row.size)} ({size(row.size)}, {row.type}"
+    words = f"{plain(row.name)} {gpa_range(row.gpa, row.size)} ({size(row.size)}, {row.type}"
     return words + (", shared)" if shared and row.shared else ")")
 
 

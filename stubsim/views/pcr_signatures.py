@@ -107,7 +107,7 @@ def _text(report: Json) -> Iterator[str]:
         yield from (line for row in report["missing"] for line in _without(row))
     yield ""
     yield from (clean(f"assumed: {text}") for text in report["assumed"])
-    yield from (clean(f"not known: {row['what']}: {row['why']}") for row in report["unknown"])
+    yield from (clean(f"unknown: {row['what']}: {row['why']}") for row in report["unknown"])
 
 
 def _heading(report: Json, section: int) -> str:

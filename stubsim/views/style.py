@@ -73,6 +73,7 @@ summary { cursor: pointer; color: var(--link); }
   .chain { flex-direction: column; gap: 1.75rem; }
   .chain li { flex: none; }
   .chain li + li::before { content: "\\2193"; left: 1rem; top: -1.65rem; } }
+.chain strong span { display: inline-block; max-width: 100%; }
 .chain dl { margin: 0.25rem 0 0; }
 .chain dt { color: var(--muted); font-size: 0.85em; margin-top: 0.35rem; }
 .chain dd { margin: 0; }

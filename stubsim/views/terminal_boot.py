@@ -20,8 +20,9 @@ from stubsim.uefi.variables import NON_VOLATILE
 from stubsim.views.block import Block, doubt
 from stubsim.views.chain import chain_block
 from stubsim.views.terminal_handover import BLOCKS
-from stubsim.views.units import gpa_range
+from stubsim.views.units import gpa_range, text_or_number
 from stubsim.views.units import size as _size
+from stubsim.wording import plain
 
 if TYPE_CHECKING:
     from stubsim.explain.snp import Launch
@@ -49,7 +50,7 @@ def headline(boot: Boot) -> str:
     elif status == "kernel-started":
         line = "; ".join(["the kernel starts", *_chosen(boot, firmware)])
     elif status == "boot-loop":
-        line = message or "boot loop: the machine starts over and over"
+        line = message or "boot loop: the machine starts again and again"
     elif status == "not-simulated":
         line = f"not simulated: {message}"
     else:
@@ -79,12 +80,13 @@ def blocks(boot: Boot, launch: Launch | None = None) -> Iterator[Block]:
         yield Block("Messages", messages, fixed=(0,))
     if boot.assumed:
         yield Block("Assumed", [("-", text) for text in boot.assumed], fixed=(0,))
-    unknown = [
-        ("-", f"{event.what}: {event.why}" + (f" (affects {', '.join(event.affects)})" if event.affects else ""))
-        for event in boot.events(Unknown)
-    ]
+    unknown = [("-", f"{event.what}: {event.why}{_affects(event)}") for event in boot.events(Unknown)]
     if unknown:
         yield Block("Unknown", unknown, fixed=(0,))
+
+
+def _affects(event: Unknown) -> str:
+    return f" (affects {', '.join(map(plain, event.affects))})" if event.affects else ""
 
 
 def _facts(boot: Boot) -> Iterator[tuple[str, str]]:
@@ -123,7 +125,7 @@ def _kernel(boot: Boot) -> str:
     """Which Linux it is, and what such a one measures into PCR 9."""
     linux = boot.linux
     if linux is None:
-        return "no Linux; what it measures is not known"
+        return "not a known Linux; what it measures is not known"
     if linux.version is None:
         return f"a Linux ({linux.format}) that does not tell its release; what it measures is not known"
     model = model_of(linux.version)
@@ -167,7 +169,7 @@ def _choices(boot: Boot) -> Iterator[tuple[str, str]]:
     panel = None if boot.host.edid is None or not types else edid.panel_id(boot.host.edid)
     for own in chid.compute(boot.host.fields, panel) if types else ():
         if own.type in types:
-            parts = ", ".join(f'{field.replace("_", " ")} "{text or ""}"' for field, text in own.parts)
+            parts = ", ".join(f'{plain(field)} "{text or ""}"' for field, text in own.parts)
             yield f"CHID type {own.type}", parts if own.chid else "absent: the machine has no panel with a valid EDID"
 
 
@@ -245,7 +247,7 @@ def _memory(boot: Boot) -> Block | None:
     shared = any(row.shared for row in staged)
     rows = []
     for row in sorted(staged, key=lambda row: row.gpa):
-        what = row.name
+        what = plain(row.name)
         if (row.name, row.gpa) in left and row.type == "EfiLoaderData":
             what += ", next boot"
         elif row.name in _FILES:
@@ -305,12 +307,8 @@ def _value(row: VariableSet) -> str:
     data = row.data
     if data is None:
         return f"drawn at random{kept}"
-    text = data.decode("utf-16-le", "replace") if len(data) % 2 == 0 else ""
-    if text.endswith("\0") and text[:-1].isprintable():
-        return text[:-1] + kept
-    if len(data) == 8:
-        return f"{int.from_bytes(data, 'little'):#x}{kept}"
-    return f"{len(data)} bytes{kept}"
+    text = text_or_number(data)
+    return (f"{len(data)} bytes" if text is None else text) + kept
 
 
 def _firmware(boot: Boot) -> efifw.Efifw | None:

@@ -1,4 +1,4 @@
-"""Sizes and address ranges in the words of every view for people."""
+"""Sizes, address ranges and contents of variables in the words of every view for people."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def size(count: int) -> str:
 def gpa_range(gpa: int, count: int) -> str:
     """First and last address of so many bytes, just the first of none."""
     return f"{gpa:#010x}-{gpa + count - 1:#010x}" if count else f"{gpa:#010x}"
+
+
+def text_or_number(data: bytes) -> str | None:
+    """What a loader's or stub's variable holds: a text in UTF-16, or 64 bits of features or time in hex; else None."""
+    text = data.decode("utf-16-le", "replace") if len(data) % 2 == 0 else ""
+    if text.endswith("\0") and text[:-1].isprintable():
+        return text[:-1]
+    return f"{int.from_bytes(data, 'little'):#x}" if len(data) == 8 else None

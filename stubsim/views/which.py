@@ -125,7 +125,7 @@ def _text(report: Json) -> Iterator[str]:
         yield from (line for row in _joined(report["together"], alike) for line in _lines(row))
     yield ""
     yield from (clean(f"assumed: {text}") for text in report["assumed"])
-    yield from (clean(f"not known: {row['what']}: {row['why']}") for row in report["unknown"])
+    yield from (clean(f"unknown: {row['what']}: {row['why']}") for row in report["unknown"])
 
 
 def _joined(matches: Sequence[Json], alike: Mapping[str, Sequence[str]]) -> Iterator[Json]:
@@ -142,7 +142,11 @@ def _asked(row: Json, has_log: bool, alike: Mapping[str, Sequence[str]]) -> Iter
     yield f"PCR {row['pcr']} {row['bank']} {row['value']}"
     yield from (line for match in _joined(row["matches"], alike) for line in _lines(match))
     if not row["matches"]:
-        yield f"  none of {row['compared']} values" if row["compared"] else "  there is no value to compare with"
+        yield (
+            f"  none of the {row['compared']} values of this UKI"
+            if row["compared"]
+            else "  there is no value to compare with"
+        )
     yield from (clean(f"  not known of all: {text}") for text in row["because"])
     if has_log and row["log_phase"] is None:
         yield "  the log leads to another value"
@@ -156,12 +160,16 @@ def _lines(match: Json) -> Iterator[str]:
     """A boot: profile, phase and stub, and on which machines."""
     profile = match["profile"] or {"index": 0, "id": None}
     name = "" if profile["id"] is None else f" ({profile['id']})"
-    phase = "" if match.get("phase") is None else f", at {match['phase']}"
+    phase = "" if match.get("phase") is None else f", {_at(match['phase'])}"
     yield clean(f"  profile {profile['index']}{name}{phase}, stub {match['stub']}")
     texts = match["hosts"] or [f"if {text}" for text in match["conditions"]] or ["on any machine"]
     yield from (clean(f"      {text}") for text in texts[:_MOST])
     if len(texts) > _MOST:
         yield f"      and {len(texts) - _MOST} more, all of them with --format json"
+
+
+def _at(phase: str) -> str:
+    return "right after the stub (:)" if phase == ":" else f"at {phase}"
 
 
 def _of_nearest(row: Json) -> Iterator[str]:
@@ -180,6 +188,6 @@ def _of_nearest(row: Json) -> Iterator[str]:
 
 
 def _event(lead: str, event: Json) -> Iterator[str]:
-    place = "" if event.get("index") is None else f" (event {event['index']} of the log)"
+    place = "" if event.get("index") is None else f" (event {event['index']} of the log, from 0)"
     yield clean(f"{lead}{place}: {event['type']} {event['description'] or 'without text'}")
     yield from (f"      {bank} {digest}" for bank, digest in event["digests"].items())

@@ -19,6 +19,7 @@ from stubsim.views.chain import chain_json, heading, picture, read
 from stubsim.views.chids import chids_json
 from stubsim.views.json import Json, model_json, profile_json, uki_json, unknown_json
 from stubsim.views.terminal import Screen, render_blocks
+from stubsim.wording import plain
 
 _MOST_FILES = 64
 FILES = "Files that are not taken"
@@ -197,16 +198,12 @@ def blocks(report: Json) -> Iterator[Block]:
         yield Block(FILES, rows)
     notes = [("-", f"{row['what']}: {row['why']}") for row in report["unknown"]]
     notes += [
-        ("-", f"{', '.join(map(_plain, choice['undecided']))}: the choice of the {NOUNS[word]} depends on it")
+        ("-", f"{', '.join(map(plain, choice['undecided']))}: the choice of the {NOUNS[word]} depends on it")
         for word, choice in report["choices"].items()
         if choice["undecided"]
     ]
     if notes:
         yield Block("Unknown", notes, fixed=(0,))
-
-
-def _plain(field: str) -> str:
-    return field.replace("_", " ")
 
 
 def _facts(report: Json) -> Iterator[tuple[str, str]]:
@@ -227,7 +224,7 @@ def _facts(report: Json) -> Iterator[tuple[str, str]]:
 def _hashed(report: Json) -> Block:
     """The strings that the stub makes the CHIDs it looks up of."""
     wanted = {part["field"] for row in report["chids"] if row["priority"] is not None for part in row["parts"]}
-    rows = [(_plain(row["field"]), hashed_text(row)) for row in report["strings"] if row["field"] in wanted]
+    rows = [(plain(row["field"]), hashed_text(row)) for row in report["strings"] if row["field"] in wanted]
     return Block("The machine, as the stub hashes it", rows, fixed=(0,))
 
 

@@ -136,10 +136,10 @@ def test_what_is_assumed_of_the_path(tmp_path: Path, image: Path, host: Path):
     assert told(one) == told(two) == []
     assert told(image, "--path", r"\EFI\Linux\one.efi") == []
     assert told(image, "--path", r"EFI/Linux\ONE.efi") == [
-        r"--path EFI/Linux\ONE.efi: has no leading backslash, \EFI\Linux\ONE.efi is taken"
+        r"--path EFI/Linux\ONE.efi: has no leading backslash: \EFI\Linux\ONE.efi is used"
     ]
     assert told(image, "--path", r"\x.efi") == [
-        r"--path: \x.efi is not in --esp, which is taken for the rest of the partition"
+        r"--path: \x.efi is not in --esp, which is taken to be the rest of the partition"
     ]
 
 

@@ -135,10 +135,10 @@ def test_each_register_has_a_verdict(place: Path):
     assert found[4][0] == "value"
     assert found[12] == ("value", [])
     # A null leaves open for some machines what is chosen.
-    assert found[11] == ("unknown", ["smbios.baseboard_product not known"])
+    assert found[11] == ("unknown", ["baseboard product not known"])
     (place / "m.ndjson").write_text(made.ndjson([row for row in made.machines() if row["baseboard_product"]]))
     assert verdicts(*GIVEN, *known)[11] == ("differs-by-machine", ["2 values"])
     # Nothing is told of OEM strings.
-    assert verdicts(*GIVEN)[12] == ("unknown", ["smbios.oem_strings not known"])
+    assert verdicts(*GIVEN)[12] == ("unknown", ["OEM strings not known"])
     shown = samples.invoke("fleet", place / "a.efi", "--hosts", place / "m.ndjson", *GIVEN).out
-    assert "   12  not known           smbios.oem_strings not known\n" in shown
+    assert "   12  not known           OEM strings not known\n" in shown

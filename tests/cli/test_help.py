@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -36,6 +37,7 @@ def test_the_overview_fits_and_names_its_options():
 def test_help_fits_and_has_an_example(name: str):
     text = PARSERS[name].format_help()
     assert max(map(len, text.splitlines())) <= 80
+    assert [line for line in text.splitlines() if re.search(r"\w-$", line)] == []
     assert text.endswith(f"\nexample:\n  $ {EXAMPLES[name]}\n")
 
 

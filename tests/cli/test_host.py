@@ -119,10 +119,10 @@ def test_show_as_text(tmp_path: Path):
     out = invoke("host", "show", written(tmp_path, "text", DMIDECODE.replace(b"Machine  ", b"M\xff..e\x1b[31m"))).out
     assert out.startswith("text of dmidecode 3.3\n")
     text = " ".join(out.split())
-    assert r'product_name "M\xff..e\x1b[31m" (not for certain)' in text
-    assert 'enclosure_type 151 (0x97) oem_strings "one",' in text
-    assert 'bios_version "F.19" bios_major 2' in text
-    assert "tpm unknown" in text
+    assert r'product name "M\xff..e\x1b[31m" (not for certain)' in text
+    assert 'enclosure type 151 (0x97) OEM strings "one",' in text
+    assert 'BIOS version "F.19" BIOS major release 2' in text
+    assert "TPM unknown" in text
     assert "Unknown; a boot tells what depends on them - console" in text
     assert "dmidecode prints a dot for every byte" in text
     assert "\x1b" not in out
@@ -209,7 +209,7 @@ def test_merge(tmp_path: Path):
     target = tmp_path / "host.json"
     result = invoke("host", "merge", one, other, "-o", target)
     assert (result.status, result.out, len(result.lines)) == (0, "", 1)
-    assert "smbios.manufacturer: 'M' counts, and not 'N'" in result.err
+    assert f"{other}: smbios.manufacturer is 'N', and 'M' in {one}, which counts" in result.err
     value = json.loads(target.read_text())
     HOST.validate(value)
     assert (value["smbios"]["manufacturer"], value["smbios"]["family"]) == ("M", "F")

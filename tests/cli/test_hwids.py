@@ -132,7 +132,7 @@ def test_show_a_refused_table(tmp_path: Path):
     (found,) = shown(path)["tables"]
     assert "has no end" in found["error"]
     assert found["refused_by"] == ["260.3", "260.4", "261.1 to 262"]
-    assert "refused as a whole by stub 260.3, 260.4, 261.1 to 262" in invoke("hwids", "show", path).out
+    assert "refused as a whole by stubs 260.3, 260.4, 261.1 to 262" in invoke("hwids", "show", path).out
 
 
 # --- from-host -------------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_from_host_for_a_firmware(host: Path):
         (["--compatible", "a", "--fwid", "b"], "not allowed with"),
         (["--compatible", "a", "--types", "3,x"], "'3,x' is not a list of CHID types"),
         (["--compatible", "a", "--types", "12"], "type 12: no stub looks for it"),
-        (["--compatible", "a", "--types", "15"], "type 15: the host has no EdidPanel"),
+        (["--compatible", "a", "--types", "15"], "type 15: the host has no EDID panel"),
         (["--compatible", "a", "--types", ""], "'' is not a list"),
     ],
 )

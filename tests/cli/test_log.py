@@ -105,9 +105,9 @@ def test_the_text_marks_what_is_not_known(machine: Path):
 
 
 def test_what_is_said_is_indented_where_it_is_folded(machine: Path):
-    lines = log(machine, *files(machine)).out.partition("\nNot known\n")[2].splitlines()
+    lines = log(machine, *files(machine)).out.partition("\nUnknown\n")[2].splitlines()
     assert [line for line in lines if len(line) > 70]
-    assert all(line.startswith("  ") for line in lines if line not in ("", "Taken for granted"))
+    assert all(line.startswith("  ") for line in lines if line not in ("", "Assumed"))
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -141,8 +141,8 @@ def test_a_disk_image_has_its_table_in_it(machine: Path):
         ("--vars", "no variable store in it"),
         ("--gpt", "no GUID partition table"),
         ("--disk", "no GUID partition table"),
-        ("--fw-cfg", "no tar archive of fw_cfg files"),
-        ("--option-rom", "no option ROM"),
+        ("--fw-cfg", "not a tar archive of fw_cfg files"),
+        ("--option-rom", "not an option ROM"),
     ],
 )
 def test_a_file_that_is_something_else_is_named(machine: Path, option: str, message: str):

@@ -75,7 +75,7 @@ def test_machines_by_name(uki: Path, host: Path, tmp_path: Path):
     found = asked(uki, "--smbios", host, "--smbios", other, "--pcr", f"11=0x{value.upper()}")
     assert [match["hosts"] for match in found["asked"][0]["matches"]] == [["h"]]
     text = invoke("which", uki, "--smbios", host, "--smbios", other, "--pcr", f"11={value}").out
-    assert "profile 0 (main), at :, stub 262.1\n      h\n" in text
+    assert "profile 0 (main), right after the stub (:), stub 262.1\n      h\n" in text
 
 
 def test_banks_by_the_length_of_the_value(uki: Path):
@@ -106,7 +106,7 @@ def test_other_stubs(uki: Path, host: Path):
 
 def test_none(uki: Path, host: Path):
     result = invoke("which", uki, "--pcr", f"11={'0' * 64}")
-    assert (result.status, "none of 20 values" in result.out) == (1, True)
+    assert (result.status, "none of the 20 values of this UKI" in result.out) == (1, True)
     (answer,) = asked(uki, "--pcr", f"4={'0' * 64}", status=1)["asked"]
     assert answer["compared"] == 0
     assert "nothing tells whether the firmware or a boot loader" in answer["because"][0]

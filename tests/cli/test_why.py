@@ -133,4 +133,4 @@ def test_what_is_not_known_is_said(tmp_path: Path):
     assert {row["type"] for row in report["chids"] if row["unknown"]} == {0, 3, 4, 6, 7}
     text = " ".join(invoke("why", image, "--smbios", host).out.split())
     assert "no firmware is chosen (see Unknown)" in text
-    assert "- devicetree, product sku: the choice of the devicetree depends on it" in text
+    assert "- devicetree, product SKU: the choice of the devicetree depends on it" in text

@@ -89,7 +89,7 @@ def test_the_other_machine_and_why():
     found = compared(CHOICE, (TPM, other))
     trees, firmwares = found.selections
     assert not trees.same
-    assert trees.causes == ("A finds entry 0 by CHID type 3; B has product sku 'SKU-2' instead of 'SKU'",)
+    assert trees.causes == ("A finds entry 0 by CHID type 3; B has product SKU 'SKU-2' instead of 'SKU'",)
     assert firmwares.same
     assert firmwares.causes == ()
     assert shared_types(found.a, found.b) == (8, 10, 5, 9, 11)
@@ -174,14 +174,14 @@ def test_a_tdx_guest_without_a_tpm():
     assert [change.name for change in found.changes["rtmrs"]] == ["RTMR 2"]
     assert compared(CHOICE, host).differing == ()
     (content,) = compared((image(SectionSpec(".uname", b"6.1")), image(SectionSpec(".uname", b"6.2"))), host).registers
-    assert content.what == "another content of .uname"
+    assert content.what == "different content of .uname"
 
 
 def test_a_profile_is_called_one():
     built = image(SectionSpec(".profile", b"ID=a\n"), SectionSpec(".profile", b"ID=b\n"))
     registers = {row.pcr: row for row in compared(built, TPM, {"profile": 0}, {"profile": 1}).registers}
     assert registers[12].what == "only B measures profile 1"
-    assert registers[11].what == "another content of .profile"
+    assert registers[11].what == "different content of .profile"
 
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "", "root=x"]), min_size=1, max_size=12)

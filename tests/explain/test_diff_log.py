@@ -155,7 +155,9 @@ def test_something_else_extends_pcr_11(booted: Write):
     result = booted()
     log = log_of(result)
     found = compare(result, log._replace(events=(*log.events, ipl(11, "enter-initrd\x1b[31m"))))
-    assert causes(found) == [r"the EV_IPL event 'enter-initrd\x1b[31m' of PCR 11 is nothing a systemd-stub measures"]
+    assert causes(found) == [
+        r"the EV_IPL event 'enter-initrd\x1b[31m' of PCR 11 is not something that systemd-stub measures"
+    ]
     assert found.differences[0].logged is not None
     assert found.differences[0].logged.place == len(log.events)
 
@@ -168,7 +170,7 @@ def test_another_order(booted: Write):
     assert not compare(result, log).differences
     found = compare(result, log._replace(events=(*rest, b, c, a)))
     assert [row.kind for row in found.differences] == ["order"]
-    assert causes(found) == ["both have it, but in another order, and the value of PCR 12 depends on the order"]
+    assert causes(found) == ["both have it, but in a different order, and the value of PCR 12 depends on the order"]
 
 
 def test_the_first_difference_is_the_first_of_the_boot(booted: Write):

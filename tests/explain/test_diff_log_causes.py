@@ -116,7 +116,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] =
         {},
         {"profile": 1},
         [
-            ("extra", "the machine booted profile '1', predicted is profile 0 (--profile)"),
+            ("extra", "the machine booted profile '1', the prediction is for profile 0 (--profile)"),
             ("differs", "`.cmdline` differs: the one measured is section 11 of this UKI, of profile 1"),
             ("differs", "`.profile` differs: the one measured is section 10 of this UKI, of profile 1"),
         ],
@@ -125,7 +125,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] =
         {"profile": 1},
         {},
         [
-            ("missing", "the machine booted profile 0, predicted is profile 1"),
+            ("missing", "the machine booted profile 0, the prediction is for profile 1"),
             ("differs", "`.cmdline` differs: the one measured is section 2 of this UKI, of no profile"),
             ("differs", "`.profile` differs: the one measured is section 9 of this UKI, of profile 0"),
         ],
@@ -138,7 +138,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] =
     "load options differ": (
         {"image": sample(), "load_options": utf16z("single")},
         {"image": sample(), **OPTIONS},
-        [("differs", "the load options differ: the log has 'debug', predicted is 'single'")],
+        [("differs", "the load options differ: the log has 'debug', the prediction is 'single'")],
     ),
     "load options of the shell": (
         {"image": sample(), "shell": "uki.efi  one  two"},
@@ -178,7 +178,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] =
     "SMBIOS arguments differ": (
         {"image": sample(), "host": OEM},
         {"image": sample(), "host": {"smbios": FIELDS | {"oem_strings": [f"{OEM_STRING}-2"]}}},
-        [("differs", "the SMBIOS arguments differ: the log has 'from-smbios-2', predicted is 'from-smbios'")],
+        [("differs", "the SMBIOS arguments differ: the log has 'from-smbios-2', the prediction is 'from-smbios'")],
     ),
     "credentials differ": (
         {"image": sample(), "files": {f"{EXTRA}a.cred": b"1"}},
@@ -233,12 +233,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] =
     "SMBIOS measured by a newer stub": (
         {"image": sample(), "host": smbios_host(), "stub": "257"},
         {"image": sample(), "host": smbios_host()},
-        [("extra", "SMBIOS measured by the stub, as 261 to 262 do; predicted is stub 257.13")] * 2,
+        [("extra", "SMBIOS measured by the stub, as 261 to 262 do; the prediction is for stub 257.13")] * 2,
     ),
     "SMBIOS not measured": (
         {"image": sample(), "host": smbios_host()},
         {"image": sample(), "host": smbios_host(), "stub": "257"},
-        [("missing", "SMBIOS was not measured: the stub that ran is none of 261 to 262, or LoaderPcrSMBIOS was")] * 2,
+        [("missing", "SMBIOS was not measured: the stub that ran is not one of 261 to 262, or LoaderPcrSMBIOS was")]
+        * 2,
     ),
     "SMBIOS measured though a boot loader had": (
         {"image": sample(), "host": smbios_host(variables=[PCR_SMBIOS])},

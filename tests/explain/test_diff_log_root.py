@@ -119,9 +119,9 @@ def file(name: str, content: bytes | None) -> Change:
 
 SECURE = HOST._replace(secure_boot=True)
 CASES: dict[str, tuple[dict[str, bytes], Host, dict[str, Any], Change, str]] = {
-    "no --esp, an addon": ({ADDON: addon()}, HOST, {}, without_esp, "no --esp was given, and on the machine's part"),
+    "no --esp, an addon": ({ADDON: addon()}, HOST, {}, without_esp, "no --esp was given, and the machine's part"),
     "no --esp, a credential": (
-        {CREDENTIAL: b"x" * 16}, HOST, {}, without_esp, "no --esp was given, and on the machine's partition was more:",
+        {CREDENTIAL: b"x" * 16}, HOST, {}, without_esp, "no --esp was given, and the machine's partition had more:",
     ),
     "no --esp, a boot loader": (
         WITH_LOADER, HOST, {}, without_esp, "no --esp was given: \\EFI\\BOOT\\BOOTX64.EFI has started the UKI",
@@ -143,25 +143,28 @@ CASES: dict[str, tuple[dict[str, bytes], Host, dict[str, Any], Change, str]] = {
         "this log is of a UKI with another stub (\\EFI\\Linux\\uki.efi, PCR 4): its events are those of stub 26",
     ),
     "another stub by --stub": (
-        {}, HOST, {}, start(stub="257"), "predicted is stub 257.13 (--stub), and the UKI that was started has 262.1",
+        {}, HOST, {}, start(stub="257"),
+        "the prediction is for stub 257.13 (--stub), and the UKI that was started has 262.1",
     ),
     "no boot loader": (
-        WITH_LOADER, HOST, {}, start(loader="none"), "\\EFI\\BOOT\\BOOTX64.EFI has started the UKI, and predicted is",
+        WITH_LOADER, HOST, {}, start(loader="none"),
+        "\\EFI\\BOOT\\BOOTX64.EFI has started the UKI, and the prediction is",
     ),
     "another boot loader": (
         WITH_LOADER, HOST, {}, file(LOADER, boot_loader("262")),
-        "\\EFI\\BOOT\\BOOTX64.EFI has started the UKI, and is another file than systemd-boot (",
+        "\\EFI\\BOOT\\BOOTX64.EFI has started the UKI, and it is not the same file as systemd-boot (",
     ),
     "a boot loader that was not there": (
         {}, HOST, {}, file(LOADER, boot_loader("262.1")),
         "the firmware has started the UKI itself, and not systemd-boot (\\EFI\\BOOT\\BOOTX64.EFI) of --esp",
     ),
     "another profile": (
-        {}, HOST, {"profile": 1}, start(profile=None), "the machine booted profile '1', predicted is profile 0",
+        {}, HOST, {"profile": 1}, start(profile=None),
+        "the machine booted profile '1', the prediction is for profile 0",
     ),
     "another profile by the boot loader": (
         WITH_LOADER, HOST, {"profile": 1}, start(profile=None),
-        "the machine booted profile '1', predicted is profile 0",
+        "the machine booted profile '1', the prediction is for profile 0",
     ),
     "an addon that is not there": (
         {ADDON: addon()}, HOST, {}, file(ADDON, None), "--esp is not what the machine's partition held: ",
@@ -170,7 +173,7 @@ CASES: dict[str, tuple[dict[str, bytes], Host, dict[str, Any], Change, str]] = {
         {ADDON: addon()}, HOST, {}, file(ADDON, addon(b"less")), "--esp is not what the machine's partition held: ",
     ),
     "loader.conf": (
-        WITH_LOADER, HOST, {}, file(CONF, b"timeout 1\n"), "loader.conf on the machine is another one than in --esp",
+        WITH_LOADER, HOST, {}, file(CONF, b"timeout 1\n"), "loader.conf on the machine differs from that in --esp",
     ),
     "another machine": (
         {}, HOST, {}, host(structures=smbios.parse(smbios.from_fields(OTHER)), fields=OTHER),
@@ -182,10 +185,10 @@ CASES: dict[str, tuple[dict[str, bytes], Host, dict[str, Any], Change, str]] = {
     ),
     "other load options": (
         {}, HOST, {"load_options": utf16z("debug")}, start(load_options=utf16z("quiet")),
-        "the load options differ: the log has 'debug', predicted is 'quiet'",
+        "the load options differ: the log has 'debug', the prediction is 'quiet'",
     ),
     "an initrd before it": (
-        {}, HOST, {}, host(previous_initrd=b"earlier"), "different is the initrd that the kernel has got",
+        {}, HOST, {}, host(previous_initrd=b"earlier"), "what differs is the initrd that the kernel has got",
     ),
 }  # fmt: skip
 
@@ -242,5 +245,5 @@ def test_shim_in_front(tmp_path: Path):
     other = shim.partition(tmp_path / "other", shim.signed(*shim.SYSTEMD_BOOT, (".more", b"x"), by=shim.MOK))
     wrong = shim.run(other, shim.DB, shim.MOK_LIST)
     found = compare(wrong, log, wrong.start)
-    words = "\\EFI\\BOOT\\grubx64.efi has started the UKI, and is another file than systemd-boot ("
+    words = "\\EFI\\BOOT\\grubx64.efi has started the UKI, and it is not the same file as systemd-boot ("
     assert (found.root or "").startswith(words)

@@ -50,7 +50,16 @@ def replayed(bank: str, *contents: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("text", "path"), [(":", ""), ("", ""), ("::", ""), (":a:", "a"), ("a::b", "a:b"), ("enter-initrd", "enter-initrd")]
+    ("text", "path"),
+    [
+        (":", ""),
+        ("", ""),
+        ("::", ""),
+        (":a:", "a"),
+        ("a::b", "a:b"),
+        ("enter-initrd", "enter-initrd"),
+        ("a b:c", "a b:c"),
+    ],
 )
 def test_phase_path(text: str, path: str):
     assert phase_path(text) == path

@@ -41,12 +41,12 @@ def guid(*texts: str) -> UUID:
         (("Maker", "a"), "this machine's CHID of type 12, which no stub looks up"),
         (
             ("Maker", "0C85 "),
-            "this machine's CHID of type 7 as systemd-analyze chid computes it: product sku '0C85 ' where a stub "
+            "this machine's CHID of type 7 as systemd-analyze chid computes it: product SKU '0C85 ' where a stub "
             "hashes 'C85'",
         ),
         (
             ("Maker", "0C85 ", "Board Maker", ""),
-            "this machine's CHID of type 6 of strings that were not stripped: product sku '0C85 ' where a stub hashes "
+            "this machine's CHID of type 6 of strings that were not stripped: product SKU '0C85 ' where a stub hashes "
             "'C85'",
         ),
         (
@@ -65,7 +65,7 @@ def guid(*texts: str) -> UUID:
         ),
         (
             ("Maker", "Family", "Model 9", ""),
-            "this machine's CHID of type 4 with a field empty: product sku '' where a stub hashes 'C85'",
+            "this machine's CHID of type 4 with a field empty: product SKU '' where a stub hashes 'C85'",
         ),
         (
             ("Maker", "Model 9", "C85", "Board Maker", ""),
@@ -73,7 +73,7 @@ def guid(*texts: str) -> UUID:
         ),
         (
             ("Maker", "Bios"),
-            "this machine's id of manufacturer, bios vendor, which fwupd has and no stub looks up",
+            "this machine's id of manufacturer, BIOS vendor, which fwupd has and no stub looks up",
         ),
     ],
 )  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_panel_id_is_looked_up_by_some_stubs():
     text = near_misses(host, choose(None, "257").model)[wanted]
     assert text == "this machine's CHID of type 15, which stub 257.13 does not look up (those that do: 258 to 262)"
     upper = guid("Maker", "Family", "Model 9", "AUO12AB")
-    assert "in upper case: edid panel 'AUO12AB'" in near_misses(host, NEWEST)[upper]
+    assert "in upper case: EDID panel 'AUO12AB'" in near_misses(host, NEWEST)[upper]
 
 
 def test_nothing_is_said_of_what_is_not_known():
@@ -169,5 +169,5 @@ def test_the_shipped_ids_on_their_own_machines(shared: Path):
     dell = _host((shared / "data/hwids/fwupd/x1e80100-dell-latitude-7455.txt").read_text())
     assert near_misses(dell, NEWEST)[UUID("93055898-8c85-50e7-adde-8115f194579a")] == (
         "this machine's CHID of type 7 as systemd-analyze chid computes it: "
-        "product sku '0C85' where a stub hashes 'C85'"
+        "product SKU '0C85' where a stub hashes 'C85'"
     )

@@ -19,7 +19,7 @@ FILES = {
     "EFI/Linux/foo_1.efi.extra.d/.hidden.cred": "its name begins with a dot",
     "EFI/Linux/foo_1.efi.extra.d/größe.cred": "its name is not ASCII",
     "EFI/Linux/foo_1.efi.extra.d/more/b.cred": "a folder, and only files are taken here",
-    "EFI/Linux/b.cred": "beside the UKI nothing is taken; it belongs into foo_1.efi.extra.d",
+    "EFI/Linux/b.cred": "beside the UKI nothing is taken; it belongs in foo_1.efi.extra.d",
     "loader/addons/b.cred": "only *.addon.efi are taken here",
     "loader/credentials/a.raw": "only *.cred are taken here",
     "loader/extensions/a.img": "only *.raw are taken here",

@@ -96,7 +96,7 @@ def test_a_database(tmp_path: Path, expected: dict[tuple[Any, ...], int]):
         asked(f"sqlite:{place}", sql="SELECT * FROM nothing")
     with pytest.raises(StubsimError, match="no such database"):
         asked(f"sqlite:{tmp_path}/none.db", sql="SELECT 1")
-    with pytest.raises(StubsimError, match="no database is called 'oracle'"):
+    with pytest.raises(StubsimError, match="unknown kind of database 'oracle'"):
         asked("oracle://somewhere", sql="SELECT 1")
 
 

@@ -49,7 +49,7 @@ def test_links_and_folders_are_no_files():
 
 @pytest.mark.parametrize("data", [b"", bytes(10240), b"no tar" * 1000, archive(FILES)[:700]])
 def test_what_is_no_archive_is_an_error(data: bytes):
-    with pytest.raises(StubsimError, match="no tar archive of fw_cfg files"):
+    with pytest.raises(StubsimError, match="not a tar archive of fw_cfg files"):
         fw_cfg_files.parse(data)
 
 

@@ -40,11 +40,11 @@ def test_what_lies_behind_the_last_image_is_not_looked_at():
 @pytest.mark.parametrize(
     ("rom", "message"),
     [
-        (b"", "no option ROM"),
-        (bytes(1024), "no option ROM"),
+        (b"", "not an option ROM"),
+        (bytes(1024), "not an option ROM"),
         (image(PROGRAM)[:512], "in the option ROM"),
         (image(PROGRAM, compression=1), "compressed"),
-        (image(PROGRAM).replace(struct.pack("<I", 0x0EF1), bytes(4)), "no EFI header"),
+        (image(PROGRAM).replace(struct.pack("<I", 0x0EF1), bytes(4)), "without an EFI header"),
     ],
 )
 def test_what_is_no_rom_is_an_error_that_says_so(rom: bytes, message: str):

@@ -37,8 +37,8 @@ def test_numbers_may_be_decimal():
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("", "no qtest command ''"),
-        ("outq 0x511 1", "no qtest command 'outq'"),
+        ("", "unknown qtest command ''"),
+        ("outq 0x511 1", "unknown qtest command 'outq'"),
         ("inb", "has 0 arguments"),
         ("inb 0x511 1", "has 2 arguments"),
         ("inb 0xzz", "'0xzz' is not a number"),

@@ -283,6 +283,6 @@ def test_the_table_of_dialects():
         about = handover.dialect(name).about
         assert about.name == name
         assert about.decisions
-    with pytest.raises(StubsimError, match="no hand-over is called 'qemu-v9'") as error:
+    with pytest.raises(StubsimError, match="unknown hand-over 'qemu-v9'") as error:
         handover.dialect("qemu-v9")
     assert error.value.expected == "one of qemu-v5, spec, fuki-2024, capsule, none"

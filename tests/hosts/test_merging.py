@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from uuid import UUID
+
 import pytest
 
 from stubsim import hosts
@@ -36,17 +39,28 @@ def test_a_contradiction_is_named_and_the_first_counts():
         host(smbios={"manufacturer": "A"}, memory="1G"), host(smbios={"manufacturer": "B"}, memory="3G")
     )
     assert (merged.fields.manufacturer, merged.memory) == (b"A", 1 << 30)
-    assert [text.partition(":")[0] for text in conflicts] == ["memory", "smbios.manufacturer"]
+    assert [row.key for row in conflicts] == ["memory", "smbios.manufacturer"]
 
 
 def test_a_whole_table_is_taken_where_nothing_speaks_against_it():
     table = hosts.recognise.read_bytes(TABLE).host
     merged, conflicts = merge(host(unknown=["smbios"]), table)
     assert (merged.structures, merged.fields) == (table.structures, table.fields)
-    assert not [text for text in conflicts if text.startswith("smbios")]
+    assert not [row for row in conflicts if row.key.startswith("smbios")]
     merged, conflicts = merge(host(smbios={"manufacturer": "another"}), table)
     assert merged.structures is None
     assert conflicts
+
+
+def test_what_two_sources_say_is_told_as_it_stands_in_a_host_file():
+    device = {"dma": True, "vmfwupdate": {"dialect": "qemu-v5", "cap": 136, "bios_size": 65536, "disabled": False}}
+    variables = [{"name": "A", "guid": str(UUID(int=1)), "attributes": 7, "data": ""}]
+    ours, theirs = host(fw_cfg=device), host(fw_cfg={"dma": False}, variables=variables, tpm={"banks": ["sha1"]})
+    rows = {row.key: (row.first, row.second) for row in merge(ours, theirs).conflicts}
+    first, second = (json.loads(text) for text in rows["fw_cfg"])
+    assert (first | device, first["dma"], second["vmfwupdate"]) == (first, True, None)
+    assert rows["variables"] == ("none", "1 of them")
+    assert rows["tpm"] == ("'sha256'", "'sha1'")
 
 
 @pytest.mark.parametrize("given", [host(), host(memory="3G", unknown=["rng"]), hosts.recognise.read_bytes(TABLE).host])

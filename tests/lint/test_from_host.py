@@ -70,7 +70,7 @@ def test_for_a_firmware():
 def test_as_asked_for():
     assert ids(machine(), types=(11, 3)) == [str(CHIDS[11]), str(CHIDS[3])]
     (note,) = from_host(machine(), TREE, "x", types=(3, 7)).notes
-    assert note.startswith("type 7 (Manufacturer + ProductSku) is vague: 63 %")
+    assert note.startswith("type 7 (manufacturer + product SKU) is vague: 63 %")
 
 
 @pytest.mark.parametrize("text", ["To Be Filled By O.E.M.", "default string", "System Product Name", "000", " ", None])
@@ -99,7 +99,7 @@ def test_what_the_host_does_not_tell():
         from_host(host, TREE, "x", types=(8,))
     with pytest.raises(StubsimError, match="type 15: the host does not know"):
         from_host(host, TREE, "x", types=(15,))
-    with pytest.raises(StubsimError, match="type 15: the host has no EdidPanel"):
+    with pytest.raises(StubsimError, match="type 15: the host has no EDID panel"):
         from_host(machine(), TREE, "x", types=(15,))
     with pytest.raises(StubsimError, match="no id is left"):
         from_host(machine(unknown=("smbios.manufacturer",)), TREE, "x")
@@ -116,7 +116,7 @@ def test_a_panel():
 def test_nothing_left():
     with pytest.raises(StubsimError, match="no id is left") as caught:
         from_host(Host(), TREE, "x")
-    assert "Manufacturer is missing" in str(caught.value.hint)
+    assert "manufacturer is missing" in str(caught.value.hint)
 
 
 def test_names():

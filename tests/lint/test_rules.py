@@ -122,9 +122,9 @@ def test_a_refused_table(tmp_path: Path):
     finding = one(patched(good, 28 + 24, 0x1000), code="HW101")
     assert (finding.severity, finding.place.entry, finding.place.offset) == ("error", 1, 28)
     assert "string of entry 1" in finding.message
-    assert finding.message.endswith("refused by stub 260.3, 260.4, 261.1 to 262")
+    assert finding.message.endswith("refused by stubs 260.3, 260.4, 261.1 to 262")
     assert [code for code, _ in codes(patched(good, 0, 0x3000001C))] == ["HW101"]
-    assert "stub 257 to 262" in one(good, code="HW101").message
+    assert "stubs 257 to 262" in one(good, code="HW101").message
 
 
 def test_a_string_without_end(tmp_path: Path):
@@ -137,8 +137,8 @@ def test_firmware_and_older_stubs(tmp_path: Path):
     path = description(tmp_path, "b.json", A, B, type="uefi-fw", compatible=..., fwid="fw")
     finding = one(tmp_path, code="HW102")
     assert (finding.severity, finding.place.path, len(finding.related)) == ("note", str(path), 1)
-    assert "stub 257 refuses the whole table" in finding.message
-    assert "stub 258 to 260.2, 261.0 never matches them" in finding.message
+    assert "the whole table is refused by stub 257, devicetrees included" in finding.message
+    assert "they are never matched by stubs 258 to 260.2, 261.0" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_firmware_and_the_stub_beside_it(tmp_path: Path, stub: str, severity: st
 
 def test_another_size_in_the_descriptor(tmp_path: Path):
     finding = one(patched(section(tmp_path, (TREE, A, "L", "a")), 0, 0x10000020), code="HW102")
-    assert "257 refuses" in finding.message
+    assert "refused by stub 257," in finding.message
     assert "258" not in finding.message
 
 
@@ -260,7 +260,7 @@ def test_a_name_that_another_device_has_as_well(tmp_path: Path):
     description(tmp_path, "b.json", B, compatible="lab,other", name="Lab Inc. Board Ten")
     vague = one(tmp_path, code="HW208")
     assert (vague.severity, vague.place.json_path) == ("warning", "$.hwids[1]")
-    assert "'Lab Inc.' & 'Board Ten', and 'lab,other' is called so" in vague.message
+    assert "'Lab Inc.' & 'Board Ten', and 'lab,other' is called that" in vague.message
     machine = host(manufacturer="Lab Inc.", family="Board Ten")
     path = description(tmp_path, "a.json", chid.chids(machine.fields, None)[3], family, name="Lab Inc. Board Ten")
     assert one(path, code="HW208", machines=[("m", machine)]).severity == "note"
@@ -359,7 +359,7 @@ def test_a_vague_match(tmp_path: Path):
     finding = one(path, code="HW207", machines=[("mine", mine), ("other", other)])
     assert finding.place.json_path == "$.hwids[1]"
     assert (
-        "other gets 'lab,board' by nothing but type 7, Manufacturer + ProductSku ('Example', 'SKU')" in finding.message
+        "other gets 'lab,board' by nothing but type 7, manufacturer + product SKU ('Example', 'SKU')" in finding.message
     )
     # With an exact id of its own, or where the vague one is all there is.
     assert found(path, machines=[("other", host(family="Else"))]) == []

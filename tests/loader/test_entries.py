@@ -81,7 +81,7 @@ def test_files_that_are_no_entries_are_told(tmp_path: Path):
         ("bare.efi", "no .osrel"),
         ("nameless.efi", ".osrel has no PRETTY_NAME, IMAGE_ID, NAME or ID"),
         ("text.efi", "no PE image"),
-        ("x.conf", "it names no image"),
+        ("x.conf", "it does not name an image"),
     ]
 
 

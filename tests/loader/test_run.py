@@ -320,8 +320,8 @@ def test_the_hosts_variables_of_the_loader_are_compared(tmp_path: Path):
     esp = esp_of(tmp_path)
     rows = (variable("LoaderEntrySelected", "other"), variable("LoaderEntryDefault", "lab.efi@a*"))
     host = HOST._replace(variables=rows)
-    said = [line for line in run(esp, host).assumed if "the host file has another" in line]
-    assert said == ["the host file has another LoaderEntrySelected than this systemd-boot writes"]
+    said = [line for line in run(esp, host).assumed if "of the host file is not what" in line]
+    assert said == ["LoaderEntrySelected of the host file is not what this systemd-boot writes"]
 
 
 @pytest.mark.parametrize(

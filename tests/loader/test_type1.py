@@ -35,7 +35,7 @@ def test_all_keys_that_reach_the_stub():
 
 
 def test_a_release_takes_the_keys_that_it_knows():
-    assert hidden("uki /a.efi", release="257") == "it names no image"
+    assert hidden("uki /a.efi", release="257") == "it does not name an image"
     old = entry("efi /a.efi\nprofile 3\nextra /x", release="257")
     assert isinstance(old, Entry)
     assert (old.profile, old.extras) == (0, ())
@@ -44,7 +44,7 @@ def test_a_release_takes_the_keys_that_it_knows():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("title x", "it names no image"),
+        ("title x", "it does not name an image"),
         ("efi /EFI/boot/bootx64.efi", "it is systemd-boot itself"),
         ("efi /a.efi\narchitecture aa64", "for architecture aa64"),
         ("efi /a.efi\nlinux /b", "efi and linux: one image only"),

@@ -232,7 +232,7 @@ def test_certificate_files():
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\x30\x00", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"])
 def test_no_certificate(data: bytes):
-    with pytest.raises(StubsimError, match=r"^db\.pem: no certificate") as error:
+    with pytest.raises(StubsimError, match=r"^db\.pem: not a certificate") as error:
         read_certificates(data, "db.pem")
     assert error.value.path == "db.pem"
 

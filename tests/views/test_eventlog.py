@@ -115,7 +115,7 @@ def test_a_terminal_is_spared(tmp_path: Path):
         os.close(terminal)
         os.close(ours)
     assert result.status == 2
-    assert result.lines[-1] == "stubsim: error: binary output would garble the terminal; use -o FILE or a pipe"
+    assert result.lines[-1] == "stubsim: error: binary output is not written to a terminal; use -o FILE or a pipe"
 
 
 def test_a_pipe_gets_the_bytes(tmp_path: Path):

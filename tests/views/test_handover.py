@@ -11,6 +11,7 @@ from stubsim.result import Boot
 from stubsim.views.block import Block
 from stubsim.views.dialects import dialects_json, render_dialects
 from stubsim.views.terminal_boot import blocks, headline
+from stubsim.wording import plain
 from tests.samples import fixtures_in
 
 
@@ -64,7 +65,7 @@ def test_the_prototypes_entries_are_shown(booted: Boot):
 @pytest.mark.parametrize("booted", ["qemu-v5", "spec", "fuki-2024"], indirect=True)
 def test_what_is_for_the_next_boot_is_marked(booted: Boot):
     marked = [row[-1] for row in named(booted, "Memory").rows if row[-1].endswith(", next boot")]
-    assert sorted(marked) == sorted(f"{left.kind}, next boot" for left in booted.left)
+    assert sorted(marked) == sorted(f"{plain(left.kind)}, next boot" for left in booted.left)
 
 
 @pytest.mark.parametrize("booted", ["capsule"], indirect=True)

@@ -129,7 +129,7 @@ def test_a_firmware_update(tmp_path: Path, host: Path):
     ids = rows(found["hardware-ids"])
     assert [row[1] for row in ids] == ["17", "16", "15", "3", "6", "8", "10", "4", "5", "7", "9", "11"]
     assert ids[3][-1] == "uefi-fw entry 0"
-    assert ids[3][3] == "manufacturer, family, product name, product sku, baseboard manufacturer, baseboard product"
+    assert ids[3][3] == "manufacturer, family, product name, product SKU, baseboard manufacturer, baseboard product"
     picture = found["memory"].find(f".//{SVG}svg")
     assert picture is not None
     in_picture = {text.text for text in picture.iter(f"{SVG}text")}
@@ -183,7 +183,7 @@ def test_a_confidential_guest_has_registers_instead_of_pcrs(tmp_path: Path):
     # What starts is not Linux: the register is as the stub leaves it, and doubted.
     left = found["rtmr-values-after-the-same-measurements"]
     assert any(link.get("href") == "#unknown" for link in left.iter("a"))
-    assert "rtmrs" in shown(found["unknown"])
+    assert "RTMR values" in shown(found["unknown"])
 
 
 def test_what_to_bear_in_mind_is_on_top(tmp_path: Path, host: Path):

@@ -107,7 +107,7 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "an entry without section": (uki(table(FW)), ("entry 0: fwid 'fw', and no .efifw in the base has it",)),
     "an entry without string": (
         uki(entries(FW, offset=0), firmware()),
-        ("entry 0: no fwid; who matches it gets nothing", "no entry of .hwids names its fwid"),
+        ("entry 0: no fwid; a machine that matches it gets nothing", "no entry of .hwids names its fwid"),
     ),
     "a section without entry": (uki(table(FW), firmware(), firmware("b")), ("names its fwid 'b'; never selected",)),
     "the same id twice": (uki(table(FW), firmware(), firmware()), ("has the fwid 'fw' of section 6",)),

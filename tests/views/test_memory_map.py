@@ -18,6 +18,7 @@ from stubsim.trace import Staged
 from stubsim.uefi.memory import Memory
 from stubsim.uefi.memory_layout import TYPES
 from stubsim.views.memory_map import memory_svg
+from stubsim.wording import plain
 from tests.browser import Browser, is_blank
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -81,7 +82,7 @@ def test_every_range_and_every_stretch_is_named_with_its_addresses():
     root = picture(ROWS, bios_region=BIOS, title="Before the reset")
     shown = texts(root)
     for row in ROWS:
-        assert row.name in shown
+        assert plain(row.name) in shown
         assert f"{row.gpa:#010x}–{row.gpa + row.size - 1:#010x}" in shown
     assert {"16 bytes", "64.0 KiB", "188.0 KiB", "EfiLoaderCode, private", "EfiLoaderData, shared"} <= set(shown)
     assert {"BIOS region", "0xffc00000–0xffffffff", "PCI hole", "0x80000000–0xffbfffff", "4 GiB", "2 GiB"} <= set(shown)
@@ -92,13 +93,13 @@ def test_every_range_and_every_stretch_is_named_with_its_addresses():
 def test_the_highest_address_is_on_top_and_larger_ranges_are_no_lower():
     placed = boxes(picture(ROWS + HUGE, ram=Memory(1 << 40).ram, bios_region=BIOS))
     assert len(placed) == len(ROWS + HUGE)
-    rows = {title: row for row in ROWS + HUGE for title in placed if title.startswith(f"{row.name}: ")}
+    rows = {title: row for row in ROWS + HUGE for title in placed if title.startswith(f"{plain(row.name)}: ")}
     for title, box in placed.items():
         for other, below in placed.items():
             if other != title and rows[other].gpa + rows[other].size <= rows[title].gpa:
                 assert box.y + box.height <= below.y
-    plain = [placed[title] for title, row in sorted(rows.items(), key=lambda pair: pair[1].size) if row.name != "uki"]
-    assert [box.height for box in plain] == sorted(box.height for box in plain)
+    named = [placed[title] for title, row in sorted(rows.items(), key=lambda pair: pair[1].size) if row.name != "uki"]
+    assert [box.height for box in named] == sorted(box.height for box in named)
 
 
 def test_a_picture_without_ranges_and_one_of_nothing():

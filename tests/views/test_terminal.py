@@ -419,7 +419,7 @@ def test_memory_of_confidential_guests_says_what_is_shared():
     host = make_host(confidential="sev-snp")
     text = rendered(make_uki(), host, target=Screen(140))
     rows = [line.split() for line in text.splitlines() if re.match(r"  0x\w+-0x", line)]
-    assert {row[-1]: row[4] for row in rows if row[-1] in ("uki", "boot")} == {"uki": "private", "boot": "shared"}
+    assert {row[-1]: row[4] for row in rows if row[-1] in ("UKI", "boot")} == {"UKI": "private", "boot": "shared"}
 
 
 def test_a_tdx_guest_has_registers():
@@ -472,7 +472,7 @@ def show(run: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any
         (samples.linux("5.17.0"), "Linux 5.17.0 (bzImage), which measures initrd"),
         (samples.linux("5.10.0"), "Linux 5.10.0 (bzImage), which measures nothing"),
         (samples.linux("mine"), "a Linux (bzImage) that does not tell its release; what it measures is not known"),
-        (samples.KERNEL, "no Linux; what it measures is not known"),
+        (samples.KERNEL, "not a known Linux; what it measures is not known"),
     ],
 )
 def test_the_kernel(kernel: bytes, words: str):
