@@ -161,6 +161,8 @@ class Writer:
         self.is_on = secure_boot_policy.secure_boot(platform)
         self.logged: set[bytes] = set()
         self.gpt_is_measured = False
+        # What the baseline has otherwise than the files.
+        self.disagreeing: list[str] = []
         # Its LoadImage() is shim's then, which looks at no db of the firmware's (loader-proto.c; recorded with 16.1).
         self.through_shim = False
         self.is_other_firmware = self._is_of_other_firmware()
@@ -288,12 +290,24 @@ class Writer:
     def _source(self, key: Source, rows: list[Row]) -> None:
         baseline = self.platform.baseline
         if baseline is None or not self._is_from(baseline, key, rows):
+            if baseline is not None and not self._agree(baseline.of(key), rows):
+                self.disagreeing.append(rows[0].description if key[2] or len(rows) == 1 else key[1])
             for row in rows:
                 self._row(row)
             return
         for event in baseline.of(key):
             name = described(event) or rows[0].description
             self.events.append(self._logged(event, key[1], name))
+
+    def _agree(self, logged: Sequence[eventlog.Event], rows: list[Row]) -> bool:
+        """Whether the baseline has what the files tell, as far as both tell something."""
+        contents = [row.content for row in rows if row.content is not None]
+        if not logged or len(contents) < len(rows) or self.is_other_firmware:
+            return True
+        banks = [bank for bank in self.banks if all(bank in event.digests for event in logged)]
+        return [{bank: event.digests[bank] for bank in banks} for event in logged] == [
+            self.boot.digests.of(content, banks) for content in contents
+        ]
 
     def _logged(self, event: eventlog.Event, kind: str, name: str) -> LogEvent:
         """An event of the baseline; in a bank that it has not, hashed anew where the event holds what was hashed."""

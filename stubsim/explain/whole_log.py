@@ -96,6 +96,9 @@ def _assumed(platform: Platform, writer: Writer, banks: Sequence[str]) -> Iterat
         yield "the baseline was taken with another firmware: what follows from its code is not taken from there"
     elif build is not None and build.has_platform_info and writer.is_computed(PEI_VOLUME):
         yield crtm.ASSUMES_TCG
+    if writer.disagreeing:
+        names = ", ".join(dict.fromkeys(writer.disagreeing))
+        yield f"the baseline is of another machine or an earlier time: {names} of the files differ from it, and count"
     for event in writer.boot.events(Unknown):
         if "outcome" in event.affects:
             yield f"how it ends is not known ({event.what}: {event.why}): the values are those of this boot if it is so"

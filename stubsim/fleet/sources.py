@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -79,6 +80,7 @@ def open_source(
         if kind == "tar":
             found = _files(connection, in_tar(path, place))
         else:
+            _refuse_utf16(kind, path, place)
             found = {"parquet": _parquet, "ndjson": _ndjson, "csv": _csv}[kind](connection, path, place, folder)
     return found._replace(mapped=_mapped(found.columns, mapping or {}, place))
 
@@ -119,6 +121,23 @@ def _file(place: str, folder: str) -> tuple[str, str]:
     link = os.path.join(folder, f"inventory.{kind}{packed}")
     os.symlink(os.path.abspath(place), link)
     return kind, link
+
+
+def _refuse_utf16(kind: str, path: str, place: str) -> None:
+    """What `>` of Windows PowerShell writes; Python unpacks no .zst."""
+    import lzma
+    import zlib
+
+    if kind == "parquet" or path.endswith(".zst"):
+        return
+    try:
+        with _opened(path) as file:
+            start = file.read(2)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error):
+        # What reads the rows says why.
+        return
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise StubsimError("is UTF-16", path=place, expected="UTF-8 (in PowerShell: Out-File -Encoding utf8)")
 
 
 def _kept(place: str, folder: str) -> str:

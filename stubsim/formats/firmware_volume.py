@@ -31,7 +31,7 @@ _HEADER = Struct("<16s16sQ4sIHHHBB")
 _LARGE_FILE = 0x01
 # How often volumes may be within volumes, and how far one may unpack: OVMF needs one level and 9 times its size.
 _DEPTH = 1
-_UNPACKED_RATIO, _UNPACKED_MAX = 16, 64 << 20
+_UNPACKED_RATIO, _UNPACKED_MAX = 16, 32 << 20
 _DICTIONARY_MAX = 256 << 20
 # Files and sections; a real image has some hundreds.
 _STEPS_MAX = 1 << 16
@@ -57,7 +57,7 @@ def volumes(data: bytes | memoryview) -> tuple[Volume, ...]:
 
     Never raises: what is not well-formed is passed over, and so is what is packed in another way than with LZMA.
     """
-    return tuple(_every_volume(memoryview(data).toreadonly(), _DEPTH, iter(range(_STEPS_MAX)), packed=False))
+    return tuple(_every_volume(memoryview(data).toreadonly(), _DEPTH, _Budget(), packed=False))
 
 
 def cores(data: bytes | memoryview) -> tuple[Core, ...]:
@@ -65,36 +65,48 @@ def cores(data: bytes | memoryview) -> tuple[Core, ...]:
 
     Never raises: what is not well-formed is passed over, and so is what is packed in another way than with LZMA.
     """
-    found = dict.fromkeys(_cores(memoryview(data).toreadonly(), _DEPTH, iter(range(_STEPS_MAX))))
+    found = dict.fromkeys(_cores(memoryview(data).toreadonly(), _DEPTH, _Budget()))
     return tuple(sorted(found, key=lambda core: [*_CORES.values()].index(core.phase)))
 
 
-def _every_volume(view: memoryview, depth: int, steps: Iterator[int], *, packed: bool) -> Iterator[Volume]:
+class _Budget:
+    """What reading an image may cost: files and sections passed, and bytes that are unpacked, in all."""
+
+    def __init__(self) -> None:
+        self.steps = iter(range(_STEPS_MAX))
+        self.unpacked = _UNPACKED_MAX
+
+
+def _every_volume(view: memoryview, depth: int, budget: _Budget, *, packed: bool) -> Iterator[Volume]:
     for volume in _volumes(view):
         phases, within = set(), []
-        for file_type, body in _files(volume, steps):
+        for file_type, body in _files(volume, budget):
             if file_type in _CORES:
                 phases.add(_CORES[file_type])
             elif file_type == _VOLUME_IMAGE and depth:
                 within.append(body)
         yield Volume(volume, frozenset(phases), packed)
         for body in within:
-            for section_type, header, section in _sections(body, steps):
+            for section_type, header, section in _sections(body, budget):
                 plain = section_type == _VOLUME
-                inner = section[header:] if plain else _unpacked(section_type, header, section)
-                yield from _every_volume(inner, depth - 1, steps, packed=packed or not plain)
+                inner = section[header:] if plain else _unpacked(section_type, header, section, budget)
+                yield from _every_volume(inner, depth - 1, budget, packed=packed or not plain)
 
 
-def _cores(view: memoryview, depth: int, steps: Iterator[int]) -> Iterator[Core]:
+def _cores(view: memoryview, depth: int, budget: _Budget) -> Iterator[Core]:
     for volume in _volumes(view):
-        for file_type, body in _files(volume, steps):
-            for section_type, header, section in _sections(body, steps):
+        for file_type, body in _files(volume, budget):
+            for section_type, header, section in _sections(body, budget):
                 machine = _machine(section_type, section[header:]) if file_type in _CORES else None
                 if machine is not None:
                     yield Core(_CORES[file_type], machine)
                 elif file_type == _VOLUME_IMAGE and depth:
-                    inner = section[header:] if section_type == _VOLUME else _unpacked(section_type, header, section)
-                    yield from _cores(inner, depth - 1, steps)
+                    inner = (
+                        section[header:]
+                        if section_type == _VOLUME
+                        else _unpacked(section_type, header, section, budget)
+                    )
+                    yield from _cores(inner, depth - 1, budget)
 
 
 def _volumes(view: memoryview) -> Iterator[memoryview]:
@@ -110,14 +122,14 @@ def _volumes(view: memoryview) -> Iterator[memoryview]:
             yield view[start:behind]
 
 
-def _files(volume: memoryview, steps: Iterator[int]) -> Iterator[tuple[int, memoryview]]:
+def _files(volume: memoryview, budget: _Budget) -> Iterator[tuple[int, memoryview]]:
     """Type and content of each file."""
     _, _, _, _, _, at, _, extended, _, _ = _HEADER.unpack_from(volume)
     if extended:
         # A GUID, and the size with it.
         at = extended + _number(volume, extended + 16, 4)
     at += -at % 8
-    while at + 24 <= len(volume) and next(steps, None) is not None:
+    while at + 24 <= len(volume) and next(budget.steps, None) is not None:
         size, header = _number(volume, at + 20, 3), 24
         if volume[at + 19] & _LARGE_FILE:
             size, header = _number(volume, at + 24, 8), 32
@@ -127,10 +139,10 @@ def _files(volume: memoryview, steps: Iterator[int]) -> Iterator[tuple[int, memo
         at += size + -size % 8
 
 
-def _sections(body: memoryview, steps: Iterator[int]) -> Iterator[tuple[int, int, memoryview]]:
+def _sections(body: memoryview, budget: _Budget) -> Iterator[tuple[int, int, memoryview]]:
     """Type, size of the header, and the section with its header."""
     at = 0
-    while at + 4 <= len(body) and next(steps, None) is not None:
+    while at + 4 <= len(body) and next(budget.steps, None) is not None:
         size, header = _number(body, at, 3), 4
         if size == 0xFFFFFF:
             size, header = _number(body, at + 4, 4), 8
@@ -151,7 +163,7 @@ def _machine(section_type: int, image: memoryview) -> int | None:
     return None
 
 
-def _unpacked(section_type: int, header: int, section: memoryview) -> memoryview:
+def _unpacked(section_type: int, header: int, section: memoryview, budget: _Budget) -> memoryview:
     """What an LZMA section holds, or as much of it as is worth the memory; nothing for any other."""
     start = _number(section, header + 16, 2)
     if section_type != _GUID_DEFINED or section[header : header + 16] != _LZMA or start < header + 20:
@@ -161,12 +173,14 @@ def _unpacked(section_type: int, header: int, section: memoryview) -> memoryview
         import lzma
     except ImportError:
         return memoryview(b"")
-    limit = min(_UNPACKED_MAX, _UNPACKED_RATIO * len(section))
+    limit = min(budget.unpacked, _UNPACKED_RATIO * len(section))
     try:
         unpacker = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_DICTIONARY_MAX)
-        return memoryview(unpacker.decompress(section[start:], limit))
+        content = unpacker.decompress(section[start:], limit)
     except lzma.LZMAError:
         return memoryview(b"")
+    budget.unpacked -= len(content)
+    return memoryview(content)
 
 
 def _number(view: memoryview, offset: int, size: int) -> int:

@@ -270,6 +270,19 @@ def test_files_count_more_than_a_baseline(machine: Path):
     assert rows["SecureBoot"]["how"] == "baseline"
 
 
+def test_a_baseline_that_has_something_else_than_the_files_is_told(machine: Path):
+    """GPT and Secure Boot's variables tell one machine from another; what a file says counts."""
+    log = str(baseline(machine))
+    assert "the baseline is of" not in str(report(machine, "--baseline", log)["assumed"])
+    found = report(machine, "--baseline", log, "--gpt", str(machine / "disk.gpt"))
+    (told,) = [text for text in found["assumed"] if text.startswith("the baseline is of another machine")]
+    assert ": GPT of the files differ from it, and count" in told
+    assert {row["description"]: row["how"] for row in found["events"]}["GPT"] == "computed"
+    written(machine, "vars.fd", store(variable("KEK", b"new")))
+    found = report(machine, "--baseline", log, "--vars", str(machine / "vars.fd"))
+    assert ": KEK, " in str(found["assumed"])
+
+
 def test_the_code_of_another_firmware_is_not_taken_from_a_baseline(machine: Path):
     log = str(baseline(machine, dxe=b"older"))
     found = report(machine, "--baseline", log, "--firmware", str(machine / "code.fd"))

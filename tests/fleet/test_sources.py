@@ -242,6 +242,16 @@ def test_a_line_that_the_engine_refuses_is_one_row(line: str, why: str, tmp_path
     assert survey.listed[0].why.startswith(why)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["m.csv", "m.ndjson", "m.csv.gz", "m"])
+def test_utf_16_is_refused_as_what_it_is(name: str, encoding: str, tmp_path: Path):
+    data = ("\ufeff" + "manufacturer,product_name\r\nA,B\r\n").encode(encoding)
+    path = samples.written(tmp_path, name, gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(StubsimError, match="is UTF-16") as caught:
+        asked(path)
+    assert (caught.value.path, caught.value.expected) == (str(path), "UTF-8 (in PowerShell: Out-File -Encoding utf8)")
+
+
 @pytest.mark.parametrize("header", ["manufacturer,Manufacturer\n1,2\n", "manufacturer\r1\r", "a,,b\n1,2,3\n"])
 def test_a_first_line_that_names_no_columns(header: str, tmp_path: Path):
     (tmp_path / "m.csv").write_text(header)

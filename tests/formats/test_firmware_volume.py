@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim.formats import pe
+from stubsim.formats import firmware_volume, pe
 from stubsim.formats.firmware_volume import Core, cores, volumes
 from stubsim.formats.pe import SectionSpec
 from tests.strategies import mutated
@@ -101,6 +101,15 @@ def test_a_bomb_is_not_unpacked():
     bomb = packed(bytes(32 << 20) + volume(file(DXE, program(X64))))
     assert len(bomb) < 64 << 10
     assert cores(volume(file(IMAGE, bomb))) == ()
+
+
+def test_what_an_image_unpacks_to_is_bounded_in_all(monkeypatch: pytest.MonkeyPatch):
+    """Sections one behind the other take no more memory than one."""
+    monkeypatch.setattr(firmware_volume, "_UNPACKED_MAX", 4096)
+    core = packed(section(0x17, volume(file(DXE, program(X64)))))
+    others = [file(IMAGE, packed(section(0x17, volume(file(0xF0, bytes(size)))))) for size in (1000, 2500)]
+    assert [len(found.phases) for found in volumes(volume(*others[:1], file(IMAGE, core)))] == [0, 0, 1]
+    assert not any(found.phases for found in volumes(volume(*others, file(IMAGE, core))))
 
 
 def test_a_million_sections_are_not_walked():
