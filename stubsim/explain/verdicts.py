@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from stubsim.explain.dependence import hangs_on
 from stubsim.explain.measure import Case, Measurement
 from stubsim.linux.measure import PCR_KERNEL_INITRD
-from stubsim.linux.releases import LinuxModel, model_of
+from stubsim.linux.releases import LinuxModel, known_model
 from stubsim.rows import NamedTuple
 from stubsim.stub.boot_secret import DRAWN
 from stubsim.systemd.measure import (
@@ -120,7 +120,7 @@ def _said_of_value(measurement: Measurement, pcr: int) -> str | None:
     direct = boot.image is not None and boot.image.path == QEMU_KERNEL
     if pcr == PCR_BOOT_MANAGER and boot.loader is None and (start.loader, start.esp) == (None, None) and not direct:
         return "if the firmware starts the UKI itself, as the host file has no LoaderInfo (--esp, --loader)"
-    if pcr != PCR_KERNEL_INITRD or linux is None or linux.version is None or model_of(linux.version) != LinuxModel():
+    if pcr != PCR_KERNEL_INITRD or linux is None or known_model(linux) != LinuxModel():
         return None
     return f"Linux {linux.release} measures nothing"
 

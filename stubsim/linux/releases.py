@@ -6,8 +6,10 @@ public history.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from stubsim.linux.identify import Linux
 from stubsim.rows import NamedTuple
 
 
@@ -48,6 +50,22 @@ CHANGES = (
         {"measures_by_cc": True},
     ),
 )
+
+
+# The kernels of RHEL, CentOS Stream and what is built from them keep the number they began with, and take in what later
+# releases have: nothing says which of them has a change that is in none of its number.
+_TAKES_IN_CHANGES = re.compile(r"\.el\d")
+
+
+def takes_in_changes(linux: Linux) -> bool:
+    """Whether a kernel may have what its number says that it has not."""
+    older = linux.version is not None and linux.version < CHANGES[-1].version
+    return older and _TAKES_IN_CHANGES.search(linux.release or "") is not None
+
+
+def known_model(linux: Linux) -> LinuxModel | None:
+    """What a kernel measures; None where its release does not tell."""
+    return None if linux.version is None or takes_in_changes(linux) else model_of(linux.version)
 
 
 def model_of(version: tuple[int, int]) -> LinuxModel:

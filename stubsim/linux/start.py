@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stubsim.extent import Bytes
 from stubsim.linux.identify import Linux
 from stubsim.linux.measure import INITRD_TAG, PCR_KERNEL_INITRD, measurements
-from stubsim.linux.releases import model_of
+from stubsim.linux.releases import known_model
 from stubsim.rows import NamedTuple
 from stubsim.trace import Unknown
 from stubsim.uefi.services import Services
@@ -35,12 +35,15 @@ def measure(services: Services, linux: Linux | None, load_options: bytes | None,
             why = ".linux is not a Linux, so what it measures is not known; the value is the one that the stub leaves"
             services.emit(Unknown("RTMR 2", why, ("measurements", "rtmrs"), ()))
         return
-    if linux.version is None:
-        why = f"nothing tells the release of this Linux ({linux.format}), so what it measures is not known"
-        _unknown(services, why)
+    model = known_model(linux)
+    if model is None:
+        why = f"nothing tells the release of this Linux ({linux.format})"
+        if linux.version is not None:
+            why = f"Linux {linux.release} may have changes of later releases"
+        _unknown(services, f"{why}, so what it measures is not known")
         return
     protocol = "cc" if by_cc else "tcg2"
-    rows = measurements(model_of(linux.version), load_options, initrd=initrd is not None, protocol=protocol)
+    rows = measurements(model, load_options, initrd=initrd is not None, protocol=protocol)
     for tag, description, data in rows:
         if tag == INITRD_TAG and initrd is not None and initrd.unknown is not None:
             _unknown(services, f"the kernel measures the initrd, and {initrd.unknown}")

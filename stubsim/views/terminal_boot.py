@@ -10,7 +10,7 @@ from stubsim.errors import StubsimError
 from stubsim.explain.selection import reasons
 from stubsim.extent import Bytes
 from stubsim.formats import edid, efifw, fdt, hwids, payload, vmfwupdate
-from stubsim.linux.releases import model_of
+from stubsim.linux.releases import known_model
 from stubsim.machine.tpm import rtmr
 from stubsim.result import Boot
 from stubsim.stub.devicetree import Devicetree
@@ -128,7 +128,10 @@ def _kernel(boot: Boot) -> str:
         return "not a known Linux; what it measures is not known"
     if linux.version is None:
         return f"a Linux ({linux.format}) that does not tell its release; what it measures is not known"
-    model = model_of(linux.version)
+    model = known_model(linux)
+    if model is None:
+        why = "may have changes of later releases; what it measures is not known"
+        return f"Linux {linux.release} ({linux.format}), which {why}"
     parts = {"load options": model.measures_load_options, "initrd": model.measures_initrd}
     measured = " and ".join(name for name, does in parts.items() if does) or "nothing"
     return f"Linux {linux.release} ({linux.format}), which measures {measured}"

@@ -56,6 +56,7 @@ def test_a_kernel_that_measures_nothing_leaves_zeros():
     ("linux", "initrd", "why"),
     [
         (Linux("zboot", None, None), INITRD, "nothing tells the release"),
+        (Linux("bzImage", "5.14.0-427.13.1.el9_4.x86_64", (5, 14)), INITRD, "may have changes of later releases"),
         (LINUX, Initrd((b"x",), "its boot-secret is drawn at random"), "its boot-secret is drawn at random"),
     ],
 )
@@ -63,6 +64,12 @@ def test_not_known(linux: Linux, initrd: Initrd, why: str):
     (row,) = (row for row in run(linux, initrd)[1] if isinstance(row, Unknown))
     assert (row.what, row.pcrs) == ("PCR 9", (9,))
     assert why in row.why
+
+
+def test_a_kernel_of_rhel_of_which_all_is_known():
+    tpm, events = run(Linux("bzImage", "6.12.0-55.9.1.el10_0.x86_64", (6, 12)))
+    assert not [row for row in events if isinstance(row, Unknown)]
+    assert tpm.pcrs()["sha256"][9] == extended("sha256", OPTIONS, b"onetwo")
 
 
 def test_no_linux():

@@ -471,6 +471,10 @@ def show(run: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any
         (samples.linux("6.12.1-x"), "Linux 6.12.1-x (bzImage), which measures load options and initrd"),
         (samples.linux("5.17.0"), "Linux 5.17.0 (bzImage), which measures initrd"),
         (samples.linux("5.10.0"), "Linux 5.10.0 (bzImage), which measures nothing"),
+        (
+            samples.linux("5.14.0-427.el9"),
+            "Linux 5.14.0-427.el9 (bzImage), which may have changes of later releases; what it measures is not known",
+        ),
         (samples.linux("mine"), "a Linux (bzImage) that does not tell its release; what it measures is not known"),
         (samples.KERNEL, "not a known Linux; what it measures is not known"),
     ],
