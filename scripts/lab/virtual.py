@@ -30,7 +30,7 @@ from uuid import UUID
 from scripts.lab import efirun, guest
 from stubsim import uki
 from stubsim.errors import StubsimError
-from stubsim.formats import eventlog, smbios
+from stubsim.formats import eventlog, pe, smbios
 from stubsim.hosts import fixture
 from stubsim.machine.tpm import BANKS
 
@@ -87,6 +87,8 @@ def run(case: efirun.Case, image: uki.Uki) -> Json:
         command = [*_MACHINE[machine], *_drives(code, folder, machine), *_options(case.host, machine, folder)]
         with tpm(case.host, folder, machine) as devices:
             hung = _boot([*command, *devices])
+        if hung and not tells(image):
+            raise StubsimError("the kernel is not the probe: nobody tells whether it was started")
         serial = _text(folder / f"serial-{CONSOLE}")
         lines = list(probed((_text(folder / "probe") if machine == "x64" else serial) or ""))
         after = _files(folder)
@@ -95,6 +97,14 @@ def run(case: efirun.Case, image: uki.Uki) -> Json:
     changes = {path: data for path, data in after.items() if before.get(path) != data}
     seen = _expectation(lines, image, messages, changes, hung)
     return seen | {"host": (seen["host"] or {}) | {"esp_partition_uuid": _partition_uuid(case.host)}}
+
+
+def tells(image: uki.Uki) -> bool:
+    """Whether a kernel of the image has the probe's code."""
+    probe = pe.open_bytes(guest.program("probe", image.machine), "the probe")
+    code = next(section for section in probe.sections if section.name == ".text")
+    wanted = bytes(probe.data[code.raw_offset :][: code.raw_size])
+    return any(wanted in bytes(image.data(section)) for section in image.image.sections if section.name == ".linux")
 
 
 def _text(path: Path) -> str | None:

@@ -12,6 +12,7 @@ import pytest
 
 from scripts.lab import efirun, guest, virtual
 from scripts.lab.virtual import Probed, messages_of, probed, settings
+from stubsim import uki
 from stubsim.errors import StubsimError
 from stubsim.formats import pe
 from stubsim.formats.pe import SectionSpec
@@ -65,3 +66,12 @@ def test_a_machine_that_does_not_end_is_told_from_one_that_fails(monkeypatch: py
     assert virtual._boot([sys.executable, "-c", "while True: pass"])
     with pytest.raises(StubsimError, match="failed"):
         virtual._boot([sys.executable, "-c", "raise SystemExit(1)"])
+
+
+def test_only_a_kernel_with_the_probes_code_tells_of_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    probe = pe.build([SectionSpec(".text", bytes(range(256)), characteristics=0x6000_0020)])
+    monkeypatch.setattr(guest, "program", lambda name, machine: probe)
+    for name, kernel in (("probe", probe), ("other", pe.build([SectionSpec(".text", bytes(256))]))):
+        path = tmp_path / f"{name}.efi"
+        path.write_bytes(pe.build([SectionSpec(".linux", kernel)]))
+        assert virtual.tells(uki.load(str(path))) == (name == "probe")
