@@ -58,8 +58,10 @@ def snp_request(arguments: argparse.Namespace) -> Request | None:
         return None
     from stubsim.explain import snp
 
-    if arguments.format not in ("text", "json"):
-        raise StubsimError(f"--format {arguments.format} has no place for --snp", hint="use --format json or text")
+    if arguments.format not in ("text", "json", "rvps"):
+        raise StubsimError(
+            f"--format {arguments.format} has no place for --snp", hint="use --format json, text or (in log) rvps"
+        )
     if arguments.firmware is None:
         raise StubsimError("--snp measures the machine's firmware", expected="its image (--firmware)")
     return snp.parse(arguments.snp)

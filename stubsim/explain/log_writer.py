@@ -52,6 +52,8 @@ _OPTIONAL = {(1, _ACPI), (1, _HANDOFF), _DRIVERS}
 _PEI_VOLUME = source(0, _BLOB, PEI_VOLUME)
 # What a boot whose stages leave something open may have otherwise.
 _OF_THE_CHAIN = (9, 11, 12, 13)
+# The stage whose register it is, where that is not the stub.
+_MEASURED_BY = {5: "loader", 7: "shim", 9: "kernel", 14: "shim"}
 # Extended by nothing before the system runs: zero says something as well.
 _ALWAYS = (11, 12, 13)
 
@@ -223,7 +225,11 @@ class Writer:
                 self._row(unknown(_BOOT_MANAGER, _APPLICATION, "images", why))
         doubted = self._doubted()
         for pcr in sorted(doubted.keys() - {event.pcr for event in trace if isinstance(event, Measured)}):
-            self.events.append(LogEvent("stub", pcr, None, "what else is measured", None, b"", UNKNOWN, doubted[pcr]))
+            self.events.append(
+                LogEvent(
+                    _MEASURED_BY.get(pcr, "stub"), pcr, None, "what else is measured", None, b"", UNKNOWN, doubted[pcr]
+                )
+            )
         for event in trace:
             if isinstance(event, Measured):
                 self._measured(event, doubted.get(event.pcr))
@@ -271,7 +277,9 @@ class Writer:
         elif not pcrs and "pcrs" in event.affects:
             pcrs = _OF_THE_CHAIN
         for pcr in pcrs:
-            self.events.append(LogEvent("stub", pcr, None, event.what, None, b"", UNKNOWN, event.why))
+            self.events.append(
+                LogEvent(_MEASURED_BY.get(pcr, "stub"), pcr, None, event.what, None, b"", UNKNOWN, event.why)
+            )
 
     def _rows(self, rows: Iterable[Row]) -> None:
         """The events of one source, or the baseline's where they are not known."""

@@ -556,7 +556,8 @@ def test_a_launch_measurement_beside_the_log(machine: Path):
     call = [machine / "uki.efi", "--smbios", direct, "--firmware", machine / "snp.fd", "--format", "json"]
     found = invoke("measure", *call, "--snp", "vcpus=4,type=EPYC-v4,kernel_hashes=on").json
     assert found["snp"]["kernel_hashes"]
-    assert invoke("log", *call[:-1], "rvps", "--snp", "vcpus=4,type=EPYC-v4").status == 2
+    message = invoke("log", *call[:-1], "rvps", "--allow-unknown", "--snp", "vcpus=4,type=EPYC-v4").json
+    assert "snp_launch_measurement" in json.loads(base64.b64decode(message["payload"]))
 
 
 def test_values_of_a_boot_that_may_end_otherwise_say_so(machine: Path, monkeypatch: pytest.MonkeyPatch):
@@ -571,3 +572,18 @@ def test_values_of_a_boot_that_may_end_otherwise_say_so(machine: Path, monkeypat
     call = [machine / "uki.efi", "--smbios", machine / "host.json", "--format", "pcr-policy", "--pcr", "11"]
     (said,) = [text for text in invoke("log", *call).json["conditions"] if "how it ends" in text]
     assert "what shim trusts: it was not looked at" in said
+
+
+def test_an_unknown_event_is_of_the_stage_whose_register_it_is(machine: Path, monkeypatch: pytest.MonkeyPatch):
+    from stubsim.cli import log as command
+    from stubsim.simulation import boot as simulated
+
+    def doubted(*given: Any) -> Boot:
+        result = simulated(*given)
+        return result._replace(
+            trace=(*result.trace, Unknown("what shim trusts", "not looked at", ("pcrs",), (7, 11, 14)))
+        )
+
+    monkeypatch.setattr(command, "boot", doubted)
+    rows = [row for row in report(machine)["events"] if row["description"] == "what shim trusts"]
+    assert [(row["pcr"], row["by"]) for row in rows] == [(7, "shim"), (11, "stub"), (14, "shim")]
