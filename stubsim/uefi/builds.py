@@ -110,6 +110,7 @@ _2025_SECURE = _2025._replace(
     no_secure_boot=b"\0",
     shell=None,
 )
+_2025_STRICT = _2025_SECURE._replace(name=f"{_2025.name}, Secure Boot build that wants NX_COMPAT")
 _2026 = _2025._replace(
     name="OVMF 2026.08 (Debian 2026.08+ds-2)",
     crtm_version="2026.08+ds-2",
@@ -129,6 +130,7 @@ _2026_SECURE = _2026._replace(
     handoff_tables=AFTER_SEPARATORS,
     shell=None,
 )
+_2026_STRICT = _2026_SECURE._replace(name=f"{_2026.name}, Secure Boot build that wants NX_COMPAT")
 
 # SHA-256 of the PEI volume as it is in the file, and of the DXE volume -> the build.
 BUILDS = {
@@ -149,6 +151,10 @@ BUILDS = {
         "8e61460f5088f6ed97e3f28cad67a193d19b210b376bc254e283544b30957bca",
     ): _2025_SECURE,
     (
+        "98cf2a7e49cbca9a9b7796d1edf9ac412db5b4541865f1953017f74041ef4358",
+        "143be679e8fd06d5ea31f75a939777342eb3757dbbc7f0c84849f10c37d28183",
+    ): _2025_STRICT,
+    (
         "10e48f005bc9f46830c4596b9ab6f8d0b98427f08e17d6d0e6eef582a7b12512",
         "7aad15bf592e8ebe437b48d49fde223385d8b649821d4026aba079250d009d23",
     ): _2026,
@@ -156,11 +162,15 @@ BUILDS = {
         "7dc26c2a9bf8da46a397aa48736acb6c5af6960e03975bc20e425fb5f59c76fc",
         "bb17345bd6a81c2b5a7146721b14aca295f6273c712232db65d6933ffef2039d",
     ): _2026_SECURE,
+    (
+        "c36188584410e7016fe88dc47b9c298f2e87102d59059cf04f803d8bf6585365",
+        "dbd2249b00cb56afad29029d8e09d4fd5e5087ff24ab595bd4b11dfd00327b4e",
+    ): _2026_STRICT,
 }
 
 
 def build_of(pei: memoryview | None, dxe: memoryview) -> Build | None:
-    """The build whose volumes these are, None for another one: one volume may be in several (strictnx of 2025.02)."""
+    """The build whose volumes these are, None for another one: a PEI volume may be in several."""
     import hashlib
 
     if pei is None:

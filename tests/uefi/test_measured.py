@@ -32,7 +32,7 @@ from stubsim.uefi.measured.row import Row
 from stubsim.uefi.platform import FirmwareImage, Platform, processors
 from stubsim.uefi.variables import GLOBAL
 
-OLD, OLD_SECURE, MIDDLE, MIDDLE_SECURE, NEW, NEW_SECURE = BUILDS.values()
+OLD, OLD_SECURE, MIDDLE, MIDDLE_SECURE, MIDDLE_STRICT, NEW, NEW_SECURE, NEW_STRICT = BUILDS.values()
 DISK, ESP_GUID = UUID(int=1), UUID("c0ffee00-1111-4222-8333-444455556666")
 PARTITION = Partition(1, UUID(int=2), ESP_GUID, 2048, 6143, "ESP", b"\1" * 128)
 TABLE = Table(b"EFI PART".ljust(92, b"\0"), DISK, 512, (PARTITION,))
@@ -99,13 +99,15 @@ def booted(found: tuple[boot_variables.Option, ...] | str) -> list[tuple[int, st
     return [(option.number, option.entry.description) for option in found]
 
 
-def test_an_image_is_recognised_by_its_pei_volume():
+def test_an_image_is_recognised_by_its_volumes():
     assert build_of(None, memoryview(b"dxe")) is None
     assert build_of(memoryview(b"pei"), memoryview(b"dxe")) is None
-    assert len(BUILDS) == 6
+    assert len(BUILDS) == 8
     assert all(len(bytes.fromhex(digest)) == 32 for digests in BUILDS for digest in digests)
-    # An image of other volumes is another build, whichever of them it is.
-    assert len({pei for pei, _ in BUILDS}) == len({dxe for _, dxe in BUILDS}) == len(BUILDS)
+    # 2025.02's build that wants NX_COMPAT has the PEI volume of the other one: the DXE volume tells them apart.
+    assert len({dxe for _, dxe in BUILDS}) == len(BUILDS) == len({pei for pei, _ in BUILDS}) + 1
+    for strict, secure in ((MIDDLE_STRICT, MIDDLE_SECURE), (NEW_STRICT, NEW_SECURE)):
+        assert strict == secure._replace(name=strict.name)
 
 
 def test_firmware_code_of_a_build_that_patches_two_bytes():
