@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from stubsim.cli import firmware, formats, machine, output, progress, start
 from stubsim.cli.simulated import all_simulated
 from stubsim.errors import StubsimError, reason
-from stubsim.explain.log_writer import WholeLog
 from stubsim.explain.measure import phase_path
+from stubsim.explain.predicted_log import WholeLog
 from stubsim.explain.whole_log import whole_log
 from stubsim.hosts import Host
 from stubsim.simulation import boot

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from stubsim.errors import StubsimError
-from stubsim.explain.log_writer import BASELINE, UNKNOWN, LogEvent, Writer
+from stubsim.explain.log_writer import Writer
+from stubsim.explain.predicted_log import BASELINE, UNKNOWN, LogEvent
 from stubsim.formats import eventlog
 from stubsim.start import Start
 from stubsim.uefi.baseline import described, is_exit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from stubsim.explain.log_writer import WholeLog
+from stubsim.explain.predicted_log import WholeLog
 from stubsim.formats import eventlog
 from stubsim.rows import NamedTuple
 from stubsim.uefi.baseline import Baseline, Source, described, source

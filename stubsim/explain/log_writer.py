@@ -11,12 +11,12 @@ from itertools import groupby
 
 from stubsim import extent
 from stubsim.explain.boot_manager import boot_manager_pcr, starts_the_same
+from stubsim.explain.predicted_log import BASELINE, COMPUTED, UNKNOWN, LogEvent
 from stubsim.extent import Bytes
 from stubsim.formats import eventlog, pe
 from stubsim.hosts import Host
-from stubsim.machine.tpm import BANKS, Tpm, rtmr
+from stubsim.machine.tpm import BANKS
 from stubsim.result import Boot
-from stubsim.rows import NamedTuple
 from stubsim.start import Start
 from stubsim.systemd.smbios import EVENTS as SMBIOS_EVENTS
 from stubsim.trace import Event, ImageLoaded, Measured, Unknown
@@ -37,12 +37,10 @@ from stubsim.uefi.measured.row import Row, unknown
 from stubsim.uefi.platform import Platform
 from stubsim.uki import Uki
 
-COMPUTED, BASELINE, UNKNOWN = "computed", "baseline", "unknown"
 _APPLICATION = "EV_EFI_BOOT_SERVICES_APPLICATION"
 _DRIVERS = 2, "EV_EFI_BOOT_SERVICES_DRIVER"
 _AUTHORITY = "EV_EFI_VARIABLE_AUTHORITY"
 _PLATFORM_CONFIG, _BOOT_MANAGER, _GPT = 1, 4, 5
-_MRTD = "the TDX module measures the pages that the hypervisor starts the guest with"
 _BLOB, _HANDOFF = "EV_EFI_PLATFORM_FIRMWARE_BLOB", "EV_EFI_HANDOFF_TABLES"
 _ACPI = "EV_PLATFORM_CONFIG_FLAGS"
 # Sources that follow from the firmware's code, and those that not every firmware has.
@@ -56,100 +54,6 @@ _OF_THE_CHAIN = (9, 11, 12, 13)
 _MEASURED_BY = {5: "loader", 7: "shim", 9: "kernel", 14: "shim"}
 # Extended by nothing before the system runs: zero says something as well.
 _ALWAYS = (11, 12, 13)
-
-
-class LogEvent(NamedTuple):
-    """One event; without ``digests`` it is not known, and then there may be more than one, or none.
-
-    Of a TDX guest ``pcr`` is the register that the event would be for, and its own is the one that is mapped to.
-    ``data`` are the event's bytes as the log holds them, addresses of the machine's memory as 0; ``how`` is computed,
-    baseline or unknown.
-    """
-
-    by: str
-    pcr: int
-    type: str | None
-    description: str
-    digests: dict[str, bytes] | None
-    data: bytes
-    how: str
-    because: str | None = None
-
-
-class Lost(NamedTuple):
-    """A register that has no value: its name, its number if it is a PCR, and the first reason."""
-
-    register: str
-    pcr: int | None
-    why: str
-
-
-class WholeLog(NamedTuple):
-    """The events in the order of the log, and what was taken for granted.
-
-    ``is_cc`` tells that it is the log of a TDX guest's own registers.
-    """
-
-    banks: tuple[str, ...]
-    events: tuple[LogEvent, ...]
-    assumed: tuple[str, ...]
-    is_cc: bool = False
-
-    @property
-    def lost(self) -> tuple[Lost, ...]:
-        if self.is_cc:
-            reasons: dict[int, str] = {}
-            for event in self.events:
-                index = rtmr(event.pcr)
-                if event.digests is None and index is not None:
-                    reasons.setdefault(index, event.because or event.description)
-            rows = [Lost(f"RTMR {index}", None, why) for index, why in sorted(reasons.items())]
-            return (Lost("MRTD", None, _MRTD), *rows)
-        return tuple(Lost(f"PCR {pcr}", pcr, why) for pcr, why in sorted(self.unknown_pcrs.items()))
-
-    @property
-    def unknown_pcrs(self) -> dict[int, str]:
-        """The registers that have no value, with the first reason."""
-        found: dict[int, str] = {}
-        for event in self.events:
-            if event.digests is None:
-                found.setdefault(event.pcr, event.because or event.description)
-        return found
-
-    @property
-    def lost_pcrs(self) -> set[int]:
-        """Those of the events whose register has no value."""
-        lost = {rtmr(pcr) for pcr in self.unknown_pcrs} if self.is_cc else self.unknown_pcrs.keys()
-        return {event.pcr for event in self.events if (rtmr(event.pcr) if self.is_cc else event.pcr) in lost}
-
-    def register(self, pcr: int) -> str:
-        """The name of the register that an event goes to."""
-        return f"RTMR {rtmr(pcr)}" if self.is_cc else f"PCR {pcr}"
-
-    @property
-    def pcrs(self) -> dict[str, dict[int, bytes]]:
-        """Bank -> PCR -> value when the kernel has left boot services; only registers of which every event is known."""
-        if self.is_cc:
-            return {}
-        tpm, lost = Tpm(self.banks), self.unknown_pcrs
-        for event in self.events:
-            if event.digests is not None:
-                tpm.extend(event.pcr, event.digests)
-        return {
-            bank: {pcr: value for pcr, value in values.items() if pcr not in lost}
-            for bank, values in tpm.pcrs().items()
-        }
-
-    @property
-    def rtmrs(self) -> dict[int, bytes]:
-        """RTMR 0 to 2 of a TDX guest, likewise; {} elsewhere."""
-        if not self.is_cc:
-            return {}
-        registers, lost = Tpm(None, "tdx"), {rtmr(pcr) for pcr in self.unknown_pcrs}
-        for event in self.events:
-            if event.digests is not None:
-                registers.extend(event.pcr, event.digests)
-        return {index: value for index, value in registers.rtmrs().items() if index not in lost}
 
 
 class Writer:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from stubsim.errors import StubsimError
 from stubsim.explain.cc_log import CcWriter
-from stubsim.explain.log_writer import LogEvent, WholeLog, Writer
+from stubsim.explain.log_writer import Writer
 from stubsim.explain.measure import Measurement
+from stubsim.explain.predicted_log import LogEvent, WholeLog
 from stubsim.machine.tpm import RTMR_BANK, rtmr
 from stubsim.result import Boot
 from stubsim.start import Start

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stubsim.errors import StubsimError
-from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.predicted_log import LogEvent, WholeLog
 from stubsim.formats import signature_list
 from stubsim.uefi.baseline import Known, variable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
-from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.predicted_log import LogEvent, WholeLog
 from stubsim.formats import eventlog
 from stubsim.machine.tpm import rtmr
 from stubsim.views.launch import TITLE, launch_json, launch_rows

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
-from stubsim.explain.log_writer import LogEvent, WholeLog
 from stubsim.explain.measure import PHASES, at_phase
+from stubsim.explain.predicted_log import LogEvent, WholeLog
 from stubsim.formats.eventlog import ALGORITHMS
 from stubsim.hosts import Host
 from stubsim.systemd.measure import PCR_KERNEL_IMAGE

@@ -13,7 +13,7 @@ import pytest
 
 from stubsim.cli import firmware, machine, parsers
 from stubsim.cli.start import start as start_of
-from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.predicted_log import LogEvent, WholeLog
 from stubsim.explain.whole_log import whole_log
 from stubsim.formats import eventlog
 from stubsim.simulation import boot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from stubsim.explain.firmware_in_log import compare_firmware
-from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.predicted_log import LogEvent, WholeLog
 from stubsim.formats.eventlog import EVENT_TYPES, Event, Header, Log
 
 AUTHORITY = "EV_EFI_VARIABLE_AUTHORITY"

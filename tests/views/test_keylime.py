@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stubsim.errors import StubsimError
-from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.predicted_log import LogEvent, WholeLog
 from stubsim.formats import eventlog, signature_list
 from stubsim.uefi.measured.row import variable_data
 from stubsim.uefi.measured.secure_boot_policy import IMAGE_SECURITY

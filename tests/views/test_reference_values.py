@@ -16,7 +16,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stubsim.errors import StubsimError
-from stubsim.explain.log_writer import LogEvent, WholeLog
+from stubsim.explain.predicted_log import LogEvent, WholeLog
 from stubsim.explain.snp import Launch, Request
 from stubsim.hosts import Host
 from stubsim.views import reference_values

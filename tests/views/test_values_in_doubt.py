@@ -19,7 +19,8 @@ from stubsim.cli import machine, parsers
 from stubsim.cli.firmware_files import machine_of
 from stubsim.cli.start import start as start_of
 from stubsim.errors import StubsimError
-from stubsim.explain.log_writer import WholeLog, Writer
+from stubsim.explain.log_writer import Writer
+from stubsim.explain.predicted_log import WholeLog
 from stubsim.explain.whole_log import whole_log
 from stubsim.formats import eventlog
 from stubsim.hosts import Host
