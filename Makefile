@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz lab-verify lab-record lab-release lab-linux lab-blind lab-peers clean
+.PHONY: help demo fixtures docs test test-oracles test-heavy test-lowest lint bench lab-setup lab-fuzz lab-fuzz-loader lab-verify lab-record lab-release lab-linux lab-blind lab-peers clean
 # Two pip runs in one environment would race.
 .NOTPARALLEL:
 
@@ -24,6 +24,7 @@ help:
 	@echo 'make lab-release   the same for one STUB, row by row of the table of releases'
 	@echo 'make lab-record    a CASE by QEMU on STUB, kept in build/lab'
 	@echo 'make lab-fuzz      random boots by real stubs, compared: N=1000 SEED=1'
+	@echo 'make lab-fuzz-loader   systemd-boot on random partitions, compared: N=1000 SEED=1'
 	@echo 'make lab-linux     scenarios with a real Linux in QEMU (CASE, default all), kept in build/lab-linux'
 	@echo 'make lab-blind     the same, each log predicted before the boot (CASE)'
 	@echo 'make lab-peers     who predicts the registers of those boots: stubsim, systemd-pcrlock, systemd-measure'
@@ -83,6 +84,9 @@ lab-setup: .venv/.ready-demo
 
 lab-fuzz: lab-setup
 	@$(BIN)/python -m scripts.lab.fuzz --count $(N) --seed $(SEED) --by $(firstword $(BY)) $(ARCHITECTURE:%=--architecture %) $(STUB:%=--stub %)
+
+lab-fuzz-loader: lab-setup
+	@$(BIN)/python -m scripts.lab.fuzz --loader --count $(N) --seed $(SEED) $(ARCHITECTURE:%=--architecture %) $(STUB:%=--stub %)
 
 lab-verify: lab-setup
 	@$(LAB_VERIFY) $(CASE)

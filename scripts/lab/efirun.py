@@ -68,7 +68,7 @@ class TooSlowError(StubsimError):
 
 
 class Case(NamedTuple):
-    """A boot to be done: `uki` and `esp` are paths, `host` is a host file's JSON."""
+    """A boot to be done: `uki`, `esp` and `xbootldr` are paths, `host` is a host file's JSON."""
 
     uki: Path
     esp: Path | None
@@ -77,6 +77,7 @@ class Case(NamedTuple):
     load_options: bytes | None = None
     shell: str | None = None
     from_memory: bool = False
+    xbootldr: Path | None = None
 
 
 @cache
@@ -116,6 +117,8 @@ def load(folder: Path) -> Case:
         value = next(options)
         if option == "--esp":
             case = case._replace(esp=folder / value)
+        elif option == "--xbootldr":
+            case = case._replace(xbootldr=folder / value)
         elif option == "--path":
             case = case._replace(path=value.replace("/", "\\"))
         elif option == "--load-options":
@@ -150,6 +153,9 @@ def configuration(case: Case) -> Iterator[str]:
         yield f"path {_utf16(case.path or '').hex()}"
         if host.get("esp_partition_uuid") is not None:
             yield f"partition {UUID(host['esp_partition_uuid']).bytes_le.hex()}"
+        if case.xbootldr is not None:
+            yield f"xbootldr {case.xbootldr}"
+            yield f"xbootldr-partition {UUID(host['xbootldr_partition_uuid']).bytes_le.hex()}"
     if case.shell is not None:
         words = split_shell_line(case.shell)
         yield f"arguments {len(words)} {' '.join(_utf16(word).hex() for word in words)}"
@@ -235,6 +241,7 @@ def expectation(seen: Json, image: uki.Uki, host: Json) -> Json:
         "messages": _messages(_unhex(seen.get("console")) or b""),
         # stubble measures no section.
         "selection": _selection(image, rows) if started and any(_is_kernels(row) for row in rows) else None,
+        "started_path": None if "started_path" not in seen else text(bytes.fromhex(seen["started_path"])),
         "cmdline": None if options is None else text(bytes.fromhex(options)),
         "load_options": options,
         "setup_cmdline": seen.get("setup_cmdline"),

@@ -2,6 +2,7 @@
 
     python -m scripts.lab.fuzz --count 5000 --seed 1 --stub trixie --stub sid
     make lab-fuzz N=5000 SEED=1 STUB='trixie sid'
+    make lab-fuzz-loader N=2000 STUB=sid        # --loader: systemd-boot on random partitions, by efirun alone
 
 A stub is a file or a Debian suite (stubs.py). A boot that differs is made smaller as long as it differs in the same
 keys, and saved as a case folder under --out, with expect.json (what the stub did) and differs.json. The same seed
@@ -15,21 +16,25 @@ import signal
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import Any, Generic, TypeVar
 
-from scripts.lab import guest, runs, virtual
+from scripts.lab import guest, loaders, runs, virtual
 from scripts.lab.compare import Differences
-from scripts.lab.drawing import boots
+from scripts.lab.drawing import boots, partitions
 from scripts.lab.drawing.sections import good_kernel
 from scripts.lab.efirun import TooSlowError
+from scripts.lab.loaders import LoaderRecipe
 from scripts.lab.recipes import Recipe
-from scripts.lab.stubs import ARCHITECTURES, Stub, stubs
+from scripts.lab.stubs import ARCHITECTURES, Stub, loader, stub, stubs
 from stubsim.errors import StubsimError
 
+Json = dict[str, Any]
 # Folders in memory, where there is such a place.
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 # A difference is tried to be made smaller by this many boots.
@@ -38,28 +43,37 @@ TRIES = 150
 NOT_BOOTED, TIMED_OUT = "not booted", "timed out"
 
 
-class Laboratory:
-    """One stub, booted by efirun or in QEMU; a folder is made anew for every boot."""
+R = TypeVar("R")
+
+
+class Laboratory(ABC, Generic[R]):
+    """One program, booted by efirun or in QEMU from recipes; a folder is made anew for every boot."""
 
     def __init__(self, tested: Stub, by: str) -> None:
         self.tested = tested
         self.by = by
 
-    def draw(self, seed: int, number: int) -> Recipe:
-        recipe = boots.draw(Random(f"{seed}/{number}"), self.tested.machine)
-        return recipe if self.by == "efirun" else for_qemu(recipe, self.tested.machine)
+    @abstractmethod
+    def draw(self, seed: int, number: int) -> R: ...
 
-    def differs(self, recipe: Recipe) -> Differences:
+    @abstractmethod
+    def compared(self, recipe: R, folder: Path) -> tuple[Json, Differences]: ...
+
+    @abstractmethod
+    def less(self, recipe: R) -> Iterable[R]:
+        """Every recipe with one thing less, the larger things first."""
+
+    def differs(self, recipe: R) -> Differences:
         with tempfile.TemporaryDirectory(prefix="lab-fuzz-", dir=_MEMORY) as folder:
-            return runs.compared(recipe, self.tested, self.by, Path(folder))[1]
+            return self.compared(recipe, Path(folder))[1]
 
-    def smaller(self, recipe: Recipe, found: Differences) -> Recipe:
+    def smaller(self, recipe: R, found: Differences) -> R:
         """A recipe that has as little as possible and still differs in the same keys."""
         tries = TRIES if self.by == "efirun" else 0
         changed = True
         while changed and tries > 0:
             changed = False
-            for candidate in smaller_recipes(recipe):
+            for candidate in self.less(recipe):
                 tries -= 1
                 if tries < 0:
                     break
@@ -72,9 +86,32 @@ class Laboratory:
                     break
         return recipe
 
-    def save(self, recipe: Recipe, folder: Path) -> None:
-        seen, found = runs.compared(recipe, self.tested, self.by, folder)
+    def save(self, recipe: R, folder: Path) -> None:
+        seen, found = self.compared(recipe, folder)
         runs.keep(folder, self.tested, seen, found, "a random boot")
+
+
+class StubLaboratory(Laboratory[Recipe]):
+    def draw(self, seed: int, number: int) -> Recipe:
+        recipe = boots.draw(Random(f"{seed}/{number}"), self.tested.machine)
+        return recipe if self.by == "efirun" else for_qemu(recipe, self.tested.machine)
+
+    def compared(self, recipe: Recipe, folder: Path) -> tuple[Json, Differences]:
+        return runs.compared(recipe, self.tested, self.by, folder)
+
+    def less(self, recipe: Recipe) -> Iterable[Recipe]:
+        return smaller_recipes(recipe)
+
+
+class LoaderLaboratory(Laboratory[LoaderRecipe]):
+    def draw(self, seed: int, number: int) -> LoaderRecipe:
+        return partitions.draw(Random(f"{seed}/{number}"), self.tested.machine)
+
+    def compared(self, recipe: LoaderRecipe, folder: Path) -> tuple[Json, Differences]:
+        return loaders.compared(recipe, self.tested, folder)
+
+    def less(self, recipe: LoaderRecipe) -> Iterable[LoaderRecipe]:
+        return loaders.smaller(recipe)
 
 
 def for_qemu(recipe: Recipe, machine: str) -> Recipe:
@@ -129,7 +166,7 @@ def smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
             yield recipe._replace(sections=(*recipe.sections[:index], plain, *recipe.sections[index + 1 :]))
 
 
-def fuzz(laboratory: Laboratory, numbers: range, seed: int, out: Path, limit: int) -> Counter[str]:
+def fuzz(laboratory: Laboratory[R], numbers: range, seed: int, out: Path, limit: int) -> Counter[str]:
     """Boot them all and count the sets of keys that differ; "" is no difference, NOT_BOOTED what cannot be booted.
 
     Ended by SIGINT or SIGTERM it tells what it has come to.
@@ -180,6 +217,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, metavar="N", help="the number of the first boot of the seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stub", action="append", required=True, metavar="SUITE|FILE")
+    parser.add_argument("--loader", action="store_true", help="systemd-boot of the suite, in place of its stub")
     parser.add_argument("--architecture", action="append", choices=ARCHITECTURES)
     parser.add_argument("--by", choices=runs.BOOT, default="efirun")
     parser.add_argument("--out", type=Path, default=Path("build/lab-fuzz"), metavar="DIR")
@@ -189,8 +227,9 @@ def main() -> int:
     bad = 0
     numbers = range(arguments.first, arguments.first + arguments.count)
     try:
-        for tested in stubs(arguments.stub, arguments.architecture):
-            laboratory = Laboratory(tested, arguments.by)
+        kind: type[Laboratory[Any]] = LoaderLaboratory if arguments.loader else StubLaboratory
+        for tested in stubs(arguments.stub, arguments.architecture, loader if arguments.loader else stub):
+            laboratory = kind(tested, arguments.by)
             counts = fuzz(laboratory, numbers, arguments.seed, arguments.out, arguments.limit)
             bad += counts.total() - counts[""] - counts[NOT_BOOTED] - counts[TIMED_OUT]
     except StubsimError as error:

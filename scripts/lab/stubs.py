@@ -1,4 +1,4 @@
-"""Fetch systemd-stub from a Debian suite without installing it, or find the release of a stub that is a file.
+"""Fetch systemd-stub or -boot from a Debian suite without installing it, or find the release of one that is a file.
 
     python -m scripts.lab.stubs trixie bookworm-backports    # what `stub()` names, and where it is now
     python -m scripts.lab.stubs --architecture aa64 forky
@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,10 +36,18 @@ class Stub(NamedTuple):
 def stub(name: str, machine: str = "x64") -> Stub:
     """The stub of a file, or else of a Debian suite such as ``trixie`` or ``bookworm-backports``."""
     path = Path(name)
-    return described(path if path.is_file() else from_suite(name, machine))
+    return described(path if path.is_file() else from_suite(name, machine, ARCHITECTURES[machine][1]))
 
 
-def stubs(names: Iterable[str], machines: Iterable[str] | None) -> Iterator[Stub]:
+def loader(name: str, machine: str = "x64") -> Stub:
+    """The systemd-boot of a file, or else of a Debian suite."""
+    path = Path(name)
+    return described(path if path.is_file() else from_suite(name, machine, f"systemd-boot{machine}.efi"))
+
+
+def stubs(
+    names: Iterable[str], machines: Iterable[str] | None, of: Callable[[str, str], Stub] = stub
+) -> Iterator[Stub]:
     """Those of every name and machine; a file is of one machine, and left out where that is not asked for."""
     for name in names:
         if Path(name).is_file():
@@ -47,7 +55,7 @@ def stubs(names: Iterable[str], machines: Iterable[str] | None) -> Iterator[Stub
             if found.machine in (machines or ARCHITECTURES):
                 yield found
             continue
-        yield from (stub(name, machine) for machine in machines or ARCHITECTURES)
+        yield from (of(name, machine) for machine in machines or ARCHITECTURES)
 
 
 def described(path: Path) -> Stub:
@@ -57,9 +65,9 @@ def described(path: Path) -> Stub:
     return Stub(path, image.stub.version or image.stub.name, image.machine)
 
 
-def from_suite(suite: str, machine: str) -> Path:
-    """The stub's file of the newest package in the suite, unpacked under STUBSIM_LAB."""
-    architecture, file = ARCHITECTURES[machine]
+def from_suite(suite: str, machine: str, file: str) -> Path:
+    """This file of the newest package in the suite, unpacked under STUBSIM_LAB."""
+    architecture = ARCHITECTURES[machine][0]
     unpacked = LAB / "stubs" / f"{suite}-{machine}"
     unpack(suite, architecture, [PACKAGE], unpacked)
     (found,) = unpacked.glob(f"usr/lib/systemd/boot/efi/{file}")

@@ -9,7 +9,7 @@ from typing import Any
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.loader import type1, type2
 from stubsim.loader.config import SAVED, Config
-from stubsim.loader.entry import ACTION, AUTO, ESP, XBOOTLDR, Entry, Hidden
+from stubsim.loader.entry import ACTION, AUTO, ESP, XBOOTLDR, Entry, Fatal, Hidden
 from stubsim.loader.image import loader_version
 from stubsim.loader.releases import LoaderModel
 from stubsim.rows import NamedTuple
@@ -29,10 +29,14 @@ _DEFAULT_LOADER, _GRUB = "\\EFI\\BOOT\\BOOT{}.efi", "\\EFI\\BOOT\\GRUB{}.EFI"
 
 
 class Entries(NamedTuple):
-    """``entries`` as LoaderEntries names them, ``hidden`` what looks like an entry and is none."""
+    """``entries`` as LoaderEntries names them, ``hidden`` what looks like an entry and is none.
+
+    ``fatal`` is the file at which systemd-boot halts before it has any of them.
+    """
 
     entries: tuple[Entry, ...]
     hidden: tuple[Hidden, ...]
+    fatal: Fatal | None = None
 
 
 class Wanted(NamedTuple):
@@ -62,7 +66,7 @@ def all_entries(
     ``oem_strings`` are those of SMBIOS that it may read (none in a confidential guest); ``firmware_setup`` whether the
     firmware offers to start its set-up (OsIndicationsSupported). macOS is looked for on the partition given only.
     """
-    found: list[Entry | Hidden] = []
+    found: list[Entry | Hidden | Fatal] = []
     found += _unified(esp, ESP, model, machine)
     found += _written(esp, ESP, model, machine, own_path)
     if xbootldr is not None:
@@ -74,7 +78,8 @@ def all_entries(
     if not model.adds_power_entries:
         config = config._replace(auto_poweroff=False, auto_reboot=False)
     added = _added(config, esp, version, machine, own_path, firmware_setup=firmware_setup)
-    return Entries((*own, *added), tuple(row for row in found if isinstance(row, Hidden)))
+    hidden = tuple(row for row in found if isinstance(row, Hidden))
+    return Entries((*own, *added), hidden, next((row for row in found if isinstance(row, Fatal)), None))
 
 
 def compare(a: Entry, b: Entry, model: LoaderModel) -> int:
@@ -160,8 +165,10 @@ def _unified(esp: Esp, partition: str, model: LoaderModel, machine: str) -> list
     return found
 
 
-def _written(esp: Esp, partition: str, model: LoaderModel, machine: str, own_path: str | None) -> list[Entry | Hidden]:
-    found: list[Entry | Hidden] = []
+def _written(
+    esp: Esp, partition: str, model: LoaderModel, machine: str, own_path: str | None
+) -> list[Entry | Hidden | Fatal]:
+    found: list[Entry | Hidden | Fatal] = []
     for file in sorted(esp.folder(type1.FOLDER) or ()):
         if type1.valid_name(file, model):
             content = bytes(esp.read(f"{type1.FOLDER}\\{file}") or b"")
@@ -173,8 +180,8 @@ def _written(esp: Esp, partition: str, model: LoaderModel, machine: str, own_pat
 
 def _from_smbios(
     esp: Esp, model: LoaderModel, machine: str, own_path: str | None, oem_strings: Sequence[bytes]
-) -> list[Entry | Hidden]:
-    found: list[Entry | Hidden] = []
+) -> list[Entry | Hidden | Fatal]:
+    found: list[Entry | Hidden | Fatal] = []
     for text in oem_strings:
         name, equals, content = text.removeprefix(_SMBIOS_ENTRY).partition(b"=")
         file = decode_utf8(name)

@@ -64,6 +64,14 @@ class Hidden(NamedTuple):
     why: str
 
 
+class Fatal(NamedTuple):
+    """A file at which systemd-boot halts, so that there is no entry at all, and why."""
+
+    file: str
+    partition: str
+    why: str
+
+
 def is_auto(file: str, model: LoaderModel) -> bool:
     """Whether the name is one of those that systemd-boot keeps for entries of its own."""
     return (lower(file) if model.folds_auto_prefix else file).startswith("auto-")

@@ -42,8 +42,8 @@ class LoaderModel(NamedTuple):
     renews_seed_by_variable: bool = True
     creates_random_seed: bool = False
     creates_loader_folder: bool = False
-    # An entry's key `efi` counts boots, and renews the random seed, like Linux.
-    treats_efi_as_linux: bool = True
+    # Also an entry by the key `efi`, or one of systemd-boot's own, counts boots and renews the random seed.
+    treats_all_as_linux: bool = True
     measures_loader_conf: bool = False
     measures_by_cc: bool = False
     measures_tagged_events_by_cc: bool = False
@@ -101,6 +101,11 @@ class LoaderModel(NamedTuple):
     # What follows a line such as "ID=" is taken for its value (systemd.key_value).
     oversteps_empty_values: bool = False
     prints_gnu_efi_status: bool = True
+
+    @property
+    def halts_at_empty_paths(self) -> bool:
+        """A missing text becomes no path (util.c, convert_efi_path); the oldest put a backslash before it."""
+        return self.empty_is_missing and not self.roots_paths
 
 
 _TYPE1_258 = frozenset({"uki", "uki-url"})
@@ -181,8 +186,9 @@ CHANGES = (
     row("tpm-banks", "258", "LoaderTpm2ActivePcrBanks", "source: export-vars.c", exports_tpm_banks=True),
     row("image-first", "258", "the image is loaded before initrds are read", "source: boot.c, call_image_start",
         loads_image_first=True),
-    row("efi-kind", "258", "for entries by efi no boots are counted and no random seed is renewed",
-        "source: boot.c, LOADER_TYPE_BUMP_COUNTERS", treats_efi_as_linux=False),
+    row("efi-kind", "258", "for entries by efi, and for those of its own (auto-*), no boots are counted and no random "
+        "seed is renewed", "source: boot.c, LOADER_TYPE_BUMP_COUNTERS, LOADER_TYPE_PROCESS_RANDOM_SEED",
+        treats_all_as_linux=False),
     row("empty-initrds", "258.3 259", "no initrd= for a file that is empty", "source: boot.c, initrd_prepare",
         names_empty_initrds=False, halts_at_empty_initrds=False),
     row("counted-profiles", "258.3 259", "the id of a counted file has its profile",

@@ -10,8 +10,8 @@ from stubsim.formats.uefi_status import GNU_EFI_TEXTS, TEXTS
 from stubsim.hosts import Host
 from stubsim.loader import handing_on
 from stubsim.loader.config import DISABLED, FORCED, HIDDEN, SAVED, Config, timeout_of
-from stubsim.loader.entries import Wanted
-from stubsim.loader.entry import EFI, LINUX, TYPE2, Entry
+from stubsim.loader.entries import Entries, Wanted
+from stubsim.loader.entry import LINUX, TYPE2, UKI, Entry
 from stubsim.loader.image import Loader
 from stubsim.loader.menu import Menu, Partitions, text_of
 from stubsim.loader.releases import LoaderModel, release_of
@@ -29,6 +29,8 @@ from stubsim.uefi.variables import GLOBAL, NON_VOLATILE
 DRIVERS = "\\EFI\\systemd\\drivers"
 # The header of a flattened devicetree of version 1, and what systemd-boot takes for too large (devicetree.c).
 _FDT_MIN, _FDT_MAX = 28, 32 << 20
+# Of which boots are counted, and for which the random seed is renewed.
+_OF_LINUX = (LINUX, UKI, TYPE2)
 _SMBIOS_TIMEOUT = b"io.systemd.boot.timeout="
 LOADER_CONF_EVENT_TAG = 0xF5BC582A
 # What it writes itself at each boot; of a machine that it has booted they are its output.
@@ -78,17 +80,14 @@ def run(
     if _timeout_once(host, model) is not None:
         services.delete_variable("LoaderConfigTimeoutOneShot")
     services.delete_variable("LoaderEntryOneShot")
-    _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
-    if _has_keys(esp, host):
-        why = "whether it is in setup mode: then systemd-boot lists the keys of loader/keys, or enrols them"
-        services.unknown("LoaderEntries", why, "variables")
+    _list_entries(services, entries, esp, host)
     if _shows_menu(menu, host):
         _set(services, "LoaderTimeMenuUSec", None)
     path = _count(services, entry, partitions, model)
     _save(services, entry, config, wanted)
     if model.renews_seed_by_variable:
         renew_by_variable(services, host, esp, config.random_seed_mode)
-    elif entry.kind != EFI or model.treats_efi_as_linux:
+    elif entry.kind in _OF_LINUX or model.treats_all_as_linux:
         refresh_random_seed(
             services,
             host,
@@ -179,6 +178,17 @@ def _load_drivers(services: Services, loader: Loader, host: Host, esp: Esp) -> N
     for file in sorted(esp.folder(DRIVERS) or ()):
         if file[:1] != "." and lower(file).endswith(ending):
             services.load_image(esp, f"{DRIVERS}\\{file}", loader.image.machine, secure_boot=host.secure_boot)
+
+
+def _list_entries(services: Services, entries: Entries, esp: Esp, host: Host) -> None:
+    """Raises ProgramFailed where it halts at one of them."""
+    if entries.fatal is not None:
+        because = f"{entries.fatal.file} has {entries.fatal.why}"
+        raise ProgramFailed("systemd-boot halts at an assertion", None, because)
+    _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
+    if _has_keys(esp, host):
+        why = "whether it is in setup mode: then systemd-boot lists the keys of loader/keys, or enrols them"
+        services.unknown("LoaderEntries", why, "variables")
 
 
 def _has_keys(esp: Esp, host: Host) -> bool:
@@ -275,7 +285,7 @@ def _set(services: Services, name: str, text: str | None) -> None:
 def _count(services: Services, entry: Entry, partitions: Partitions, model: LoaderModel) -> str:
     """The path of the image, after one more try was put down in the name of the entry's file."""
     assert entry.loader is not None
-    if entry.tries is None or (entry.kind == EFI and not model.treats_efi_as_linux):
+    if entry.tries is None or not (entry.kind in _OF_LINUX or model.treats_all_as_linux):
         return entry.loader
     esp = partitions.of(entry) if model.counts_on_own_partition else partitions.esp
     before, after = (f"{entry.tries.directory}\\{name}" for name in (entry.tries.current, entry.tries.next))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stubsim.formats.efi_string import decode_utf8
-from stubsim.loader.entry import EFI, LINUX, UKI, UKI_URL, Entry, Hidden, is_auto, parse_tries
+from stubsim.loader.entry import EFI, LINUX, UKI, UKI_URL, Entry, Fatal, Hidden, is_auto, parse_tries
 from stubsim.loader.releases import LoaderModel
 from stubsim.systemd.key_value import key_values
 from stubsim.systemd.strings import NULL, UINT_MAX, efi_path, lower, parse_number
@@ -15,6 +15,8 @@ Exists = Callable[[str], bool]
 
 FOLDER = "\\loader\\entries"
 _SUFFIX = ".conf"
+# Keys with a path that every release knows.
+_PATHS = frozenset({b"linux", b"efi", b"devicetree", b"initrd"})
 _TEXTS = frozenset({b"title", b"sort-key", b"version", b"machine-id"})
 _IMAGES = {b"linux": LINUX, b"efi": EFI, b"uki": UKI, b"uki-url": UKI_URL}
 
@@ -38,8 +40,8 @@ def parse(
     own_path: str | None,
     exists: Exists,
     directory: str | None = FOLDER,
-) -> Entry | Hidden:
-    """The entry, or why systemd-boot shows none; never raises.
+) -> Entry | Hidden | Fatal:
+    """The entry, or why systemd-boot shows none, or halts; never raises.
 
     ``own_path`` is that of systemd-boot, ``directory`` None for an entry out of SMBIOS, which counts no boots.
     """
@@ -52,6 +54,8 @@ def parse(
     for key, value in key_values(content, b" \t", quotes=model.quotes, runs_on=model.runs_on_behind_blanks):
         text = decode_utf8(value)
         given = None if model.empty_is_missing and not value else text
+        if key in _PATHS and not value and model.halts_at_empty_paths:
+            return Fatal(place, partition, f"an empty path ({decode_utf8(key)})")
         if key in _TEXTS:
             texts[key] = given
         elif key in _IMAGES and (key in (b"linux", b"efi") or decode_utf8(key) in model.type1_keys):

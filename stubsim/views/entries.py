@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stubsim.entry_image import loader_of
 from stubsim.hosts import Host
 from stubsim.loader import handing_on
-from stubsim.loader.entry import Entry
+from stubsim.loader.entry import Entry, Hidden
 from stubsim.loader.menu import Menu, Partitions, left_open, menu_of
 from stubsim.uefi.esp import Esp
 from stubsim.views.terminal import Screen, rendered
@@ -23,12 +23,15 @@ def entries_json(esp: str, xbootldr: str | None, boot_file: str | None, host: Ho
     partitions = Partitions(Esp(esp), None if xbootldr is None else Esp(xbootldr))
     loader = loader_of(partitions.esp, host, boot_file)
     menu = menu_of(loader, host, partitions)
-    default = menu.default
+    default, (entries, hidden, fatal) = menu.default, menu.entries
+    if fatal is not None:
+        entries = ()
+        hidden = (Hidden(fatal.file, fatal.partition, f"{fatal.why}: systemd-boot halts there"), *hidden)
     return {
         "schema": "stubsim/entries/1",
         "loader": {"path": loader.path, "version": loader.version},
-        "entries": [_entry(row, menu, host, is_default=row == default) for row in menu.entries.entries],
-        "hidden": [row._asdict() for row in menu.entries.hidden],
+        "entries": [_entry(row, menu, host, is_default=row == default) for row in entries],
+        "hidden": [row._asdict() for row in hidden],
         "ignored": list(menu.config.ignored),
         "unknown": left_open(menu, host),
     }

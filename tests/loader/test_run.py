@@ -21,6 +21,7 @@ from stubsim.start import Start
 from stubsim.trace import EspWritten, ImageLoaded, Measured, Unknown, VariableSet
 from stubsim.uefi.variables import GLOBAL, LOADER
 from stubsim.uki import load
+from stubsim.views.entries import entries_json
 from stubsim.views.json import boot_json
 from tests.stub.harness import make_pe, make_uki
 
@@ -540,3 +541,39 @@ def test_random_seed_of_252(tmp_path: Path, version: str, conf: str, host: Host,
     written = [event for event in result.trace if isinstance(event, EspWritten) and event.path.endswith("random-seed")]
     left = any(isinstance(event, VariableSet) and event.name == "LoaderRandomSeed" for event in result.trace)
     assert (bool(written), left) == (renewed, renewed and version != "253.0")
+
+
+@pytest.mark.parametrize("key", ["linux", "efi", "devicetree", "initrd"])
+@pytest.mark.parametrize(("version", "halts"), [("252.2", False), ("252.3", True), ("257.13", True), ("258", False)])
+def test_an_empty_path_in_any_entry(tmp_path: Path, version: str, key: str, halts: bool):
+    """boot_entry_add_type1, convert_efi_path: an assertion, before the list (the code of 252.39, 254.26, 257.13)."""
+    esp = esp_of(tmp_path, version)
+    type1(esp, f'title x\n{key} ""\n')
+    result = run(esp)
+    listed = entries_json(str(esp), None, None, HOST)["entries"]
+    if halts:
+        assert (result.outcome.status, result.outcome.efi_status) == ("failed", None)
+        assert result.outcome.because == f"\\loader\\entries\\a.conf has an empty path ({key})"
+        assert listed == []
+    else:
+        assert result.outcome.status == "kernel-started"
+        assert "lab.efi" in [row["id"] for row in listed]
+
+
+def test_an_empty_path_behind_another_architecture_is_not_read(tmp_path: Path):
+    esp = esp_of(tmp_path, "257.13")
+    type1(esp, 'architecture aa64\nlinux ""\n')
+    assert run(esp).outcome.status == "kernel-started"
+
+
+@pytest.mark.parametrize(("version", "renewed"), [("257.13", True), ("258", False), ("262.1", False)])
+def test_the_random_seed_of_an_entry_of_its_own(tmp_path: Path, version: str, renewed: bool):
+    """LOADER_TYPE_PROCESS_RANDOM_SEED; run: 252.39, 254.26, 257.13, 262.1 with a shell on the partition."""
+    esp = esp_of(tmp_path, version)
+    (esp / "shellx64.efi").write_bytes((esp / "EFI/Linux/lab.efi").read_bytes())
+    (esp / "loader/random-seed").write_bytes(bytes(32))
+    start = Start(esp=str(esp), entry="auto-efi-shell")
+    result = boot(load(str(esp / "shellx64.efi")), HOST._replace(rng=True), start)
+    written = [row.path for row in result.trace if isinstance(row, EspWritten)]
+    assert result.outcome.status == "kernel-started"
+    assert ("\\loader\\random-seed" in written) is renewed

@@ -11,7 +11,7 @@ import pytest
 from scripts.lab import efirun, recipes, runs
 from scripts.lab.compare import differences, narrowed
 from scripts.lab.drawing import boots
-from scripts.lab.fuzz import Laboratory, fuzz, smaller_recipes
+from scripts.lab.fuzz import StubLaboratory, fuzz, smaller_recipes
 from scripts.lab.runs import boot_secret
 from scripts.lab.stubs import Stub
 from stubsim import uki
@@ -140,5 +140,5 @@ def test_a_boot_that_was_too_slow_is_no_difference(tmp_path: Path, monkeypatch: 
     path = tmp_path / "stub.efi"
     path.write_bytes(STUB)
     monkeypatch.setitem(runs.BOOT, "efirun", slow)
-    counts = fuzz(Laboratory(Stub(path, "262.1", "x64"), "efirun"), range(2), 1, tmp_path, 1)
+    counts = fuzz(StubLaboratory(Stub(path, "262.1", "x64"), "efirun"), range(2), 1, tmp_path, 1)
     assert (counts, len(calls)) == ({"timed out": 2}, 4)

@@ -37,11 +37,41 @@ void console_report(FILE *out) {
     print_hex(out, "console", console, 2 * console_size, "");
 }
 
-static EFI_STATUS EFIAPI no_key(void) {
-    return EFI_NOT_READY;
+static bool enter_pressed;
+
+typedef struct {
+    uint16_t scan;
+    CHAR16 character;
+} Key;
+
+static EFI_STATUS EFIAPI read_key(void *this, Key *key) {
+    (void) this;
+    if (!enter_pressed)
+        return EFI_NOT_READY;
+    enter_pressed = false;
+    *key = (Key) {0, '\r'};
+    return EFI_SUCCESS;
 }
 
-static void *input[] = {output_ok, no_key, NULL};
+static void *input[] = {output_ok, read_key, NULL};
+
+/* Time passes at once: the timer, which is the first event, is always what comes. Who goes on waiting nonetheless, as a
+ * boot loader's menu does, gets an Enter, and is given up soon after. */
+static EFI_STATUS EFIAPI wait_for_event(size_t n, void **events, size_t *index) {
+    enum { PATIENCE = 3000 };
+    static int waits;
+    (void) events;
+    if (++waits > PATIENCE + 1000)
+        finish("hung", 0);
+    enter_pressed = waits > PATIENCE && n > 1;
+    *index = enter_pressed;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI check_event(void *event) {
+    (void) event;
+    return enter_pressed ? EFI_SUCCESS : EFI_NOT_READY;
+}
 
 /* A serial port as EDK II's SioBusDxe and TerminalDxe show it; the port's number is Serial()'s. */
 static EFI_DEVICE_PATH *path_serial(uint32_t port) {
@@ -202,6 +232,8 @@ static EFI_STATUS EFIAPI fix_up(void *this, uint8_t *tree, size_t *size, uint32_
 }
 
 void devices_init(void) {
+    boot_services.wait_for_event = wait_for_event;
+    boot_services.check_event = (void *) check_event;
     static struct {
         int32_t max_mode, mode, attribute, column, row;
         uint8_t visible;

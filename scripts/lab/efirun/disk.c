@@ -57,18 +57,25 @@ static EFI_STATUS EFIAPI read_blocks(void *this, uint32_t media, uint64_t block,
     return read_disk(this, media, block * SECTOR, size, buffer);
 }
 
-void disk_init(EFI_HANDLE disk, EFI_HANDLE of_partition) {
+void disk_init(EFI_HANDLE disk, EFI_HANDLE of_partition, EFI_HANDLE of_xbootldr) {
     static Media whole = {1, 0, 1, 0, 0, 0, SECTOR, 0, SECTORS - 1}, part = {1, 0, 1, 1, 0, 0, SECTOR, 0, PARTITION_SIZE - 1};
     static BlockIo disk_blocks = {0x20001, &whole, {[1] = read_blocks}}, part_blocks = {0x20001, &part, {0}};
     static struct {
         uint64_t revision;
         void *read, *write;
     } disk_io = {0x10000, read_disk, NULL};
-    Entry entry = {ESP_TYPE, {0}, PARTITION_START, PARTITION_START + PARTITION_SIZE - 1, 0, u"ESP"};
-    Gpt gpt = {{0x5452415020494645, 0x10000, 92, 0, 0}, 1, SECTORS - 1, 34, SECTORS - 34, {1}, 2, 128, sizeof entry, 0};
+    Entry entries[2] = {
+        {ESP_TYPE, {0}, PARTITION_START, PARTITION_START + PARTITION_SIZE - 1, 0, u"ESP"},
+        {XBOOTLDR_TYPE, {0}, XBOOTLDR_START, XBOOTLDR_START + XBOOTLDR_SIZE - 1, 0, u"XBOOTLDR"},
+    };
+    Gpt gpt = {{0x5452415020494645, 0x10000, 92, 0, 0}, 1, SECTORS - 1, 34, SECTORS - 34, {1}, 2, 128, sizeof *entries, 0};
 
-    memcpy(entry.id, machine.partition.data, sizeof entry.id);
-    memcpy(start + 2 * SECTOR, &entry, sizeof entry);
+    memcpy(entries[0].id, machine.partition.data, sizeof entries[0].id);
+    if (of_xbootldr) {
+        memcpy(entries[1].id, machine.xbootldr_partition.data, sizeof entries[1].id);
+        handle_install(of_xbootldr, BLOCK_IO, &part_blocks);
+    }
+    memcpy(start + 2 * SECTOR, entries, of_xbootldr ? sizeof entries : sizeof *entries);
     gpt.crc = crc32(start + 2 * SECTOR, gpt.n * gpt.entry_size);
     gpt.header.crc32 = crc32(&gpt, gpt.header.header_size);
     memcpy(start + SECTOR, &gpt, sizeof gpt);

@@ -32,8 +32,8 @@ typedef struct Patch {
 
 /* The machine and the start, as read from standard input. */
 typedef struct {
-    char *uki, *esp;
-    Bytes path, partition, load_options, smbios, smbios_entry, edid, devicetree, initrd, vendor, keyboard;
+    char *uki, *esp, *xbootldr;
+    Bytes path, partition, xbootldr_partition, load_options, smbios, smbios_entry, edid, devicetree, initrd, vendor, keyboard;
     CHAR16 **arguments;
     size_t n_arguments;
     bool shell, tpm, rng, graphics, secure_boot, fixup;
@@ -78,17 +78,17 @@ CHAR16 *path_file(const EFI_DEVICE_PATH *path);
 EFI_DEVICE_PATH *path_pci(uint8_t device, uint8_t function);
 void device_path_init(void);
 
-/* files.c: a folder, read whole; what is written stays in memory. */
+/* files.c: a folder for each partition, read whole; what is written stays in memory. */
 extern EFI_HANDLE partition;
 void files_init(void);
-bool file_content(const CHAR16 *path, Bytes *content);
+bool file_content(EFI_HANDLE device, const CHAR16 *path, Bytes *content);
 void files_report(FILE *out);
 
-/* In sectors, as in the recordings. */
-enum { PARTITION_START = 0x800, PARTITION_SIZE = 0xc000 };
-/* disk.c: the GPT that the partition is in. */
+/* In sectors, the first as in the recordings. */
+enum { PARTITION_START = 0x800, PARTITION_SIZE = 0xc000, XBOOTLDR_START = PARTITION_START + PARTITION_SIZE, XBOOTLDR_SIZE = 0x400 };
+/* disk.c: the GPT that the partitions are in; no handle of XBOOTLDR: there is none. */
 uint32_t crc32(const void *data, size_t size);
-void disk_init(EFI_HANDLE disk, EFI_HANDLE of_partition);
+void disk_init(EFI_HANDLE disk, EFI_HANDLE of_partition, EFI_HANDLE of_xbootldr);
 
 /* image.c */
 extern EFI_HANDLE stub_handle;

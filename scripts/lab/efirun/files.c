@@ -22,7 +22,14 @@ typedef struct {
 } Open;
 
 EFI_HANDLE partition;
-static Node *root;
+
+/* The file system of a partition. */
+typedef struct {
+    EFI_FILE_SYSTEM protocol;
+    Node root;
+} Volume;
+
+static Volume esp, xbootldr;
 
 static size_t to_utf16(const char *from, CHAR16 *to, size_t room) {
     size_t n = 0;
@@ -51,9 +58,16 @@ static Node *add(Node *parent, bool folder) {
     return *last = node;
 }
 
+static int by_name(const struct dirent **one, const struct dirent **other) {
+    return strcmp((*one)->d_name, (*other)->d_name);
+}
+
+/* In an order of its own, not in that of the host's file system. */
 static void read_folder(Node *parent, const char *path) {
-    DIR *folder = opendir(path);
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    struct dirent **entries;
+    int n = scandir(path, &entries, NULL, by_name);
+    for (int i = 0; i < n; i++) {
+        const struct dirent *entry = entries[i];
         char inner[4096];
         struct stat status;
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
@@ -73,8 +87,6 @@ static void read_folder(Node *parent, const char *path) {
         if (file)
             fclose(file);
     }
-    if (folder)
-        closedir(folder);
 }
 
 static CHAR16 upper(CHAR16 c) {
@@ -91,14 +103,16 @@ static bool same_name(const CHAR16 *one, const CHAR16 *other, size_t size) {
 
 /* The node at a path; where the last part is missing, *folder is where it would be, *name and *size what it is. */
 static Node *find(Node *from, const CHAR16 *path, Node **folder, const CHAR16 **name, size_t *size) {
-    Node *node = *path == '\\' ? root : from;
+    Node *node = from;
+    while (*path == '\\' && node->parent)
+        node = node->parent;
     *folder = NULL;
     while (*path) {
         size_t n = 0;
         while (path[n] && path[n] != '\\')
             n++;
         if (n == 2 && path[0] == '.' && path[1] == '.')
-            node = node->parent ? node->parent : root;
+            node = node->parent ? node->parent : node;
         else if (n && !(n == 1 && *path == '.')) {
             Node *child = node->first;
             while (child && !same_name(child->name, path, n))
@@ -117,11 +131,12 @@ static Node *find(Node *from, const CHAR16 *path, Node **folder, const CHAR16 **
     return node;
 }
 
-bool file_content(const CHAR16 *path, Bytes *content) {
+bool file_content(EFI_HANDLE device, const CHAR16 *path, Bytes *content) {
     Node *folder;
     const CHAR16 *name;
     size_t size;
-    Node *node = root ? find(root, path, &folder, &name, &size) : NULL;
+    Volume *volume = handle_find(device, &FILE_SYSTEM);
+    Node *node = volume ? find(&volume->root, path, &folder, &name, &size) : NULL;
     if (!node || node->folder)
         return false;
     *content = (Bytes) {node->data, node->size, true};
@@ -257,7 +272,18 @@ static EFI_STATUS EFIAPI get_info(EFI_FILE *this, EFI_GUID *kind, size_t *size, 
     return EFI_SUCCESS;
 }
 
-/* Only the size of a file is ever changed. */
+static EFI_STATUS rename_node(Node *node, const CHAR16 *name) {
+    size_t size = length16(name);
+    Node *other = node->parent ? node->parent->first : NULL;
+    while (other && (other == node || !same_name(other->name, name, size)))
+        other = other->next;
+    if (!node->parent || other || size >= N_ELEMENTS(node->name))
+        return EFI_ACCESS_DENIED;
+    memcpy(node->name, name, 2 * size + 2);
+    return EFI_SUCCESS;
+}
+
+/* The name and the size of a file are changed, and never both. */
 static EFI_STATUS EFIAPI set_info(EFI_FILE *this, EFI_GUID *kind, size_t size, void *buffer) {
     Open *file = (Open *) this;
     EFI_FILE_INFO *row = buffer;
@@ -270,6 +296,9 @@ static EFI_STATUS EFIAPI set_info(EFI_FILE *this, EFI_GUID *kind, size_t size, v
         file->node->size = row->file_size;
         file->node->changed = true;
     }
+    size_t length = length16(row->name);
+    if (length && memcmp(row->name, file->node->name, 2 * length + 2))
+        return rename_node(file->node, row->name);
     return EFI_SUCCESS;
 }
 
@@ -284,33 +313,44 @@ static EFI_FILE protocol = {
 };
 
 static EFI_STATUS EFIAPI open_volume(EFI_FILE_SYSTEM *this, EFI_FILE **opened) {
-    (void) this;
-    return open_node(root, opened, false);
+    return open_node(&((Volume *) this)->root, opened, false);
+}
+
+static void add_volume(EFI_HANDLE handle, Volume *volume, const char *folder) {
+    volume->protocol = (EFI_FILE_SYSTEM) {0x10000, open_volume};
+    volume->root.folder = true;
+    if (folder)
+        read_folder(&volume->root, folder);
+    handle_install(handle, FILE_SYSTEM, &volume->protocol);
+}
+
+static EFI_HANDLE add_partition(EFI_DEVICE_PATH *disk, uint32_t number, uint64_t start, uint64_t size, Bytes guid) {
+    struct {
+        uint32_t number;
+        uint64_t start, size;
+        uint8_t id[16], format, id_type;
+    } __attribute__((packed)) drive = {number, start, size, {0}, 2, 2};
+    memcpy(drive.id, guid.data, sizeof drive.id);
+    EFI_HANDLE handle = handle_new();
+    handle_install(handle, DEVICE_PATH, path_append(disk, PATH_MEDIA, 1, &drive, sizeof drive));
+    return handle;
 }
 
 void files_init(void) {
-    static EFI_FILE_SYSTEM file_system = {0x10000, open_volume};
-    root = calloc(1, sizeof *root);
-    root->folder = true;
-    if (machine.esp)
-        read_folder(root, machine.esp);
-    EFI_HANDLE disk = handle_new();
+    EFI_HANDLE disk = handle_new(), second = NULL;
     EFI_DEVICE_PATH *path = path_pci(1, 0);
     partition = disk;
     handle_install(disk, DEVICE_PATH, path);
     handle_install(disk, PCI_IO, pci_device(0x1af4, 0x1001));
     if (machine.partition.size == 16) {
-        struct {
-            uint32_t number;
-            uint64_t start, size;
-            uint8_t id[16], format, id_type;
-        } __attribute__((packed)) drive = {1, PARTITION_START, PARTITION_SIZE, {0}, 2, 2};
-        memcpy(drive.id, machine.partition.data, 16);
-        partition = handle_new();
-        handle_install(partition, DEVICE_PATH, path_append(path, PATH_MEDIA, 1, &drive, sizeof drive));
-        disk_init(disk, partition);
+        partition = add_partition(path, 1, PARTITION_START, PARTITION_SIZE, machine.partition);
+        if (machine.xbootldr)
+            second = add_partition(path, 2, XBOOTLDR_START, XBOOTLDR_SIZE, machine.xbootldr_partition);
+        disk_init(disk, partition, second);
     }
-    handle_install(partition, FILE_SYSTEM, &file_system);
+    add_volume(partition, &esp, machine.esp);
+    if (second)
+        add_volume(second, &xbootldr, machine.xbootldr);
 }
 
 static void report(FILE *out, const Node *folder, const char *path, const char **comma) {
@@ -330,11 +370,10 @@ static void report(FILE *out, const Node *folder, const char *path, const char *
     }
 }
 
-/* Files that are new or other than before; folders are not told. */
+/* Files that are new or other than before, of the first partition; folders are not told. */
 void files_report(FILE *out) {
     const char *comma = "";
     fputs("\"esp_changes\": {", out);
-    if (root)
-        report(out, root, "", &comma);
+    report(out, &esp.root, "", &comma);
     fputs("}", out);
 }

@@ -166,6 +166,8 @@ EFI_STATUS image_load(Bytes file, EFI_DEVICE_PATH *path, EFI_HANDLE device, EFI_
     if (status)
         return status;
     EFI_LOADED_IMAGE *loaded = pool(sizeof *loaded);
+    /* A copy: what the caller has may lie on its stack. */
+    path = path ? pool_copy(path, path_size(path)) : NULL;
     *loaded = (EFI_LOADED_IMAGE) {
         0x1000, parent, &system_table, device, path, NULL, 0, NULL, image, h.size, 1, 2, NULL,
     };
@@ -207,7 +209,7 @@ static EFI_STATUS EFIAPI load_image(uint8_t policy, EFI_HANDLE parent, EFI_DEVIC
         return EFI_LOAD_ERROR;
     if (path && !boot_services.locate_device_path(&FILE_SYSTEM, &left, &device)) {
         CHAR16 *name = path_file(left);
-        if (!source && (!name || !file_content(name, &file)))
+        if (!source && (!name || !file_content(device, name, &file)))
             return EFI_NOT_FOUND;
     } else {
         device = NULL;

@@ -88,7 +88,7 @@ static const struct {
     {"path", &machine.path}, {"partition", &machine.partition}, {"load-options", &machine.load_options},
     {"smbios", &machine.smbios}, {"smbios-entry", &machine.smbios_entry}, {"edid", &machine.edid},
     {"devicetree", &machine.devicetree}, {"initrd", &machine.initrd}, {"vendor", &machine.vendor},
-    {"keyboard", &machine.keyboard},
+    {"keyboard", &machine.keyboard}, {"xbootldr-partition", &machine.xbootldr_partition},
 };
 
 static void read_line(char *line) {
@@ -103,6 +103,8 @@ static void read_line(char *line) {
         machine.uki = strdup(rest);
     else if (!strcmp(key, "esp"))
         machine.esp = strdup(rest);
+    else if (!strcmp(key, "xbootldr"))
+        machine.xbootldr = strdup(rest);
     else if (!strcmp(key, "cpu"))
         machine.cpu = strdup(rest);
     else if (!strcmp(key, "arguments"))
@@ -191,10 +193,8 @@ static void services_init(void) {
     boot_services.create_event = create_event;
     boot_services.create_event_ex = create_event_ex;
     boot_services.set_timer = (void *) ok;
-    boot_services.wait_for_event = (void *) unsupported;
     boot_services.signal_event = (void *) ok;
     boot_services.close_event = (void *) ok;
-    boot_services.check_event = (void *) unsupported;
     boot_services.register_notify = (void *) unsupported;
     boot_services.set_watchdog = (void *) ok;
     boot_services.connect_controller = (void *) ok;

@@ -72,7 +72,8 @@ static EFI_STATUS EFIAPI allocate_pages(int type, int memory_type, size_t n, uin
         return EFI_INVALID_PARAMETER;
     if (type == ALLOCATE_AT)
         return EFI_NOT_FOUND;
-    uint8_t *at = n > SIZE / PAGE ? NULL : pages(n * PAGE);
+    /* No pages are never found (EDK II, CoreFindFreePagesI). */
+    uint8_t *at = !n || n > SIZE / PAGE ? NULL : pages(n * PAGE);
     if (!at || (type == ALLOCATE_MAX && (uintptr_t) at + n * PAGE - 1 > *address))
         return EFI_OUT_OF_RESOURCES;
     *address = (uintptr_t) at;

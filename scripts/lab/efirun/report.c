@@ -88,6 +88,9 @@ _Noreturn void kernel_started(EFI_HANDLE image, const char *how, const void *set
     EFI_LOADED_IMAGE *loaded = handle_find(image, &LOADED_IMAGE);
     printf("{\"kernel\": \"%s\", ", how);
     started = true;
+    CHAR16 *file = loaded && loaded->path ? path_file(loaded->path) : NULL;
+    if (file)
+        print_hex(stdout, "started_path", file, 2 * length16(file), ", ");
     if (loaded && loaded->options_size && loaded->options)
         print_hex(stdout, "load_options", loaded->options, loaded->options_size, ", ");
     if (setup)
