@@ -73,7 +73,7 @@ def test_different(files: Files):
     cause = r"first difference: the log has load options that were not given: 'debug\x1b[2J'"
     assert cause in " ".join(result.out.split())
     assert "\x1b" not in result.out
-    assert "event 12 of the log: EV_IPL" in result.out
+    assert "event 12 of the log (from 0): EV_IPL" in result.out
 
     result = files.diff_log("--format", "json", log=log)
     assert result.status == 1

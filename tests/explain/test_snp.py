@@ -91,7 +91,7 @@ def test_every_argument_counts(tmp_path: Path):
             "'cpus=4' in --snp (expected vcpus, type, guest_features, vmm, kernel_hashes)",
             "did you mean vcpus?",
         ),
-        ("vcpus=4,vcpus=5,type=EPYC", "vcpus twice", None),
+        ("vcpus=4,vcpus=5,type=EPYC", "vcpus is given twice", None),
         ("type=EPYC", "no vcpus", None),
         ("vcpus=4", "no type", None),
         ("vcpus=4,vmm=QEMU", "no type", None),
