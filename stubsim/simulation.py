@@ -17,7 +17,8 @@ from stubsim.stub.addons import addon_paths
 from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context
 from stubsim.stub.recognise import model_for
-from stubsim.trace import EspWritten, Event, Unknown
+from stubsim.systemd.measure import PCR_PLATFORM_CONFIG
+from stubsim.trace import WHOLE_RUN_PCRS, EspWritten, Event, Unknown
 from stubsim.uefi.variables import WatchedVariables
 from stubsim.uki import Uki
 
@@ -71,7 +72,8 @@ def _boot(
         variables = WatchedVariables(host.variables, watch)
         context = context._replace(services=context.services._replace(variables=variables))
     for what, affects in model.open_questions:
-        context.unknown(what, f"no recording of stub {model.id}", *affects)
+        registers = (PCR_PLATFORM_CONFIG, *WHOLE_RUN_PCRS) if "pcrs" in affects else ()
+        trace.append(Unknown(what, "no source and no recording of this stub says it", affects, registers))
     chain = Chain(context, start, reason, watch)
     outcome = chain.outcome()
     told = outcome.status != "not-simulated"

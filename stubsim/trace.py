@@ -94,6 +94,15 @@ class Access(NamedTuple):
     data: bytes
 
 
+# Keys of the boot's JSON that are not known where the stub may not live to see the next step, or is not known itself.
+WHOLE_RUN = (
+    "outcome", "profile", "hwids", "sections", "selection", "load_options", "cmdline", "initrd", "devicetree",
+    "memory", "fw_cfg", "measurements", "pcrs", "rtmrs", "variables", "esp_changes", "log",
+)  # fmt: skip
+# The registers that the stub and the kernel extend.
+WHOLE_RUN_PCRS = (4, 9, 11, 12, 13)
+
+
 class Unknown(NamedTuple):
     """Something that was not decided, why, and the top-level JSON keys that depend on it.
 

@@ -152,7 +152,8 @@ def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> M
             case, PCR_KERNEL_CONFIG, f"{why}, and with which load options, which a boot loader measures too"
         )
     cases = [case]
-    if result.prepared is not None and result.model.name == SYSTEMD_STUB:
+    is_known = any(PCR_KERNEL_IMAGE in values for values in case.pcrs.values())
+    if is_known and result.model.name == SYSTEMD_STUB:
         cases = [_with_pcr_11(case, row) for row in possible(result, start)]
     assumed = (_NO_HOST, *(() if why else (_started(result),)), *result.assumed)
     return Measurement(result, tuple(host.tpm or ()), tuple(cases), assumed)

@@ -88,6 +88,9 @@ def _without_value(measurement: Measurement, pcr: int, by_machine: Sequence[str]
 
 def _part(measurement: Measurement, pcr: int, anywhere: bool) -> Verdict:
     """A register that the firmware extends by what is no part of the UKI's chain."""
+    doubts = [row.what for row in measurement.boot.events(Unknown) if pcr in row.pcrs]
+    if doubts:
+        return Verdict(UNKNOWN, f"{'; '.join(doubts)} is not known")
     events = [[event for event in case.measurements if event.pcr == pcr] for case in measurement.cases]
     if any(other != events[0] for other in events[1:]):
         return Verdict(BY_MACHINE, f"{_what_differs(measurement.cases, pcr)}; the rest is the firmware's")

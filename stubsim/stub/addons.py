@@ -8,13 +8,12 @@ from itertools import dropwhile
 from stubsim.formats import pe
 from stubsim.formats.efi_string import decode_utf8
 from stubsim.rows import NamedTuple
-from stubsim.stub.chid_match import WHOLE_RUN, WHOLE_RUN_PCRS
 from stubsim.stub.context import Context
 from stubsim.stub.locate import locate_by_prefix, locate_sections, refused_headers
 from stubsim.stub.pool import allocate
 from stubsim.stub.sections import NamedAddon, Sections
 from stubsim.systemd.strings import mangle, parse_number
-from stubsim.trace import Unknown
+from stubsim.trace import WHOLE_RUN, WHOLE_RUN_PCRS, Unknown
 from stubsim.uefi.esp import same_name
 from stubsim.uefi.load_image import AddressTaken, load_file, over_the_end
 from stubsim.uefi.memory import OutOfResources

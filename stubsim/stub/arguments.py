@@ -18,6 +18,11 @@ def process_arguments(context: Context) -> tuple[int, str | None]:
         return _from_shell(context, context.image.shell)
     options = context.image.load_options
     if options is None or len(options) < 2:
+        if options and not context.model.ends_command_lines:
+            what = "whether load options of one byte are a command line"
+            why = "this stub takes what lies in memory behind it for the other half of the first character"
+            affects = ("outcome", "cmdline", "load_options", "measurements", "pcrs", "rtmrs", "variables")
+            context.emit(Unknown(what, why, affects, (PCR_OF_LINUX, PCR_KERNEL_CONFIG)))
         return 0, None
     text = from_utf16(options)
     # Some firmware fills in garbage (systemd-stub, process_arguments); recorded on 257.13: loadopt-first-control.

@@ -12,16 +12,9 @@ from stubsim.hosts import Host
 from stubsim.rows import NamedTuple
 from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
-from stubsim.trace import Unknown
+from stubsim.trace import WHOLE_RUN, WHOLE_RUN_PCRS, Unknown
 
 _NULL = UUID(int=0)
-# Keys of the boot's JSON that are not known where the stub may not live to see the next step.
-WHOLE_RUN = (
-    "outcome", "profile", "hwids", "sections", "selection", "load_options", "cmdline", "initrd", "devicetree",
-    "memory", "fw_cfg", "measurements", "pcrs", "rtmrs", "variables", "esp_changes", "log",
-)  # fmt: skip
-# The registers that the stub and the kernel extend.
-WHOLE_RUN_PCRS = (4, 9, 11, 12, 13)
 _EXACT_DESCRIPTOR = hwids.DEVICETREE << 28 | hwids.ENTRY_SIZE
 
 

@@ -17,6 +17,7 @@ from stubsim.stub import releases, rhel
 from stubsim.stub.recorded import RECORDED
 from stubsim.systemd import release as systemd_releases
 from stubsim.systemd.release import Release, Version
+from stubsim.trace import WHOLE_RUN
 
 
 class StubModel(NamedTuple):
@@ -264,7 +265,7 @@ def _of_version(stub: StubId) -> Choice:
         return _assumed(f"{named} names no release")
     if (version.release or Release(version.major, 0)) > systemd_releases.NEWEST:
         return _assumed(f"{named} is newer than the newest known")
-    model, but = _known(version, series_only=stub.series_only)
+    model, but = _but_for_a_build(stub.version, *_known(version, series_only=stub.series_only))
     return Choice(model, f"{named} in the UKI{but}")
 
 
@@ -276,8 +277,16 @@ def _of_build(version: str) -> tuple[StubModel, str] | None:
     model = StubModel(id=found.id, basis="source", recorded=None, **found.build.fields())
     if found.assumed is None:
         return model, ""
-    question = (f"what systemd-stub {found.id} does otherwise than {found.assumed}", _ALL)
-    return model._replace(open_questions=(question,)), f" is not among the known builds: {found.assumed} is assumed"
+    but = f" is not among the known builds: {found.assumed} is assumed"
+    return in_doubt(model, f"what systemd-stub {found.id} does otherwise than {found.assumed}"), but
+
+
+def _but_for_a_build(version: str, model: StubModel, but: str) -> tuple[StubModel, str]:
+    """RHEL's builds are no release of upstream's, and of those without a row nothing is known."""
+    if not rhel.is_build(version):
+        return model, but
+    what = f"what systemd-stub {version} does otherwise than {model.id}"
+    return in_doubt(model, what), but or f" is not among the known builds: {model.id} is assumed"
 
 
 def _known(version: Version, *, series_only: bool = False) -> tuple[StubModel, str]:
@@ -287,37 +296,37 @@ def _known(version: Version, *, series_only: bool = False) -> tuple[StubModel, s
         return _before_the_oldest(release), f" is older than the oldest known: {systemd_releases.OLDEST} is assumed"
     newest = Release(release.major, systemd_releases.NEWEST_POINT[release.major])
     if version.release is None and series_only:
-        return model_of(newest)._replace(recorded=None), f", which names no point release: {newest} is assumed"
+        what = f"what the release of {release.major} that it is does otherwise than {newest}"
+        return in_doubt(model_of(newest), what), f", which names no point release: {newest} is assumed"
     if version.before is not None:
         return _before(release, version.before), f", from before {release}, which is assumed"
     if release > newest:
-        return model_of(newest)._replace(recorded=None), f" is newer than the newest of its series: {newest} is assumed"
+        what = f"what systemd-stub {release} does otherwise than {newest}, the newest known of its series"
+        return in_doubt(model_of(newest), what), f" is newer than the newest of its series: {newest} is assumed"
     return model_of(release), ""
 
 
 def _assumed(why: str) -> Choice:
     """For a stub nobody has recorded: the newest rules, none of them proven for it."""
-    return Choice(NEWEST._replace(recorded=None), f"{why}: {NEWEST.id} is assumed")
+    return Choice(in_doubt(NEWEST, f"what this stub does otherwise than {NEWEST.id}"), f"{why}: {NEWEST.id} is assumed")
+
+
+def in_doubt(model: StubModel, what: str) -> StubModel:
+    """A model taken for another stub's: nothing that it says of a boot is known of that one."""
+    return model._replace(recorded=None, open_questions=((what, WHOLE_RUN),))
 
 
 def _before(release: Release, version: str) -> StubModel:
     """A release candidate or development version: which changes of its release it has is not known."""
     new = [change for change in releases.changes(release) if str(release.major) in change.since and not release.point]
-    question = (f"which changes of {release} {release.major}~{version} has: {', '.join(c.name for c in new)}", _ALL)
-    model = model_of(release)._replace(recorded=None)
-    return model._replace(open_questions=(question,)) if new else model
+    what = f"which changes of {release} {release.major}~{version} has"
+    what += f": {', '.join(change.name for change in new)}" if new else ""
+    return in_doubt(model_of(release), what)
 
 
 def _before_the_oldest(release: Release) -> StubModel:
-    question = (f"what systemd-stub {release} does otherwise than {systemd_releases.OLDEST}, the oldest known", _ALL)
-    return model_of(systemd_releases.OLDEST)._replace(recorded=None, open_questions=(question,))
-
-
-# Keys of the boot's JSON that a stub decides.
-_ALL = (
-    "outcome", "selection", "cmdline", "load_options", "initrd", "devicetree", "measurements", "pcrs", "variables",
-    "esp_changes",
-)  # fmt: skip
+    what = f"what systemd-stub {release} does otherwise than {systemd_releases.OLDEST}, the oldest known"
+    return in_doubt(model_of(systemd_releases.OLDEST), what)
 
 
 def _named(name: str) -> Choice:
@@ -340,5 +349,5 @@ def _named(name: str) -> Choice:
             f"unknown stub {name!r}",
             expected=f"a release such as {systemd_releases.NEWEST} or 257, or {', '.join(PROPOSALS)}",
         )
-    model, but = _known(version)
+    model, but = _but_for_a_build(name, *_known(version))
     return Choice(model, reason + but)

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from stubsim.formats import pe
 from stubsim.formats.relocations import relocated
-from stubsim.stub.chid_match import WHOLE_RUN, WHOLE_RUN_PCRS
 from stubsim.stub.context import Context
 from stubsim.stub.models import StubModel
-from stubsim.trace import Unknown
+from stubsim.trace import WHOLE_RUN, WHOLE_RUN_PCRS, Unknown
 from stubsim.uefi.load_image import over_the_end
 from stubsim.uki import Uki
 

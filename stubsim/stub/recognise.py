@@ -8,7 +8,7 @@ from stubsim.formats import efi_program
 from stubsim.formats.efi_program import LANZABOOTE, STUBBLE, SYSTEMD_STUB
 from stubsim.linux.identify import identify
 from stubsim.rows import NamedTuple
-from stubsim.stub.models import NEWEST, Choice, StubModel, choose
+from stubsim.stub.models import NEWEST, Choice, StubModel, choose, in_doubt
 from stubsim.systemd.release import parse
 from stubsim.uki import Uki
 
@@ -106,7 +106,8 @@ def _stubble(version: str) -> Choice:
     number = parse(version)
     if number is not None and str(number.major) == _NEWEST_STUBBLE:
         return Choice(STUBBLE_14, f"{STUBBLE} {version} in the UKI")
-    return Choice(_STUBBLE_ASSUMED, f"{STUBBLE} {version} was never recorded: {_NEWEST_STUBBLE} is assumed")
+    model = in_doubt(STUBBLE_14, f"what {STUBBLE} {version} does otherwise than {_NEWEST_STUBBLE}")
+    return Choice(model, f"{STUBBLE} {version} was never recorded: {_NEWEST_STUBBLE} is assumed")
 
 
 def _unsimulated(name: str) -> StubModel:

@@ -2,7 +2,7 @@
 
 RHEL 9 has stayed with 252 since 2022, and its `252-NN.el9` is neither 252.0 nor 252.39. Read from the tags of
 redhat-plumbers/systemd-rhel9 and systemd-rhel10, where no build of a minor release (`252-46.3.el9_5`) changes the stub
-by itself; stubs built from v252-2, -27, -28, -44 and -76 were run beside these rows.
+by itself; stubs built from v252-1, -2, -27, -28, -44 and -76 were run beside these rows.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _ADDONS = (*_MEASURED, "features-253", "status-texts", "random-seed", "addons", 
 _OWN = {"counts_addons_as_measured_last": True}
 
 BUILDS = (
+    Build("el9", 1, Release(252, 0), (), {}, "nothing else"),
     Build("el9", 2, Release(252, 0), ("whole-lines",), {}, "252.3's command lines"),
     Build("el9", 20, Release(252, 0), _MEASURED, {}, ".uname and .sbat are measured"),
     Build(
@@ -71,6 +72,11 @@ class Found(NamedTuple):
     build: Build
     id: str
     assumed: str | None
+
+
+def is_build(version: str) -> bool:
+    """Whether it is a version of these packages, be it one of which nothing is known."""
+    return _VERSION.match(version) is not None
 
 
 def find(version: str) -> Found | None:

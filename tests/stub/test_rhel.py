@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stubsim.formats.efi_program import StubId
 from stubsim.hosts import Host
 from stubsim.stub import rhel
+from stubsim.stub.arguments import process_arguments
 from stubsim.stub.cmdline import append_addons, append_smbios, settle_command_line
 from stubsim.stub.measure import Measured
 from stubsim.stub.models import behaviour, choose, model_of
@@ -24,6 +25,7 @@ FROM_SMBIOS = Host(oem_strings=(EXTRA + b"a",))
 @pytest.mark.parametrize(
     ("version", "id_", "features", "measures_uname"),
     [
+        ("252-1.el9", "252-1.el9", 0xF, False),
         ("252-2.el9", "252-2.el9", 0xF, False),
         ("252-13.el9_2", "252-13.el9", 0xF, False),
         ("252-14.3.el9_2", "252-14.el9", 0xF, False),
@@ -43,7 +45,7 @@ def test_builds(version: str, id_: str, features: int, measures_uname: bool):
     assert choose(None, id_).model == model
 
 
-@pytest.mark.parametrize(("version", "assumed"), [("252-1.el9", "252-2.el9"), ("257-40.el10", "257-28.el10")])
+@pytest.mark.parametrize(("version", "assumed"), [("252-77.el9", "252-76.el9"), ("257-40.el10", "257-28.el10")])
 def test_builds_nobody_has_read(version: str, assumed: str):
     model, reason = choose(StubId("systemd-stub", version))
     assert reason == f"systemd-stub {version} in the UKI is not among the known builds: {assumed} is assumed"
@@ -90,7 +92,9 @@ def test_addons_without_a_tpm(stub: str, counted: bool | None):
     assert parameters.all is counted
 
 
-@pytest.mark.parametrize(("stub", "doubtful"), [("252.2", True), ("252.3", False), ("252-2.el9", False)])
+@pytest.mark.parametrize(
+    ("stub", "doubtful"), [("252.2", True), ("252.3", False), ("252-1.el9", True), ("252-2.el9", False)]
+)
 def test_lines_without_an_end(stub: str, doubtful: bool):
     """A stub built from 252.2 goes on behind `.cmdline` and load options alike; without either there is nothing."""
     for given_line, sections in ((None, [(".cmdline", b"own")]), ("given", []), (None, [])):
@@ -99,3 +103,22 @@ def test_lines_without_an_end(stub: str, doubtful: bool):
         expected = {12} if given_line else set()
         registers = [{*event.pcrs} & {12} for event in one.trace if isinstance(event, Unknown)]
         assert registers == ([expected] if doubtful and (given_line or sections) else [])
+
+
+@pytest.mark.parametrize("version", ["253-2.el9", "260-5.el11"])
+def test_a_build_of_no_known_package(version: str):
+    """It is no release of upstream's, whatever its number."""
+    model, reason = choose(StubId("systemd-stub", version))
+    assert reason.endswith("is not among the known builds: " + f"{version[:3]}.0 is assumed")
+    assert model.open_questions
+    assert choose(None, version).model == model
+
+
+@pytest.mark.parametrize(("stub", "doubtful"), [("252.2", True), ("252.3", False), ("252-1.el9", True)])
+def test_load_options_of_one_byte(stub: str, doubtful: bool):
+    """A stub built from v252-1 takes the byte behind them for the other half of a character."""
+    for options, doubted in ((b"x", doubtful), (b"\0", doubtful), (b"", False)):
+        one = run(load_options=options, stub=stub)
+        assert process_arguments(one.context) == (0, None)
+        registers = [{*event.pcrs} for event in one.trace if isinstance(event, Unknown)]
+        assert registers == ([{9, 12}] if doubted else [])
