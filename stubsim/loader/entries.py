@@ -19,9 +19,11 @@ from stubsim.systemd.version_order import compare_versions
 from stubsim.uefi.esp import Esp
 
 _SMBIOS_ENTRY = b"io.systemd.boot.entries-extra:"
-# What is looked for behind the entries of its own, in this order; {} is the architecture.
+# What is looked for behind the entries of its own, in this order; {} is the architecture. macOS is looked for on each
+# file system of the machine, the others on systemd-boot's own.
+_MACOS = ("auto-osx", "macOS", "\\System\\Library\\CoreServices\\boot.efi")
 _AUTO_LOADERS = (
-    ("auto-osx", "macOS", "\\System\\Library\\CoreServices\\boot.efi"),
+    _MACOS,
     ("auto-windows", "Windows Boot Manager", "\\EFI\\Microsoft\\Boot\\bootmgfw.efi"),
     ("auto-efi-shell", "EFI Shell", "\\shell{}.efi"),
 )
@@ -64,7 +66,7 @@ def all_entries(
 
     ``version`` and ``own_path`` are systemd-boot's own; there is no path where it was not started from the partition.
     ``oem_strings`` are those of SMBIOS that it may read (none in a confidential guest); ``firmware_setup`` whether the
-    firmware offers to start its set-up (OsIndicationsSupported). macOS is looked for on the partition given only.
+    firmware offers to start its set-up (OsIndicationsSupported). macOS is looked for on the partitions given only.
     """
     found: list[Entry | Hidden | Fatal] = []
     found += _unified(esp, ESP, model, machine)
@@ -77,7 +79,7 @@ def all_entries(
     own = sorted((row for row in found if isinstance(row, Entry)), key=cmp_to_key(partial(compare, model=model)))
     if not model.adds_power_entries:
         config = config._replace(auto_poweroff=False, auto_reboot=False)
-    added = _added(config, esp, version, machine, own_path, firmware_setup=firmware_setup)
+    added = _added(config, esp, xbootldr, version, machine, own_path=own_path, firmware_setup=firmware_setup)
     hidden = tuple(row for row in found if isinstance(row, Hidden))
     return Entries((*own, *added), hidden, next((row for row in found if isinstance(row, Fatal)), None))
 
@@ -203,18 +205,22 @@ def _exists_on(esp: Esp) -> type1.Exists:
 def _added(
     config: Config,
     esp: Esp,
+    xbootldr: Esp | None,
     version: str,
     machine: str,
-    own_path: str | None,
     *,
+    own_path: str | None,
     firmware_setup: bool,
 ) -> list[Entry]:
     added = []
     if config.auto_entries:
-        for name, title, path in _AUTO_LOADERS:
+        for row in _AUTO_LOADERS:
+            name, title, path = row
             place = path.format(machine)
             if esp.read(place) is not None:
                 added.append(Entry(name, AUTO, place, place, title=title))
+            elif row is _MACOS and xbootldr is not None and xbootldr.read(place) is not None:
+                added.append(Entry(name, AUTO, place, place, XBOOTLDR, title=title))
         default = _DEFAULT_LOADER.format(machine)
         places = [path.format(machine) for path in (_DEFAULT_LOADER, _GRUB)]
         ours = own_path is not None and lower(default) == lower(own_path)

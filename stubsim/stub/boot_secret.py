@@ -9,6 +9,7 @@ from stubsim.stub.context import Context
 from stubsim.stub.initrd import Combined
 from stubsim.stub.sections import Sections
 from stubsim.systemd import random_seed
+from stubsim.systemd.key_value import ends_at_separator, key_values
 from stubsim.systemd.random_seed import SIZE
 from stubsim.systemd.variables import NON_VOLATILE_BOOT_ONLY
 from stubsim.trace import EspWritten
@@ -74,16 +75,15 @@ def prepare_boot_secret(context: Context, sections: Sections, seeded: bool) -> b
     elif len(mixin) < SIZE:
         context.log("debug", f"Boot secret mixin file '{_MIXIN}' is too short {len(mixin)} < {SIZE}")
         return None
+    why = "the stub draws LoaderBootSecret or the mixin at random at this boot"
     if secret is not None and mixin:
-        return derive(secret, bytes(mixin[:SIZE]), os_id(sections))
+        identity = os_id(sections.text(".osrel") or b"", oversteps=context.model.oversteps_empty_values)
+        if identity is not None:
+            return derive(secret, bytes(mixin[:SIZE]), identity)
+        why = ".osrel ends with a key that has no value, and the stub takes what lies behind it in memory"
     if context.host.boot_secret is not None:
         return context.host.boot_secret
-    context.unknown(
-        "the boot secret",
-        "the stub draws LoaderBootSecret or the mixin at random at this boot",
-        "initrd",
-        "variables",
-    )
+    context.unknown("the boot secret", why, "initrd", "variables")
     return b""
 
 
@@ -92,23 +92,14 @@ def derive(secret: bytes, mixin: bytes, identity: bytes) -> bytes:
     return hashlib.sha256(_LABEL + secret + mixin + struct.pack("<Q", len(identity)) + identity).digest()
 
 
-def os_id(sections: Sections) -> bytes:
-    """The first IMAGE_ID, else the last ID, else "linux", unquoted, from the `.osrel` of the selected profile.
-
-    Blanks around a line go, those around the equals sign stay (systemd-stub, line_get_key_value).
-    """
-    identity = b"linux"
-    for line in (sections.text(".osrel") or b"").partition(b"\0")[0].splitlines():
-        key, equals, value = line.strip(b" \t").partition(b"=")
-        value = value.lstrip(b"=")
-        if value[:1] in (b'"', b"'") and value[-1:] == value[:1]:
-            value = value[1:-1]
-        if equals and not key.startswith(b"#"):
-            if key == b"IMAGE_ID":
-                return value
-            if key == b"ID":
-                identity = value
-    return identity
+def os_id(osrel: bytes, *, oversteps: bool) -> bytes | None:
+    """The first IMAGE_ID, else the last ID, else "linux" (pick_id); None: it lies in memory behind the text."""
+    rows = list(key_values(osrel, b"=", oversteps=oversteps))
+    images = (row for row in rows if row[0] == b"IMAGE_ID")
+    named = next(images, None) or next((row for row in reversed(rows) if row[0] == b"ID"), None)
+    if named is None:
+        return b"linux"
+    return None if oversteps and named is rows[-1] and ends_at_separator(osrel) else bytes(named[1])
 
 
 def _loader_features(context: Context) -> int:

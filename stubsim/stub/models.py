@@ -88,6 +88,8 @@ class StubModel(NamedTuple):
     # on a device without partitions
     searches_el_torito: bool
     makes_boot_secret: bool
+    # what follows a line such as "ID=" is taken for its value
+    oversteps_empty_values: bool
     takes_previous_initrd: bool
     # several joined: where their pages may lie
     joins_initrds_below_4g: bool

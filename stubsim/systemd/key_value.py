@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 _BLANK = b" \t"
 _QUOTE = 0x22
+_OPEN_END = re.compile(rb"(?:\A|[\n\r])[^\n\r=]+=\Z")
 
 
 def key_values(
@@ -42,6 +43,11 @@ def key_values(
         elif oversteps and end == len(line) - 1:
             value = _overstepped(text, found, until)
         yield line[:end], value
+
+
+def ends_at_separator(content: bytes) -> bool:
+    """Whether the text ends with a line such as "ID=": what oversteps it takes what lies behind the text in memory."""
+    return b"\0" not in content and _OPEN_END.search(content) is not None
 
 
 def _run_on(text: bytes, separators: bytes) -> Iterator[tuple[bytes, bytes]]:

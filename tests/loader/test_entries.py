@@ -115,6 +115,17 @@ def test_what_is_added(tmp_path: Path, files: dict[str, bytes | str], added: lis
     assert ids(listed(tmp_path, files, firmware_setup=False)) == added
 
 
+def test_macos_is_looked_for_on_both_partitions(tmp_path: Path):
+    """config_add_entry_osx, each file system; run: the code of 257.13 and 262.1 in emulation."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    macos, windows = "System/Library/CoreServices/boot.efi", "EFI/Microsoft/Boot/bootmgfw.efi"
+    other = listed(tmp_path / "a", {}, xbootldr={macos: b"x", windows: b"x"}, firmware_setup=False)
+    assert [(row.id, row.partition) for row in other.entries] == [("auto-osx", "xbootldr")]
+    both = listed(tmp_path / "b", {macos: b"x"}, xbootldr={macos: b"x"}, firmware_setup=False)
+    assert [(row.id, row.partition) for row in both.entries] == [("auto-osx", "esp")]
+
+
 def test_the_default_loader_is_added_unless_it_is_systemd_boot_of_the_same_version(tmp_path: Path):
     esp = tmp_path / "esp" / "EFI" / "BOOT"
     esp.mkdir(parents=True)
