@@ -68,11 +68,16 @@ def _member_type(ended: list[bool]) -> type[tarfile.TarInfo]:
     """What reads the members of a tar file; ``ended`` is told of the block of zeros at its end, which tarfile hides."""
     import tarfile
 
+    end = tarfile.EOFHeaderError  # type: ignore[attr-defined]
+
     class Member(tarfile.TarInfo):
         @classmethod
-        def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> Any:
-            ended.extend([True] if len(buf) == tarfile.BLOCKSIZE and not any(buf) else [])
-            return super().frombuf(buf, encoding, errors)
+        def fromtarfile(cls, tarfile: Any) -> Any:
+            try:
+                return super().fromtarfile(tarfile)
+            except end:
+                ended.append(True)
+                raise
 
     return Member
 
