@@ -76,6 +76,11 @@ class Uki:
         image = self.image
         return pe_memory.loaded(image.data, image.size_of_image, image.size_of_headers, image.sections)
 
+    @cached_property
+    def headers(self) -> pe.Headers | None:
+        """The file's headers as stubs read them, whatever processor it is for."""
+        return pe.read_headers(self.image.data)
+
     def data(self, section: pe.Section) -> Extent:
         """The section's VirtualSize bytes in memory."""
         return self.loaded[section.virtual_address :][: section.virtual_size]

@@ -61,7 +61,7 @@ def refused_headers(context: Context, image: Uki) -> str | None:
     """Why this stub takes an image that the firmware has loaded for none (pe.c, verify_pe); None: it does not."""
     if exceeds_limit(context, len(image.image.sections)):
         return f"this stub takes no image with more than {context.model.section_limit} sections"
-    headers = pe.read_headers(image.image.data) if context.model.checks_kernel_headers else None
+    headers = image.headers if context.model.checks_kernel_headers else None
     if headers is None or headers.has_relocations_directory:
         return None
     return f"this stub takes no image without a directory of base relocations ({headers.directories} directories)"
