@@ -10,7 +10,7 @@ files shows; LoaderSysFailReason (258) hangs on the firmware's ESRT.
 from __future__ import annotations
 
 from stubsim.rows import NamedTuple
-from stubsim.systemd.release import NEWEST, OLDEST, Release, parse, row
+from stubsim.systemd.release import KNOWN, NEWEST, OLDEST, Release, parse, row
 
 
 class LoaderModel(NamedTuple):
@@ -245,7 +245,7 @@ def release_of(version: str) -> Release | None:
     if found is None or found.before is not None:
         return None
     release = found.release or Release(found.major, 0)
-    return release if OLDEST <= release <= NEWEST else None
+    return release if release in KNOWN else None
 
 
 def model_of(version: str) -> LoaderModel:

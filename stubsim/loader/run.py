@@ -16,11 +16,21 @@ from stubsim.loader.image import Loader
 from stubsim.loader.menu import Menu, Partitions, text_of
 from stubsim.loader.releases import LoaderModel, release_of
 from stubsim.rows import NamedTuple
-from stubsim.systemd.measure import PCR_BOOT_LOADER_CONFIG, PCR_KERNEL_CONFIG, Protocols, log_event
+from stubsim.systemd.measure import (
+    PCR_BOOT_LOADER_CONFIG,
+    PCR_KERNEL_CONFIG,
+    PCR_OF_LINUX,
+    PCR_PLATFORM_CONFIG,
+    PCR_SYSTEM_EXTENSIONS,
+    Protocols,
+    log_event,
+)
 from stubsim.systemd.random_seed import refresh_random_seed, renew_by_variable
 from stubsim.systemd.smbios import Type1TooShortError, measure_smbios, oem_strings
 from stubsim.systemd.strings import lower, parse_number
 from stubsim.systemd.variables import ATTRIBUTES, export_common_variables, partition_text
+from stubsim.trace import Unknown
+from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 from stubsim.uefi.esp import Esp
 from stubsim.uefi.loaded_image import ProgramFailed
 from stubsim.uefi.services import Services
@@ -32,6 +42,14 @@ _FDT_MIN, _FDT_MAX = 28, 32 << 20
 # Of which boots are counted, and for which the random seed is renewed.
 _OF_LINUX = (LINUX, UKI, TYPE2)
 _SMBIOS_TIMEOUT = b"io.systemd.boot.timeout="
+# What another release may do otherwise: all but what the stub reads from its own file.
+_OF_THE_LOADER = (
+    "cmdline", "load_options", "initrd", "devicetree", "variables", "esp_changes", "measurements", "pcrs", "rtmrs",
+)  # fmt: skip
+_PCRS_OF_THE_LOADER = (
+    PCR_PLATFORM_CONFIG, PCR_BOOT_MANAGER, PCR_BOOT_LOADER_CONFIG, PCR_OF_LINUX, PCR_KERNEL_CONFIG,
+    PCR_SYSTEM_EXTENSIONS,
+)  # fmt: skip
 LOADER_CONF_EVENT_TAG = 0xF5BC582A
 # What it writes itself at each boot; of a machine that it has booted they are its output.
 WRITES = frozenset(
@@ -141,11 +159,8 @@ def _export_variables(services: Services, loader: Loader, host: Host) -> None:
 
 def _tell_release(services: Services, loader: Loader) -> None:
     if release_of(loader.version) is None:
-        services.unknown(
-            f"what systemd-boot {loader.version} does otherwise than {loader.model.release}",
-            "its rules are not known",
-            "cmdline", "initrd", "variables", "esp_changes", "measurements", "pcrs", "rtmrs",
-        )  # fmt: skip
+        what = f"what systemd-boot {loader.version} does otherwise than {loader.model.release}"
+        services.emit(Unknown(what, "its rules are not known", _OF_THE_LOADER, _PCRS_OF_THE_LOADER))
 
 
 def _measure_smbios(services: Services, protocols: Protocols, host: Host, model: LoaderModel) -> None:
@@ -308,9 +323,8 @@ def _oem_strings(services: Services, entry: Entry, model: LoaderModel, host: Hos
         and entry.kind == LINUX
         and any(row.startswith(handing_on.SMBIOS_EXTRA) for row in host.oem_strings)
     ):
-        services.unknown(
-            "whether systemd-boot finds the line from SMBIOS",
-            "it loses its way behind a structure without strings, and the host file has no whole table (smbios_table)",
-            "cmdline", "load_options", "measurements", "pcrs", "rtmrs",
-        )  # fmt: skip
+        why = "it loses its way behind a structure without strings, and the host file has no whole table (smbios_table)"
+        affects = ("cmdline", "load_options", "measurements", "pcrs", "rtmrs")
+        registers = (PCR_OF_LINUX, PCR_KERNEL_CONFIG)
+        services.emit(Unknown("whether systemd-boot finds the line from SMBIOS", why, affects, registers))
     return host.oem_strings if found is None else found

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from stubsim.formats.efi_string import from_utf16
 from stubsim.stub.context import Context
-from stubsim.systemd.measure import PCR_KERNEL_CONFIG
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_OF_LINUX
 from stubsim.systemd.strings import UINT_MAX, mangle, parse_number
 from stubsim.trace import Unknown
-
-# Into which Linux measures its load options.
-PCR_OF_LINUX = 9
 
 
 def process_arguments(context: Context) -> tuple[int, str | None]:

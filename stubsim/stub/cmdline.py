@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stubsim.formats.efi_string import decode_utf8
-from stubsim.stub.arguments import PCR_OF_LINUX, mangled
+from stubsim.stub.arguments import mangled
 from stubsim.stub.context import Context
 from stubsim.stub.measure import Measured, log_load_options
 from stubsim.stub.sections import Sections
-from stubsim.systemd.measure import PCR_KERNEL_CONFIG
+from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_OF_LINUX
 from stubsim.systemd.smbios import oem_strings
 from stubsim.systemd.strings import mangle
 from stubsim.trace import Unknown

@@ -58,12 +58,10 @@ def install_devicetrees(
     installed = install_embedded_devicetree(context, sections, fixup)
     installed = install_addon_devicetrees(context, installed, addons, parameters, fixup)
     if installed is not None and not installed.known:
-        context.unknown(
-            "what EFI_DT_FIXUP_PROTOCOL makes of the devicetree",
-            "the host file tells only that it is there, or the tree is shorter than it says",
-            *("devicetree", "memory", "log"),
-            *(("measurements", "pcrs") if addons else ()),
-        )
+        what = "what EFI_DT_FIXUP_PROTOCOL makes of the devicetree"
+        why = "the host file tells only that it is there, or the tree is shorter than it says"
+        affects = ("devicetree", "memory", "log", *(("measurements", "pcrs", "rtmrs") if addons else ()))
+        context.emit(Unknown(what, why, affects, (PCR_KERNEL_CONFIG,) if addons else ()))
     return installed
 
 

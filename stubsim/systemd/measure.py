@@ -11,6 +11,8 @@ from stubsim.uefi.services import Services
 # UAPI specification "TPM PCR measurements of Linux userspace boot components".
 PCR_PLATFORM_CONFIG = 1
 PCR_BOOT_LOADER_CONFIG = 5
+# Into which Linux measures its load options and its initrd.
+PCR_OF_LINUX = 9
 PCR_KERNEL_IMAGE = 11
 PCR_KERNEL_CONFIG = 12
 PCR_SYSTEM_EXTENSIONS = 13

@@ -77,7 +77,7 @@ def test_versions():
     assert release_of("262.1-1") == NEWEST
     assert str(release_of("258")) == "258.0"
     assert release_of("257.13-1~deb13u1") is not None
-    assert [release_of(text) for text in ("262~rc1", "300", "251.4", "x", "261~devel")] == [None] * 5
+    assert [release_of(text) for text in ("262~rc1", "300", "257.99", "251.4", "x", "261~devel")] == [None] * 6
     assert model_of("300").release == NEWEST
     assert model_of("x").release == OLDEST
 

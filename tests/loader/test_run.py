@@ -577,3 +577,13 @@ def test_the_random_seed_of_an_entry_of_its_own(tmp_path: Path, version: str, re
     written = [row.path for row in result.trace if isinstance(row, EspWritten)]
     assert result.outcome.status == "kernel-started"
     assert ("\\loader\\random-seed" in written) is renewed
+
+
+@pytest.mark.parametrize("version", ["263", "257.99", "262~rc1", "of nobody"])
+def test_a_release_that_is_not_known_gives_no_values(tmp_path: Path, version: str):
+    """But for the stub's own register: it reads the UKI."""
+    host = HOST._replace(tpm=("sha256",))
+    assert run(esp_of(tmp_path / "known"), host).known_pcrs["sha256"].keys() >= {11, 12, 13}
+    result = run(esp_of(tmp_path / "other", version), host)
+    assert result.known_pcrs["sha256"].keys() == {11}
+    assert boot_json(result)["pcrs"]["sha256"].keys() == {"11"}

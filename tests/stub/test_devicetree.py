@@ -233,10 +233,17 @@ def test_what_an_unknown_fixup_makes_of_the_tree_is_unknown():
     (unknown,) = (event for event in one.trace if isinstance(event, Unknown))
     assert {"devicetree", "log"} <= set(unknown.affects)
     assert "pcrs" not in unknown.affects
+    assert unknown.pcrs == ()
     installed_by(one, NamedAddon("a.addon.efi", memoryview(devicetree("addon"))))
     assert {"measurements", "pcrs"} <= {
         key for event in one.trace if isinstance(event, Unknown) for key in event.affects
     }
+
+
+def test_whether_an_addons_tree_is_installed_and_measured_is_unknown_then():
+    one = run(host=Host(devicetree_fixup=DevicetreeFixup()))
+    installed_by(one, NamedAddon("a.addon.efi", memoryview(devicetree("addon"))))
+    assert [event.pcrs for event in one.trace if isinstance(event, Unknown)] == [(12,)]
 
 
 def test_what_a_fixup_makes_of_a_tree_that_is_cut_off_is_unknown():
