@@ -10,6 +10,7 @@ from stubsim.front import (
     Front,
     differing,
     front_of,
+    loader_started,
     note_unseen_loader,
     shim_of,
     started_by_loader,
@@ -88,7 +89,8 @@ class Chain:
                 by = "shim"
                 context = self.context = started_by_shim(context, shim, whole_store=self.start.whole_store)
             if self.front is not None:
-                context = self.context = started_by_loader(context, self.front, self.watch, self._load_image, by=by)
+                context = self.context = loader_started(context, self.front, self.watch, by=by)
+                context = self.context = started_by_loader(context, self.front, self._load_image)
             else:
                 note_unseen_loader(context, self.start)
                 failure = self._load_image(context._replace(services=context.services._replace(by=by)))

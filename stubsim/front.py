@@ -111,32 +111,33 @@ def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[
     return Front(menu, entry, given), tuple(_said(menu, entry, context.host))
 
 
-def started_by_loader(
-    context: Context,
-    front: Front,
-    watch: Counter[str] | None,
-    load_image: Callable[[Context], ProgramFailed | None],
-    *,
-    by: str,
-) -> Context:
-    """The machine as the stub finds it behind the loader, which ``by`` has started; ``load_image`` loads the UKI.
+def loader_started(context: Context, front: Front, watch: Counter[str] | None, *, by: str) -> Context:
+    """The machine as the loader finds it, which ``by`` has started; raises ProgramFailed where that refuses it.
 
-    Raises ProgramFailed.
+    What the host file has of the loader's own output goes: it is written anew.
     """
-    from stubsim.loader import run
+    from stubsim.loader.run import WRITES
 
-    loader, host = front.loader, context.host
-    before = context.services._replace(by=by)
-    if not before.takes_image(loader.image, loader.path, secure_boot=host.secure_boot):
+    loader, before = front.loader, context.services._replace(by=by)
+    if not before.takes_image(loader.image, loader.path, secure_boot=context.host.secure_boot):
         raise ProgramFailed(f"The {by} refuses an image without a trusted signature.", "EFI_ACCESS_DENIED")
     known = (row[:4] for row in context.services.variables.items())
-    initial = [row for row in known if row[1] != LOADER or row[0] not in run.WRITES]
+    initial = [row for row in known if row[1] != LOADER or row[0] not in WRITES]
     variables = Variables(initial) if watch is None else WatchedVariables(initial, watch)
-    services = context.services._replace(by="loader", variables=variables)
+    return context._replace(services=context.services._replace(by="loader", variables=variables))
+
+
+def started_by_loader(
+    context: Context, front: Front, load_image: Callable[[Context], ProgramFailed | None]
+) -> Context:
+    """The machine as the stub finds it behind the loader; ``load_image`` loads the UKI. Raises ProgramFailed."""
+    from stubsim.loader import run
+
+    loader, host, services = front.loader, context.host, context.services
     image = context.image._replace(esp=front.menu.partitions.of(front.entry))
 
     def load(path: str) -> ProgramFailed | None:
-        return load_image(context._replace(image=image._replace(path=path), services=services))
+        return load_image(context._replace(image=image._replace(path=path)))
 
     handed = run.run(services, front.menu, host, front.entry, given=front.given, load_image=load)
     context.unknown(

@@ -265,6 +265,18 @@ def test_an_image_without_signature_in_the_loaders_words(tmp_path: Path, version
     assert outcome.because is not None
 
 
+def test_what_a_loader_has_set_before_it_fails(tmp_path: Path):
+    esp = esp_of(tmp_path)
+    type1(esp, "linux /EFI/Linux/lab.efi\ninitrd /i\n")
+    old = Variable("LoaderEntrySelected", LOADER, "before\0".encode("utf-16-le"), 6)
+    result = run(esp, HOST._replace(variables=(old,)), entry="a.conf")
+    assert result.outcome.message == "Error preparing initrd: Not found"
+    assert texts(result)["LoaderInfo"] == "systemd-boot 257.13"
+    assert texts(result)["LoaderEntrySelected"] == "a.conf"
+    assert "LoaderTimeExecUSec" not in texts(result)
+    assert "StubInfo" not in texts(result)
+
+
 def test_drivers_are_loaded_and_measured(tmp_path: Path):
     """drivers.c: each file that ends on the architecture and .efi."""
     esp = esp_of(tmp_path)
