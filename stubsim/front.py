@@ -127,9 +127,7 @@ def loader_started(context: Context, front: Front, watch: Counter[str] | None, *
     return context._replace(services=context.services._replace(by="loader", variables=variables))
 
 
-def started_by_loader(
-    context: Context, front: Front, load_image: Callable[[Context], ProgramFailed | None]
-) -> Context:
+def started_by_loader(context: Context, front: Front, load_image: Callable[[Context], ProgramFailed | None]) -> Context:
     """The machine as the stub finds it behind the loader; ``load_image`` loads the UKI. Raises ProgramFailed."""
     from stubsim.loader import run
 

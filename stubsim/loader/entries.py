@@ -40,6 +40,15 @@ class Entries(NamedTuple):
     hidden: tuple[Hidden, ...]
     fatal: Fatal | None = None
 
+    @property
+    def open_ended(self) -> list[str]:
+        """What of the entries is not read from their files."""
+        return [
+            f"the last value in {row.open_ended} of {row.file} is what lies in memory behind it (taken to be nothing)"
+            for row in self.entries
+            if row.open_ended is not None
+        ]
+
 
 class Wanted(NamedTuple):
     """Which entries the variables ask for, as read: one boot only, preferred, by default, the one booted last."""

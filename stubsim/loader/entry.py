@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     """``id`` is what LoaderEntry* variables and patterns name; ``loader`` the image's path on its ``partition``.
 
     ``file`` is the path of the entry itself: the .conf file, or the image. ``options_implied``: they are the image's
-    own and not passed on.
+    own and not passed on. ``open_ended``: the section of the image whose last value is what lies behind it in memory.
     """
 
     id: str
@@ -49,6 +49,7 @@ class Entry(NamedTuple):
     extras: tuple[str, ...] = ()
     url: str | None = None
     tries: Tries | None = None
+    open_ended: str | None = None
 
     @property
     def may_be_selected(self) -> bool:

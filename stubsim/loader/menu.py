@@ -111,6 +111,7 @@ def equals(menu: Menu, entry: Entry) -> list[Entry]:
 def left_open(menu: Menu, host: Host) -> list[str]:
     """What of the list hangs on what is not known of the machine."""
     model, found = menu.loader.model, []
+    found += [f"how entries are sorted and what they are called: {why}" for why in menu.entries.open_ended]
     if "variables" in host.unknown:
         names = "LoaderEntryOneShot, LoaderEntryDefault, LoaderEntryLastBooted"
         names += ", LoaderEntryPreferred" if model.prefers_entry else ""

@@ -201,6 +201,8 @@ def _list_entries(services: Services, entries: Entries, esp: Esp, host: Host) ->
         because = f"{entries.fatal.file} has {entries.fatal.why}"
         raise ProgramFailed("systemd-boot halts at an assertion", None, because)
     _set(services, "LoaderEntries", "\0".join(row.id for row in entries.entries))
+    for why in entries.open_ended:
+        services.unknown("how entries are sorted and what they are called", why, "variables")
     if _has_keys(esp, host):
         why = "whether it is in setup mode: then systemd-boot lists the keys of loader/keys, or enrols them"
         services.unknown("LoaderEntries", why, "variables")

@@ -11,7 +11,7 @@ from stubsim.formats.efi_string import decode_utf8
 from stubsim.loader.entry import TYPE2, Entry, Hidden, Tries, is_auto, parse_tries
 from stubsim.loader.releases import LoaderModel
 from stubsim.rows import NamedTuple
-from stubsim.systemd.key_value import key_values
+from stubsim.systemd.key_value import ends_at_separator, key_values
 from stubsim.systemd.strings import lower, mangle
 from stubsim.uki import PROFILES_MAX, text_of
 
@@ -128,7 +128,14 @@ def _entry(texts: dict[str, bytes], file: str, partition: str, number: int, *, m
         options=None if cmdline is None else _options(cmdline, model),
         options_implied=cmdline is not None,
         profile=number,
+        open_ended=next((name for name in (".osrel", ".profile") if _open_ended(texts.get(name, b""), model)), None),
     )
+
+
+def _open_ended(text: bytes, model: LoaderModel) -> bool:
+    """Whether the last line is a key of ours and nothing else."""
+    keys = [key for key, _ in key_values(text, b"=")]
+    return model.oversteps_empty_values and ends_at_separator(text) and keys[-1:] != [] and keys[-1] in _KEYS
 
 
 def _options(cmdline: bytes, model: LoaderModel) -> str:

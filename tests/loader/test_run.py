@@ -599,3 +599,20 @@ def test_a_release_that_is_not_known_gives_no_values(tmp_path: Path, version: st
     result = run(esp_of(tmp_path / "other", version), host)
     assert result.known_pcrs["sha256"].keys() == {11}
     assert boot_json(result)["pcrs"]["sha256"].keys() == {"11"}
+
+
+@pytest.mark.parametrize(("version", "osrel", "open_ended"), [
+    ("260.3", b"NAME=lab\nID=", True), ("261.1", b"NAME=lab\nID=", True),
+    ("260.3", b"NAME=lab\nID=\n", False), ("260.3", b"NAME=lab\nLOGO=", False), ("260.3", b"NAME=lab\nID=\0\0", False),
+    ("260.4", b"NAME=lab\nID=", False), ("257.13", b"NAME=lab\nID=", False),
+])  # fmt: skip
+def test_a_last_value_behind_the_section(tmp_path: Path, version: str, osrel: bytes, open_ended: bool):
+    """line_get_key_value() of 260 to 260.3, 261 and 261.1 takes an empty value from one byte further on."""
+    esp = esp_of(tmp_path, version)
+    uki = make_uki((".osrel", osrel), (".cmdline", b"own"))
+    (esp / "EFI/Linux/lab.efi").write_bytes(bytes(uki.image.data))
+    result = run(esp)
+    told = [row for row in result.events(Unknown) if "in .osrel of \\EFI\\Linux\\lab.efi is what lies" in row.why]
+    assert [row.affects for row in told] == ([("variables",)] if open_ended else [])
+    listed = entries_json(str(esp), None, None, HOST)["unknown"]
+    assert any("in .osrel of" in row for row in listed) is open_ended
