@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stubsim.formats.efi_string import decode_utf8
+from stubsim.loader.releases import LoaderModel
 from stubsim.rows import NamedTuple
 from stubsim.systemd.key_value import key_values
 from stubsim.systemd.strings import UINT_MAX, lower, parse_number
@@ -42,39 +43,31 @@ class Config(NamedTuple):
     random_seed_mode: str = "with-system-token"
 
 
-def parse(
-    content: bytes | memoryview,
-    *,
-    takes_preferred: bool = True,
-    knows_disabled: bool = True,
-    takes_seed_mode: bool = False,
-    quotes: bytes = b"\"'",
-    runs_on: bool = False,
-) -> Config:
+def parse(content: bytes | memoryview, model: LoaderModel) -> Config:
     """Read the file; never raises. Of a key that is there twice the last one counts."""
     switches: dict[bytes, bool] = {}
     patterns: dict[bytes, str] = {}
     ignored: list[str] = []
     timeout, seed_mode = HIDDEN, Config().random_seed_mode
-    for key, value in key_values(content, b" \t", quotes=quotes, runs_on=runs_on):
+    for key, value in key_values(content, b" \t", quotes=model.quotes, runs_on=model.runs_on_behind_blanks):
         name, text = decode_utf8(key), decode_utf8(value)
         if key in _SWITCHES:
             if value in _TRUE | _FALSE:
                 switches[key] = value in _TRUE
             else:
                 ignored.append(f"{name} {text}: not a boolean")
-        elif key == b"default" or (key == b"preferred" and takes_preferred):
+        elif key == b"default" or (key == b"preferred" and model.prefers_entry):
             if text.startswith("@") and lower(text) != SAVED:
                 ignored.append(f"{name} {text}: no such special entry")
             else:
                 patterns[key] = lower(text)
         elif key == b"timeout":
-            seconds = timeout_of(text, knows_disabled=knows_disabled)
+            seconds = timeout_of(text, model)
             if seconds is None:
                 ignored.append(f"{name} {text}: neither a number of seconds nor menu-force, -hidden or -disabled")
             else:
                 timeout = seconds
-        elif key == b"random-seed-mode" and takes_seed_mode:
+        elif key == b"random-seed-mode" and model.renews_seed_by_variable:
             found = _seed_mode(bytes(value))
             if found is None:
                 ignored.append(f"{name} {text}: neither off, with-system-token nor always")
@@ -102,9 +95,9 @@ def _seed_mode(value: bytes) -> str | None:
     return value.decode() if value in (b"off", b"with-system-token", b"always") else None
 
 
-def timeout_of(text: str, *, knows_disabled: bool = True) -> int | None:
+def timeout_of(text: str, model: LoaderModel) -> int | None:
     """A timeout as loader.conf, a variable and SMBIOS have it; None for anything else."""
-    if text in _WORDS and (knows_disabled or text != "menu-disabled"):
+    if text in _WORDS and (model.knows_menu_disabled or text != "menu-disabled"):
         return _WORDS[text]
     number, tail = parse_number(text)
     return None if number is None or tail or number > UINT_MAX else number

@@ -54,15 +54,7 @@ class Menu(NamedTuple):
 def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:
     """Everything read, nothing measured; the entries are as LoaderEntries has them."""
     conf = partitions.esp.read(_LOADER_CONF)
-    model = loader.model
-    config = config_of(
-        bytes(conf or b""),
-        takes_preferred=model.prefers_entry,
-        knows_disabled=model.knows_menu_disabled,
-        takes_seed_mode=model.renews_seed_by_variable,
-        quotes=model.quotes,
-        runs_on=model.runs_on_behind_blanks,
-    )
+    config = config_of(bytes(conf or b""), loader.model)
     entries = all_entries(
         loader.model,
         config,
@@ -74,7 +66,7 @@ def menu_of(loader: Loader, host: Host, partitions: Partitions) -> Menu:
         oem_strings=() if host.confidential is not None else host.oem_strings,
         firmware_setup=offers_setup(host) is not False,
     )
-    return Menu(loader, partitions, conf, config, entries, _wanted(host, model))
+    return Menu(loader, partitions, conf, config, entries, _wanted(host, loader.model))
 
 
 def choose(menu: Menu, *, wanted: str | None, path: str | None, profile: int) -> Entry:

@@ -235,7 +235,7 @@ def _timeout_by(host: Host, variable: str, model: LoaderModel) -> int | None:
     number, tail = parse_number(text)
     if number is not None and not tail:
         return min(number, FORCED)
-    return timeout_of(text, knows_disabled=model.knows_menu_disabled)
+    return timeout_of(text, model)
 
 
 def _timeout_by_smbios(host: Host, model: LoaderModel) -> int | None:
@@ -243,7 +243,7 @@ def _timeout_by_smbios(host: Host, model: LoaderModel) -> int | None:
     if not model.reads_smbios_timeout or host.confidential is not None:
         return None
     found = next((text for text in host.oem_strings if text.startswith(_SMBIOS_TIMEOUT)), None)
-    return None if found is None else timeout_of(decode_utf8(found.removeprefix(_SMBIOS_TIMEOUT)))
+    return None if found is None else timeout_of(decode_utf8(found.removeprefix(_SMBIOS_TIMEOUT)), model)
 
 
 def _load(load_image: Callable[[str], ProgramFailed | None], path: str, model: LoaderModel) -> None:

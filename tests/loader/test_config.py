@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubsim.loader.config import Config, parse
+from stubsim.loader.config import Config
+from stubsim.loader.config import parse as parse_by
+from stubsim.loader.releases import model_of
+
+NEWEST = model_of("262.1")
+
+
+def parse(content: bytes) -> Config:
+    return parse_by(content, NEWEST)
 
 
 def test_an_empty_file_has_the_defaults():
@@ -43,7 +51,7 @@ def test_what_is_ignored_is_told(line: bytes, why: str):
 
 
 def test_a_release_without_preferred_entries_does_not_know_the_key():
-    assert parse(b"preferred x", takes_preferred=False) == Config(ignored=("preferred: no such key",))
+    assert parse_by(b"preferred x", model_of("257.13")) == Config(ignored=("preferred: no such key",))
 
 
 def test_keys_of_the_menu_are_known():
