@@ -179,7 +179,7 @@ def _read_anew(table: bytes) -> None:
     """Read a table that was not read before: the last ones are kept."""
     _forget_tables()
     hwids.parse(table)
-    hwids.first(table, hwids.UEFI_FW, UUID(int=1 << 127))
+    hwids.first(table, hwids.UEFI_FW, [UUID(int=1 << 127)])
 
 
 def _overlapping(n: int) -> bytes:

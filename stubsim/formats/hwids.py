@@ -202,11 +202,14 @@ def _leads(raw: bytes, size: int, names: frozenset[tuple[int, str]]) -> Leads:
     return Leads(named, others, nothing, wildcard)
 
 
-def first(data: Bytes, type_: int, chid: UUID) -> Entry | None:
-    """The first entry of `walk` with this device type and CHID."""
+def first(data: Bytes, type_: int, chids: Sequence[UUID]) -> tuple[int, Entry] | None:
+    """Of the CHIDs the first that an entry of `walk` with this device type has: its index, and the first such entry."""
     raw, size = held(data)
-    index = _first(raw, size, type_, chid)
-    return None if index is None else _walk(raw, size)[index]
+    for index, chid in enumerate(chids):
+        at = _first(raw, size, type_, chid)
+        if at is not None:
+            return index, _walk(raw, size)[at]
+    return None
 
 
 @lru_cache(maxsize=128)

@@ -79,14 +79,10 @@ def find_entry(context: Context, data: Bytes, wanted: int) -> Match | str:
     if refused is not None:
         return refused[1]
     chids = machine_chids(context.host)
-    for kind in context.model.chid_priority:
-        if kind not in chids:
-            continue
-        # An absent CHID is all zeros, and so equals an all-zero entry (recorded: chid-nullguid on 262.1).
-        entry = hwids.first(data, wanted, chids[kind] or _NULL)
-        if entry is not None:
-            return Match(entry, kind, None)
-    return "EFI_NOT_FOUND"
+    kinds = [kind for kind in context.model.chid_priority if kind in chids]
+    # An absent CHID is all zeros, and so equals an all-zero entry (recorded: chid-nullguid on 262.1).
+    found = hwids.first(data, wanted, [chids[kind] or _NULL for kind in kinds])
+    return "EFI_NOT_FOUND" if found is None else Match(found[1], kinds[found[0]], None)
 
 
 def refusal(model: StubModel, data: Bytes) -> tuple[hwids.Entry, str] | None:

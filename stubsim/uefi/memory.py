@@ -6,6 +6,7 @@ plausible, not a prediction: each firmware and each device moves them.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -171,8 +172,11 @@ def _at_start(layout: Layout) -> list[tuple[int, int, str]]:
 def _retyped(
     regions: list[tuple[int, int, str]], start: int, end: int, kind: str, *, only_free: bool = False
 ) -> list[tuple[int, int, str]]:
+    """The regions with that type from start to end; those that neither overlap nor touch it stay as they are."""
+    before = bisect_left(regions, start, key=lambda region: region[1])
+    behind = bisect_right(regions, end, key=lambda region: region[0])
     pieces: list[tuple[int, int, str]] = []
-    for first, last, old in regions:
+    for first, last, old in regions[before:behind]:
         new = old if only_free and old != FREE else kind
         middle = (max(first, start), min(last, end), new)
         for piece in ((first, min(last, start), old), middle, (max(first, end), last, old)):
@@ -182,4 +186,4 @@ def _retyped(
                 pieces[-1] = (pieces[-1][0], piece[1], piece[2])
             else:
                 pieces.append(piece)
-    return pieces
+    return [*regions[:before], *pieces, *regions[behind:]]
