@@ -221,8 +221,13 @@ class Fleet:
         # Each reading of the file has its own.
         first = f"FROM {table} WHERE scan_id = (SELECT min(scan_id) FROM {table})"
         [(refused,)] = self._rows(f"SELECT count(DISTINCT line) {first}")
-        rows = self._rows(f"SELECT line, min(error_message) {first} GROUP BY line ORDER BY line LIMIT {LISTED}")
-        return refused, tuple(Refused(line, why) for line, why in rows)
+        # A quote that nothing ends takes the lines behind it along.
+        more = "max(len(rtrim(csv_line, chr(10))) - len(replace(rtrim(csv_line, chr(10)), chr(10), '')))"
+        query = f"SELECT line, min(error_message), {more} {first} GROUP BY line ORDER BY line LIMIT {LISTED}"
+        return refused, tuple(
+            Refused(line, f"{why.removesuffix('.')}; {more + 1} lines are in it" if more else why)
+            for line, why, more in self._rows(query)
+        )
 
     def _errors_of(self, plans: Sequence[Plan], group: Group) -> StubsimError | None:
         answers = (plan.answers[number] for plan, number in zip(plans, group.kinds, strict=True))

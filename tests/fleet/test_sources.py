@@ -182,6 +182,18 @@ def test_lines_that_are_no_rows(tmp_path: Path):
     assert [row.line for row in survey.listed] == [6, 7]
 
 
+def test_a_quote_that_nothing_ends_takes_lines_along(tmp_path: Path):
+    lines = made.csv(ROWS).splitlines()
+    lines = [line.replace('"', "") for line in lines]
+    lines[-3] = f'"{lines[-3]}'
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+    survey = asked(tmp_path / "m.csv")
+    assert (survey.machines, survey.refused) == (97, 1)
+    [row] = survey.listed
+    assert row.line == 99
+    assert row.why.endswith("; 3 lines are in it")
+
+
 def test_values_that_describe_no_machine(tmp_path: Path):
     rows = [{**row, "secure_boot": "perhaps" if number == 40 else "false"} for number, row in enumerate(ROWS)]
     (tmp_path / "m.ndjson").write_text(made.ndjson(rows))
