@@ -342,7 +342,7 @@ BECAUSE = {
         "only profile 1 of the UKI has a .linux",
     ),
     "no PE": (make_uki(linux=b"\x1f\x8b\x08\0" * 9), Host(), Start(), "not a PE image: it starts with 1f 8b 08 00"),
-    "no headers": (make_uki(linux=b"MZ" * 99), Host(), Start(), "its PE headers are missing, damaged or cut off"),
+    "no headers": (make_uki(linux=b"MZ" * 99), Host(), Start(), "its PE headers are missing, damaged or cut short"),
     "other machine": (make_uki(linux=AARCH64), Host(), Start(), ".linux is for aa64, and the stub for x64"),
     "other machine, 257": (make_uki(linux=AARCH64), Host(), Start(stub="257"), ".linux is for aa64"),
     "no subsystem": (

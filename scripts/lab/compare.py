@@ -86,7 +86,7 @@ def _pairs(case: efirun.Case, image: uki.Uki, simulated: Json, seen: Json) -> It
             yield "load_options", simulated["load_options"], seen["load_options"]
         yield "initrd", _sized(simulated["initrd"]), _sized(seen["initrd"])
         tree = simulated["devicetree"]
-        # A blob that does not tell its length, or is cut off, ends where nobody can know.
+        # A blob that does not tell its length, or is cut short, ends where nobody can know.
         if tree is None or tree["size"] is not None or seen["devicetree"] is None:
             yield "devicetree", _sized(tree), _sized(seen["devicetree"])
     if seen["measurements"] is not None:

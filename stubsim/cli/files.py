@@ -64,5 +64,5 @@ def _unpacked(data: bytes, path: str) -> bytes:
     except lzma.LZMAError as error:
         raise StubsimError(f"not unpacked: {error}", path=path, expected="a whole .xz file") from error
     if not unpacker.eof:
-        raise StubsimError("too large or cut off", path=path, expected=f"at most {_UNPACKED_MAX >> 20} MiB unpacked")
+        raise StubsimError("too large or cut short", path=path, expected=f"at most {_UNPACKED_MAX >> 20} MiB unpacked")
     return b"".join(pieces)

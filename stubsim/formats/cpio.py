@@ -102,7 +102,7 @@ def parse(data: bytes | memoryview) -> tuple[Member, ...]:
 
     Names that are no UTF-8 keep their bytes as surrogates (``surrogateescape``). Data without any archive is ().
 
-    Raises StubsimError, with the offset, where something else than an archive begins or one is malformed or cut off.
+    Raises StubsimError, with the offset, where something else than an archive begins or one is malformed or cut short.
     """
     view = memoryview(data)
     members: list[Member] = []
@@ -125,7 +125,7 @@ def _member(view: memoryview, offset: int) -> tuple[Member, int]:
         # Linux refuses it too: "broken padding" (init/initramfs.c).
         raise StubsimError("cpio header is not aligned", offset=offset, expected="a multiple of 4")
     if len(header) < _HEADER_SIZE:
-        raise StubsimError("cpio header is cut off", offset=offset, expected=f"{_HEADER_SIZE} bytes")
+        raise StubsimError("cpio header is cut short", offset=offset, expected=f"{_HEADER_SIZE} bytes")
     try:
         fields = _FIELDS.unpack(unhexlify(header[6:]))
     except ValueError:
@@ -134,7 +134,7 @@ def _member(view: memoryview, offset: int) -> tuple[Member, int]:
 
     name_at = offset + _HEADER_SIZE
     if name_size > len(view) - name_at:
-        raise StubsimError("cpio member's name is cut off", offset=name_at, expected=f"{name_size} bytes")
+        raise StubsimError("cpio member's name is cut short", offset=name_at, expected=f"{name_size} bytes")
     raw_name, nul, behind = bytes(view[name_at : name_at + name_size]).partition(b"\0")
     if not nul or behind:
         raise StubsimError("cpio member's name is malformed", offset=name_at, expected="one NUL, as its last byte")
@@ -142,7 +142,7 @@ def _member(view: memoryview, offset: int) -> tuple[Member, int]:
 
     data_at = _align(name_at + name_size)
     if size > max(0, len(view) - data_at):
-        raise StubsimError(f"data of cpio member {name} is cut off", offset=data_at, expected=f"{size} bytes")
+        raise StubsimError(f"data of cpio member {name} is cut short", offset=data_at, expected=f"{size} bytes")
     data = view[data_at : data_at + size]
     return Member(
         name, ino, mode, uid, gid, nlink, mtime, devmajor, devminor, rdevmajor, rdevminor, check, data, offset

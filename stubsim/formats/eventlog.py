@@ -178,7 +178,7 @@ def parse(data: bytes | memoryview) -> tuple[Event, ...]:
 def parse_log(data: bytes | memoryview) -> Log:
     """Header and events of a log. Unused space behind the last event, all 0x00 or all 0xFF, is not read.
 
-    Raises StubsimError with the offset of what is cut off or malformed.
+    Raises StubsimError with the offset of what is cut short or malformed.
     """
     reader = _Reader(bytes(data))
     if reader.only_filler():
@@ -256,7 +256,7 @@ class _Reader:
         return self.data[self.offset - size : self.offset]
 
     def only_filler(self) -> bool:
-        """Whether the log ends here. Fewer than 8 bytes of 0x00 may be the start of an event that is cut off."""
+        """Whether the log ends here. Fewer than 8 bytes of 0x00 may be the start of an event that is cut short."""
         left = len(self.data) - self.offset
         if not left:
             return True

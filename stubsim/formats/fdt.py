@@ -38,7 +38,7 @@ class _Header(NamedTuple):
 
 def _header(data: Bytes | bytearray) -> _Header:
     if len(data) < HEADER_SIZE:
-        raise CutOffError("devicetree is cut off", offset=0, expected=f"a header of {HEADER_SIZE} bytes")
+        raise CutOffError("devicetree is cut short", offset=0, expected=f"a header of {HEADER_SIZE} bytes")
     header = _Header(*_HEADER.unpack(bytes(data[:HEADER_SIZE])))
     if header.magic != MAGIC:
         raise StubsimError(f"not a devicetree: magic {header.magic:#010x}", offset=0, expected=f"{MAGIC:#010x}")
@@ -69,7 +69,7 @@ def root_compatible(data: Bytes, *, whole: bool = True) -> tuple[str, ...]:
     header = _header(data)
     if whole and len(data) < header.total_size:
         raise StubsimError(
-            f"devicetree of {len(data)} bytes is cut off", offset=4, expected=f"{header.total_size} bytes"
+            f"devicetree of {len(data)} bytes is cut short", offset=4, expected=f"{header.total_size} bytes"
         )
     if header.strings + header.strings_size > header.total_size:
         raise StubsimError(
@@ -85,11 +85,13 @@ def root_compatible(data: Bytes, *, whole: bool = True) -> tuple[str, ...]:
     names = data[header.strings : header.strings + header.strings_size]
     for name_offset, offset, size in _root_properties(data, header):
         if header.strings + name_offset + 11 > len(data) and name_offset + 11 <= header.strings_size:
-            raise CutOffError("name of a property is cut off", offset=header.strings + name_offset, expected="11 bytes")
+            raise CutOffError(
+                "name of a property is cut short", offset=header.strings + name_offset, expected="11 bytes"
+            )
         if bytes(names[name_offset : name_offset + 11]) != b"compatible\0":
             continue
         if offset + size > len(data):
-            raise CutOffError("root `compatible` is cut off", offset=offset, expected=f"{size} bytes")
+            raise CutOffError("root `compatible` is cut short", offset=offset, expected=f"{size} bytes")
         if not size or data[offset + size - 1]:
             raise StubsimError("root `compatible` has no end", offset=offset, expected="NUL-terminated strings")
         value = bytes(data[offset : offset + min(size - 1, _COMPATIBLE_MAX)])
@@ -105,9 +107,9 @@ def _root_properties(data: Bytes, header: _Header) -> Iterator[tuple[int, int, i
     def word(offset: int) -> int:
         nonlocal window, begin
         if offset + 4 > end:
-            raise StubsimError("structure block of the devicetree is cut off", offset=end, expected="the root node")
+            raise StubsimError("structure block of the devicetree is cut short", offset=end, expected="the root node")
         if offset + 4 > len(data):
-            raise CutOffError("structure block of the devicetree is cut off", offset=offset, expected="4 bytes")
+            raise CutOffError("structure block of the devicetree is cut short", offset=offset, expected="4 bytes")
         if not begin <= offset <= begin + len(window) - 4:
             window, begin = bytes(data[offset : offset + _WINDOW]), offset
         return int.from_bytes(window[offset - begin : offset - begin + 4], "big")
@@ -121,7 +123,9 @@ def _root_properties(data: Bytes, header: _Header) -> Iterator[tuple[int, int, i
         elif token == _PROP:
             size, name_offset, value = word(at + 4), word(at + 8), at + 12
             if value + size > end:
-                raise StubsimError(f"property of {size} bytes is cut off", offset=at, expected=f"at most {end - value}")
+                raise StubsimError(
+                    f"property of {size} bytes is cut short", offset=at, expected=f"at most {end - value}"
+                )
             yield name_offset, value, size
             at = value + (size + 3 & ~3)
         else:

@@ -52,7 +52,7 @@ def parse(image: Bytes) -> Table:
         )
     header = bytes(image[block : block + _HEADER.size])
     if len(header) < _HEADER.size:
-        raise StubsimError("the partition table's header is cut off", offset=block, expected=f"{_HEADER.size} bytes")
+        raise StubsimError("the partition table's header is cut short", offset=block, expected=f"{_HEADER.size} bytes")
     *_, disk, lba, count, size, _ = _HEADER.unpack(header)
     # DxeTpm2MeasureBootLib, Tpm2SanitizeEfiPartitionTableHeader: 128 times a power of two.
     if size < _ENTRY_SIZE or size & (size - 1):

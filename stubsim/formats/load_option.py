@@ -56,9 +56,9 @@ class HardDrive(NamedTuple):
 
 
 def parse(data: bytes) -> LoadOption:
-    """Raises StubsimError where the description has no end or the path is cut off."""
+    """Raises StubsimError where the description has no end or the path is cut short."""
     if len(data) < _HEAD.size:
-        raise StubsimError("a load option is cut off", offset=len(data), expected="attributes and a length")
+        raise StubsimError("a load option is cut short", offset=len(data), expected="attributes and a length")
     attributes, length = _HEAD.unpack_from(data)
     at = _HEAD.size
     while data[at : at + 2] != b"\0\0":
@@ -74,7 +74,7 @@ def parse(data: bytes) -> LoadOption:
 
 
 def nodes(path: bytes) -> tuple[Node, ...]:
-    """The nodes before the first END. Raises StubsimError for a node that is cut off."""
+    """The nodes before the first END. Raises StubsimError for a node that is cut short."""
     return tuple(_nodes(path))
 
 
@@ -82,7 +82,7 @@ def _nodes(path: bytes) -> Iterator[Node]:
     at = 0
     while at < len(path):
         if at + _NODE.size > len(path):
-            raise StubsimError("a device path node is cut off", offset=at, expected=f"{_NODE.size} bytes")
+            raise StubsimError("a device path node is cut short", offset=at, expected=f"{_NODE.size} bytes")
         kind, sub, size = _NODE.unpack_from(path, at)
         if not _NODE.size <= size <= len(path) - at:
             message = f"a device path node of {size} bytes"

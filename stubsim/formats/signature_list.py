@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 
 
 def parse(data: bytes) -> tuple[Entry, ...]:
-    """The entries of the lists one behind the other. Raises StubsimError for one that is cut off or malformed."""
+    """The entries of the lists one behind the other. Raises StubsimError for one that is cut short or malformed."""
     return tuple(_entries(data))
 
 
@@ -51,7 +51,7 @@ def _entries(data: bytes) -> Iterator[Entry]:
     at = count = 0
     while at < len(data):
         if len(data) - at < _HEADER.size:
-            raise StubsimError("a signature list is cut off", offset=at, expected=f"{_HEADER.size} bytes")
+            raise StubsimError("a signature list is cut short", offset=at, expected=f"{_HEADER.size} bytes")
         guid, size, header, each = _HEADER.unpack_from(data, at)
         body = size - _HEADER.size - header
         if size > len(data) - at or body < 0 or each < 16 or body % each:

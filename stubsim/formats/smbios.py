@@ -26,7 +26,7 @@ class Structure(NamedTuple):
     """One structure; ``formatted`` includes the 4-byte header, ``raw`` everything to the closing NULs.
 
     ``behind`` is how many bytes of the table come after it: a stub looks no further for OEM strings. ``whole`` is False
-    for one whose strings are cut off.
+    for one whose strings are cut short.
     """
 
     type: int
@@ -69,7 +69,7 @@ class Walk(NamedTuple):
 def parse(table: bytes | memoryview) -> tuple[Structure, ...]:
     """All structures up to and including type 127, or to the end of a table that has none.
 
-    What lies behind type 127 is not looked at. Raises StubsimError for a structure or strings that are cut off.
+    What lies behind type 127 is not looked at. Raises StubsimError for a structure or strings that are cut short.
     """
     structures, damage = walk(table)
     if damage is not None:
@@ -80,7 +80,7 @@ def parse(table: bytes | memoryview) -> tuple[Structure, ...]:
 def walk(table: bytes | memoryview, size: int = 0) -> Walk:
     """The structures as far as they go, as dmidecode and the stubs come to them; never raises.
 
-    One whose strings are cut off is there, with the strings that have an end (systemd-stub 262, smbios.c,
+    One whose strings are cut short is there, with the strings that have an end (systemd-stub 262, smbios.c,
     get_smbios_table). ``size`` is the table's by its entry point, where that is larger.
     """
     data = bytes(table)
@@ -88,7 +88,7 @@ def walk(table: bytes | memoryview, size: int = 0) -> Walk:
     offset = 0
     while offset < len(data):
         if offset + _HEADER.size > len(data):
-            damage = StubsimError("SMBIOS structure is cut off", offset=offset, expected="a 4-byte header")
+            damage = StubsimError("SMBIOS structure is cut short", offset=offset, expected="a 4-byte header")
             return Walk(tuple(structures), damage)
         type_, length, handle = _HEADER.unpack_from(data, offset)
         tail = offset + length
@@ -117,7 +117,7 @@ def is_begun(table: bytes) -> bool:
 
 
 def _strings(data: bytes, start: int, type_: int) -> tuple[tuple[bytes, ...], int, StubsimError | None]:
-    """The strings behind a formatted area, and where the next structure starts, or how they are cut off."""
+    """The strings behind a formatted area, and where the next structure starts, or how they are cut short."""
     if data[start : start + 2] == b"\0\0":
         return (), start + 2, None
     # An empty first string does not end the set when it is walked over, only when a string is looked up: such a
@@ -126,7 +126,7 @@ def _strings(data: bytes, start: int, type_: int) -> tuple[tuple[bytes, ...], in
     if end < 0:
         if type_ == END_OF_TABLE:
             return (), min(start + 2, len(data)), None
-        message = f"strings of the SMBIOS structure of type {type_} are cut off"
+        message = f"strings of the SMBIOS structure of type {type_} are cut short"
         return _ended(data[start:]), len(data), StubsimError(message, offset=start, expected="two NUL bytes")
     return _until_empty(data[start:end]), end + 2, None
 

@@ -64,7 +64,9 @@ def _store(data: memoryview) -> tuple[int, int]:
     header = int.from_bytes(data[start + 48 : start + 50], "little")
     at = start + header
     if header < 56 or at + _STORE.size > len(data):
-        raise StubsimError("the variable store's volume is cut off", offset=start, expected="a volume with its header")
+        raise StubsimError(
+            "the variable store's volume is cut short", offset=start, expected="a volume with its header"
+        )
     guid, size, form, state = _STORE.unpack_from(data, at)
     if guid != _AUTHENTICATED:
         raise StubsimError("a variable store of another format", offset=at, expected=f"{UUID(bytes_le=_AUTHENTICATED)}")

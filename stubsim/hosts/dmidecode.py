@@ -54,7 +54,7 @@ _KEYS = {
 }
 NO_STRING = (b"Not Specified", b"<BAD INDEX>")
 _PARTIAL = (
-    "the text does not go to the end of the table (dmidecode -t or -q, or cut off): what is not in it is taken for "
+    "the text does not go to the end of the table (dmidecode -t or -q, or cut short): what is not in it is taken for "
     "unknown, not for absent"
 )
 
@@ -174,7 +174,7 @@ def _blocks(data: bytes) -> list[Block]:
         elif head is not None:
             lines.append(line)
         offset += len(whole) + 1
-    # The last line of a text that was cut off is cut off itself.
+    # The last line of a text that was cut off is cut short itself.
     if lines and not data.endswith(b"\n"):
         lines.pop()
     close()

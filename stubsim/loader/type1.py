@@ -47,6 +47,7 @@ def parse(
     """
     place = file if directory is None else f"{directory}\\{file}"
     entry = Entry(lower(file), "", place, None, partition)
+    images = {key: kind for key, kind in _IMAGES.items() if key in _PATHS or decode_utf8(key) in model.type1_keys}
     texts: dict[bytes, str | None] = {}
     initrds: list[str] = []
     options: list[str] = []
@@ -58,18 +59,11 @@ def parse(
             return Fatal(place, partition, f"an empty path ({decode_utf8(key)})")
         if key in _TEXTS:
             texts[key] = given
-        elif key in _IMAGES and (key in (b"linux", b"efi") or decode_utf8(key) in model.type1_keys):
-            kind = _IMAGES[key]
-            if model.refuses_two_kinds and entry.kind not in ("", kind):
-                return Hidden(place, partition, f"{entry.kind} and {kind}: one image only")
-            if kind == UKI_URL:
-                if text.startswith(":"):
-                    return Hidden(place, partition, f"uki-url {text}: systemd-boot itself was not started from a URL")
-                entry = entry._replace(kind=kind, url=text)
-                continue
-            entry = entry._replace(kind=kind, loader=_path(text, model))
-            if kind == EFI and own_path is not None and lower(_path(text, model)) == lower(own_path):
-                return Hidden(place, partition, "it is systemd-boot itself")
+        elif key in images:
+            named = _with_image(entry, images[key], text, model, own_path)
+            if isinstance(named, str):
+                return Hidden(place, partition, named)
+            entry = named
         elif key == b"architecture" and (lower(text) if model.folds_architecture else text) != machine:
             return Hidden(place, partition, f"for architecture {text}")
         elif key == b"profile" and "profile" in model.type1_keys:
@@ -98,10 +92,29 @@ def parse(
         return Hidden(place, partition, "it does not name an image")
     if entry.loader is not None and not exists(entry.loader):
         return Hidden(place, partition, f"{entry.loader} does not exist")
-    counted = None if directory is None else parse_tries(directory, file, _SUFFIX, folds=model.folds_counter_suffix)
-    if counted is not None:
-        name, tries = counted
-        if model.strips_counter:
-            entry = entry._replace(id=lower(name) if model.lowers_counted_ids else name)
-        entry = entry._replace(tries=tries)
-    return entry
+    return entry if directory is None else _counted(entry, directory, file, model)
+
+
+def _with_image(entry: Entry, kind: str, text: str, model: LoaderModel, own_path: str | None) -> Entry | str:
+    """The entry with that image, or why systemd-boot does not show it."""
+    if model.refuses_two_kinds and entry.kind not in ("", kind):
+        return f"{entry.kind} and {kind}: one image only"
+    if kind == UKI_URL:
+        if text.startswith(":"):
+            return f"uki-url {text}: systemd-boot itself was not started from a URL"
+        return entry._replace(kind=kind, url=text)
+    path = _path(text, model)
+    if kind == EFI and own_path is not None and lower(path) == lower(own_path):
+        return "it is systemd-boot itself"
+    return entry._replace(kind=kind, loader=path)
+
+
+def _counted(entry: Entry, directory: str, file: str, model: LoaderModel) -> Entry:
+    """With the tries that the file's name tells, if it tells any."""
+    counted = parse_tries(directory, file, _SUFFIX, folds=model.folds_counter_suffix)
+    if counted is None:
+        return entry
+    name, tries = counted
+    if not model.strips_counter:
+        return entry._replace(tries=tries)
+    return entry._replace(id=lower(name) if model.lowers_counted_ids else name, tries=tries)

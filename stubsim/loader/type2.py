@@ -87,7 +87,7 @@ def _profiles(headers: pe.Headers, model: LoaderModel) -> Iterator[tuple[int, _F
 
 
 def _counted(entry: Entry, id_: str, tries: Tries, model: LoaderModel) -> Entry:
-    """The counter is cut off; the id keeps upper case up to 261."""
+    """The counter is cut short; the id keeps upper case up to 261."""
     if not model.strips_counter:
         return entry._replace(tries=tries)
     id_ = lower(id_) if model.lowers_image_ids else id_

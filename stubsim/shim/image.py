@@ -91,12 +91,12 @@ def _name(image: Uki, name: str) -> str:
 def _certificates(section: bytes, path: str) -> tuple[bytes, bytes]:
     """The vendor's certificate as a list, or the list that is there; and what the vendor has revoked."""
     if len(section) < _CERTIFICATES.size:
-        raise StubsimError("shim's certificates are cut off", path=path, section=".vendor_cert")
+        raise StubsimError("shim's certificates are cut short", path=path, section=".vendor_cert")
     sizes = _CERTIFICATES.unpack_from(section)
     parts = []
     for size, offset in ((sizes[0], sizes[2]), (sizes[1], sizes[3])):
         if offset + size > len(section):
-            raise StubsimError("shim's certificates are cut off", path=path, section=".vendor_cert", offset=offset)
+            raise StubsimError("shim's certificates are cut short", path=path, section=".vendor_cert", offset=offset)
         parts.append(section[offset : offset + size])
     trusted, revoked = parts
     if is_certificate(trusted):

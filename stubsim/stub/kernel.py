@@ -288,7 +288,7 @@ def _is_power_of_2(number: int) -> bool:
 
 
 def _allocate(context: Context, headers: pe.Headers) -> Placed:
-    """Pages for the kernel: the stub's own are aligned as it asks for, and what is cut off is free again.
+    """Pages for the kernel: the stub's own are aligned as it asks for, and what is cut short is free again.
 
     See xmalloc_aligned_pages() of util.c; recorded on aa64: kernel-align64k, kernel-align-odd. Raises OutOfResources.
     """

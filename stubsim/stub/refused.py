@@ -36,7 +36,7 @@ def kernel_headers(context: Context, kernel: Bytes) -> str:
         return f".linux is not a PE image: it starts with {start}, and MZ would be 4d 5a"
     headers = pe.read_headers(kernel)
     if headers is None or len(kernel) < headers.end:
-        return ".linux starts with MZ, but its PE headers are missing, damaged or cut off"
+        return ".linux starts with MZ, but its PE headers are missing, damaged or cut short"
     if pe.MACHINES.get(headers.machine) == context.machine:
         return ".linux has no table of base relocations, which the stub requires"
     return for_another_machine(context, headers)

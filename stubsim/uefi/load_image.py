@@ -37,8 +37,8 @@ class AddressTaken(OutOfResources):
 def place_image(memory: Memory, image: pe.Image | pe.Headers) -> Placed:
     """Allocate the pages of an image: at its ImageBase where that is free, else anywhere.
 
-    There are as many more as its SectionAlignment asks for; what is cut off stays allocated. Raises OutOfResources, or
-    AddressTaken.
+    There are as many more as its SectionAlignment asks for; what is cut short stays allocated. Raises OutOfResources,
+    or AddressTaken.
     """
     kind = _TYPES.get(image.subsystem, _TYPES[pe.APPLICATION])
     alignment = image.section_alignment

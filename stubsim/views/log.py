@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from stubsim.errors import StubsimError
@@ -79,6 +80,13 @@ def render_log(report: Json, target: Screen | None = None) -> str:
 
         from stubsim.printable import clean
 
+        console.print(Text(_headline(report), style="bold"))
+        console.print()
+        bank = next(iter(report["banks"]), "digest")
+        register = "PCR" if report["pcrs"] else ""
+        console.print(
+            Text(f"{register:>3}  {'by':<8}  {'event':<33}  {bank:<{_SHOWN}}  what", style="dim"), soft_wrap=True
+        )
         for row in report["events"]:
             style = "yellow" if row["digests"] is None else ""
             console.print(Text(clean(_line(row)), style=style), soft_wrap=True)
@@ -108,6 +116,14 @@ def render_log(report: Json, target: Screen | None = None) -> str:
                 console.print(Padding(Text(clean(line)), (0, 0, 0, 2)))
 
     return rendered(draw, target)
+
+
+def _headline(report: Json) -> str:
+    """How many events there are, and how they are known."""
+    counts = Counter(row["how"] for row in report["events"])
+    words = {"computed": "computed", "baseline": "from the baseline", "unknown": "unknown"}
+    told = ", ".join(f"{counts[how]} {text}" for how, text in words.items() if counts[how])
+    return f"{len(report['events'])} events: {told}"
 
 
 def _line(row: Json) -> str:

@@ -97,7 +97,9 @@ def test_every_digest_is_there_in_every_bank(machine: Path):
 
 
 def test_the_text_marks_what_is_not_known(machine: Path):
-    text = log(machine, *files(machine)).out
+    text, events = log(machine, *files(machine)).out, report(machine, *files(machine))["events"]
+    lost = sum(row["how"] == "unknown" for row in events)
+    assert text.startswith(f"{len(events)} events: {len(events) - lost} computed, {lost} unknown\n\nPCR  by ")
     assert "  5  firmware  EV_EFI_GPT_EVENT " in text
     assert "unknown           PEI volume" in text
     assert "PCR values, sha256" in text

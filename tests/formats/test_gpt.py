@@ -55,7 +55,7 @@ def test_blocks_entries_and_places_of_other_sizes(block: int, size: int, lba: in
     [
         (b"", "no GUID partition table"),
         (bytes(40000), "no GUID partition table"),
-        (disk()[:560], "cut off"),
+        (disk()[:560], "cut short"),
         (disk()[:2000], "128 partition entries of 128 bytes at block 2"),
         (disk(size=128)[:596] + struct.pack("<I", 100) + disk()[600:], "entries of 100 bytes"),
         (disk(count=4)[:592] + b"\xff" * 4 + disk(count=4)[596:], "4294967295 partition entries"),

@@ -51,7 +51,7 @@ def test_a_partition_of_another_table_is_none():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\1\0\0", "cut off"),
+        (b"\1\0\0", "cut short"),
         (struct.pack("<IH", 1, 0) + b"A\0B\0", "no end"),
         (struct.pack("<IH", 1, 9) + b"A\0\0\0", "device path of 9 bytes"),
     ],

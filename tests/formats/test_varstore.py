@@ -76,7 +76,7 @@ def test_free_space_ends_the_variables():
         (bytes(4096), "no variable store"),
         (b"QFI\xfb" + bytes(4096), "qcow2"),
         (store().replace(AUTHENTICATED.bytes_le, UUID(int=1).bytes_le), "another format"),
-        (store()[:80], "cut off"),
+        (store()[:80], "cut short"),
         (store()[:1000], "a variable store of 4024 bytes"),
         (store(variable("A", b"1"))[:136] + b"\xff" * 4 + store(variable("A", b"1"))[140:], "a variable with a name"),
     ],

@@ -176,7 +176,7 @@ def test_a_part_of_the_table():
         "family",
     } | {"oem_strings"}
     assert "devicetree" in reading.host.unknown
-    assert any("cut off" in note for note in reading.notes)
+    assert any("cut short" in note for note in reading.notes)
 
 
 def test_a_text_cut_off_anywhere_gives_nothing_false():

@@ -371,7 +371,7 @@ def test_of_hundreds_of_mistakes_some_are_told():
 
 
 def test_the_table_is_as_long_as_its_entry_point_says():
-    """257.13's and 262.1's own code in emulation; SMBIOS 2 and 3 alike. What is cut off is not there."""
+    """257.13's and 262.1's own code in emulation; SMBIOS 2 and 3 alike. What is cut short is not there."""
     raw = base64.b64decode(table(manufacturer=b"M", family=b"F")["base64"])
     first = len(smbios.parse(raw)[0].raw)
     entry_3 = bytearray(smbios.build_entry_point(raw))

@@ -297,7 +297,7 @@ def test_a_processor_keeps_what_it_is_and_loses_how_fast_it_runs():
     assert all(content[at] == at for at in range(4, 0x30) if at not in blank)
 
 
-@pytest.mark.parametrize("machine", [Host(), host()._replace(damage="cut off")])
+@pytest.mark.parametrize("machine", [Host(), host()._replace(damage="cut short")])
 def test_a_table_that_is_not_at_hand_or_damaged_is_not_known(machine: Host):
     assert [row.content for row in handoff_tables.events(platform(NEW, host=machine))] == [None]
 
@@ -420,7 +420,7 @@ FOREIGN = LoadOption(ACTIVE, "x", load_option.build_path(*load_option.firmware_f
         ({"fw_cfg": {"bootorder": b"/pci@i0cf8/scsi@99/disk@0,0\0"}}, "cannot be"),
         ({"variables": entries(FOREIGN)}, "not one of this"),
         ({"variables": entries(GUEST, order=[0, 7])}, "Boot0007, which is not there"),
-        ({"variables": (variable("BootOrder", b"\0\0"), variable("Boot0000", b"\1"))}, "cut off"),
+        ({"variables": (variable("BootOrder", b"\0\0"), variable("Boot0000", b"\1"))}, "cut short"),
         ({"variables": entries(on_partition("\\x")), "disk": None}, "--disk"),
         ({"variables": entries(on_partition("\\x"))}, "--esp"),
     ],

@@ -97,7 +97,7 @@ CASES: dict[str, tuple[bytes, tuple[str, ...]]] = {
         uki(table(FW), firmware(), SectionSpec(".efifw", efifw.build("x", b""), virtual_address=0x20004)),
         ("firmware blob at address 0x20004 (expected a multiple of 8); no stub accepts it",),
     ),
-    "bad devicetree": (uki(table(DT), devicetree(), SectionSpec(".dtbauto", b"x")), ("devicetree is cut off",)),
+    "bad devicetree": (uki(table(DT), devicetree(), SectionSpec(".dtbauto", b"x")), ("devicetree is cut short",)),
     "no table": (uki(firmware()), ("no .hwids in the base to choose by, so never selected",)),
     "no table in the profile": (
         uki(table(FW), firmware(), SectionSpec(".profile", b"ID=a\n"), firmware()),

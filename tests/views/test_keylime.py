@@ -94,7 +94,7 @@ def test_of_registers_that_were_not_asked_for_nothing_is_told():
 
 def test_a_store_that_cannot_be_read_is_named():
     log = WholeLog(("sha256",), (event(7, CONFIG, variable_data("db", IMAGE_SECURITY, b"short")),), ())
-    with pytest.raises(StubsimError, match="a signature list is cut off") as caught:
+    with pytest.raises(StubsimError, match="a signature list is cut short") as caught:
         state(log)
     assert caught.value.section == "db"
 

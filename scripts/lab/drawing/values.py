@@ -17,7 +17,7 @@ class Drawing:
 
     def __init__(self, random: Random, machine: str) -> None:
         self.random = random
-        # What a fix-up makes of a tree that is cut off depends on what lies behind it.
+        # What a fix-up makes of a tree that is cut short depends on what lies behind it.
         self.damages_trees = True
         self.machine = machine
 
