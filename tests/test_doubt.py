@@ -585,6 +585,13 @@ def test_a_devicetree_of_the_firmware():
     assert doubted(make_uki(), "devicetree").affects == ("devicetree",)
 
 
+def test_a_fix_up_is_asked_for_where_a_devicetree_is_installed():
+    """Which happens only with a devicetree of the firmware's that the UKI has one for."""
+    assert "log" in doubted(trees(), "devicetree", "devicetree_fixup").affects
+    assert "log" in doubted(trees(), "devicetree_fixup", "devicetree").affects
+    assert doubted(trees(), "devicetree_fixup").affects == ()
+
+
 @pytest.mark.parametrize(("rng", "given"), [(True, False), (False, False)])
 def test_a_boot_secret_is_asked_for_where_a_seed_is(rng: bool, given: bool):
     host = Host(rng=rng, esp_partition_uuid=PARTITION)

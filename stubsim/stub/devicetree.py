@@ -17,6 +17,7 @@ from stubsim.uefi.devicetree_fixup import FixupProtocol
 from stubsim.uefi.memory import OutOfResources
 
 DEVICETREE_ADDON_EVENT_TAG = 0x6C46F751
+_EMBEDDED = (".dtbauto", ".dtb")
 
 
 class Devicetree(NamedTuple):
@@ -53,6 +54,9 @@ def install_devicetrees(
     context: Context, sections: Sections, addons: list[NamedAddon], parameters: Measured
 ) -> Devicetree | None:
     """The embedded one, then those of addons; what the kernel finds in the end."""
+    if not addons and all(sections.section(name) is None for name in _EMBEDDED):
+        # The fix-up is not looked for.
+        return firmware_devicetree(context)
     described = context.host.devicetree_fixup
     fixup = None if described is None else FixupProtocol(described)
     installed = install_embedded_devicetree(context, sections, fixup)
@@ -75,7 +79,7 @@ def install_embedded_devicetree(
     context: Context, sections: Sections, fixup: FixupProtocol | None = None
 ) -> Devicetree | None:
     """The chosen `.dtbauto`, else the `.dtb`, unchecked; else what the firmware installed, which is not fixed up."""
-    for name in (".dtbauto", ".dtb"):
+    for name in _EMBEDDED:
         section, data = sections.section(name), sections.data(name)
         if section is not None and data is not None:
             installed = install_from_memory(context, Devicetree(name, section.index, data), fixup)
