@@ -33,6 +33,7 @@ _X86 = ("x64", "ia32")
 _VIRT = re.compile(r"virt(?:-[0-9][0-9.]*)?")
 
 # Versioned machine types of upstream, and what stands for any that is new.
+_PROXMOX = re.compile(r"\+pve[0-9]+\Z")
 _VERSION = re.compile(r"(pc-q35|pc-i440fx|pc|virt)-([0-9]{1,3})\.([0-9]{1,3})")
 _NEW = (99, 0)
 
@@ -137,11 +138,14 @@ def _defaults(command: CommandLine) -> dict[str, str | None]:
 
 
 def _machine(command: CommandLine) -> str | None:
-    """The machine type; None where the option that names it may be missing."""
+    """The machine type; None where the option that names it may be missing.
+
+    Proxmox writes a version of its own behind the type (its QEMU's patch "PVE: Allow version code in machine type").
+    """
     names = [option.get("type") or option.first for option in command.of("machine", "M")]
     given = [name for name in names if name]
     if given:
-        return given[-1]
+        return _PROXMOX.sub("", given[-1])
     return "pc" if command.complete and command.program in ("qemu-system-x86_64", "qemu-system-i386") else None
 
 
