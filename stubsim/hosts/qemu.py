@@ -142,6 +142,9 @@ def _machine(command: CommandLine) -> str | None:
 
     Proxmox writes a version of its own behind the type (its QEMU's patch "PVE: Allow version code in machine type").
     """
+    if command.has("readconfig"):
+        # The file may name another one.
+        return None
     names = [option.get("type") or option.first for option in command.of("machine", "M")]
     given = [name for name in names if name]
     if given:

@@ -54,13 +54,15 @@ class Option(NamedTuple):
 class CommandLine(NamedTuple):
     """The options in order; `program` is None for mere arguments.
 
-    `complete` tells that no option can be missing, `literal` that no shell has anything left to expand.
+    `complete` tells that no option can be missing, `literal` that no shell has anything left to expand, `expands` that
+    it may put more options there.
     """
 
     program: str | None
     options: tuple[Option, ...]
     complete: bool = True
     literal: bool = True
+    expands: bool = False
 
     def of(self, *names: str) -> Iterator[Option]:
         return (option for option in self.options if option.name in names)
@@ -129,7 +131,7 @@ def command_line(program: str | None, words: list[str], *, literal: bool = True)
     _refuse_several(loose, literal=literal)
     expands = not literal and any(_EXPANDED.search(word) for word in (*loose, *(option.name for option in options)))
     complete = program is not None and not expands and all(option.name != "readconfig" for option in options)
-    return CommandLine(program, tuple(options), complete, literal)
+    return CommandLine(program, tuple(options), complete, literal, expands)
 
 
 def _refuse_several(loose: list[str], *, literal: bool) -> None:

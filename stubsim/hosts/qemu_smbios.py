@@ -76,6 +76,13 @@ def table(command: CommandLine, defaults: dict[str, str | None], files: NamedFil
         given.setdefault(kind, []).append(option)
 
     values = _values(command, given, unknown)
+    if command.expands:
+        # Another -smbios may be among what a shell puts there, but not for a structure that a file has.
+        unknown |= {
+            f"smbios.{field}" for place, field in _FIELDS.items() if place not in values and place[0] not in not_built
+        }
+        if 11 not in not_built:
+            unknown.add("smbios.oem_strings")
     # The board is there only where it is asked for.
     for kind in {1} | ({2} & given.keys()):
         for key, default in defaults.items():

@@ -298,6 +298,21 @@ def test_machines_of_others_and_of_other_architectures(text: str, product: bytes
     assert ("product_name" in unknown_fields(host)) == (product is None)
 
 
+@pytest.mark.parametrize("more", ["$EXTRA", '"$@"', "$(options)"])
+def test_more_options_may_be_where_a_shell_puts_them(more: str):
+    strings = {*smbios.Fields._fields[:6], "oem_strings"}
+    assert unknown_fields(read(f"qemu-system-x86_64 -M q35 {more}")) == strings | BIOS
+    given = read(f"qemu-system-x86_64 -M q35 -smbios type=1,product=P,family=F {more}")
+    assert unknown_fields(given) == strings - {"product_name", "family"} | BIOS
+    # In the place of a value there is no room for an option.
+    assert unknown_fields(read("qemu-system-x86_64 -M q35 -drive file=$DISK")) == BIOS
+
+
+def test_a_file_of_options_may_name_another_machine():
+    host = read("qemu-system-x86_64 -M q35 -readconfig vm.conf")
+    assert unknown_fields(host) == {"product_name"} | BIOS
+
+
 def test_what_is_given_is_known_on_any_machine():
     fields = "manufacturer=M,product=P,sku=S,family=F"
     host = read(f"/usr/libexec/qemu-kvm -M q35 -smbios type=1,{fields} -smbios type=2,manufacturer=B")
