@@ -55,6 +55,8 @@ def test_nothing_else_is_made(made: dict[str, str]):
 
 def test_check_tells_what_differs(tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(worked_examples, "ROOT", tree)
+    # It goes there itself; so that the tests behind this one are where they were.
+    monkeypatch.chdir(tree)
     before = (tree / PAGES["spec"]).read_bytes()
     assert worked_examples.main(["--check"]) == 1
     assert f"{PAGES['spec']} is not what stubsim does" in capsys.readouterr().out

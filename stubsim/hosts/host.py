@@ -200,6 +200,7 @@ KINDS = (
     "dmidecode-bin",
     "dmidecode-text",
     "dmi-id-folder",
+    "dmi-id-text",
     "fwupd-hwids",
     "windows-hardware-ids",
     "qemu",
@@ -208,8 +209,8 @@ KINDS = (
 )
 # The same for a file, in an error's words.
 EXPECTED = (
-    "a host file in JSON, an SMBIOS table, text of dmidecode, fwupdtool hwids or ComputerHardwareIds, a QEMU command "
-    "line or libvirt XML"
+    "a host file in JSON, an SMBIOS table, text of dmidecode, fwupdtool hwids, ComputerHardwareIds or the files in "
+    "/sys/class/dmi/id, a QEMU command line or libvirt XML"
 )
 
 

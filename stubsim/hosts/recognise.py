@@ -14,8 +14,9 @@ from stubsim.stream import STANDARD_INPUT
 # What a HOST on the command line may be, for --help.
 HOST_HELP = (
     "the machine: a host file in JSON, SMBIOS (a raw table, a dmidecode --dump-bin file, a folder like "
-    "/sys/firmware/dmi/tables), text of dmidecode, fwupdtool hwids or ComputerHardwareIds, a QEMU command line or its "
-    "-smbios arguments, or libvirt domain XML; 'live' is this machine, - is standard input"
+    "/sys/firmware/dmi/tables), text of dmidecode, fwupdtool hwids, ComputerHardwareIds or of the files in "
+    "/sys/class/dmi/id, a QEMU command line or its -smbios arguments, or libvirt domain XML; 'live' is this machine, - "
+    "is standard input"
 )
 LIVE = "live"
 
@@ -90,9 +91,9 @@ def _folder(path: str) -> Reading:
 
         return raw.read_folder(path)
     if "sys_vendor" in names or "product_name" in names:
-        from stubsim.hosts import live
+        from stubsim.hosts import dmi_id
 
-        return live.read_id_folder(path)
+        return dmi_id.read_folder(path)
     raise StubsimError(
         "a folder without an SMBIOS table",
         expected="a folder like /sys/firmware/dmi/tables, with DMI and smbios_entry_point in it",
@@ -145,7 +146,7 @@ def read_bytes(data: bytes, folder: str = "", *, allow_outside: bool = False) ->
         from stubsim.hosts import libvirt
 
         return libvirt.read(data, files)
-    from stubsim.hosts import dmidecode, fwupd, qemu_options, raw, windows
+    from stubsim.hosts import dmi_id, dmidecode, fwupd, qemu_options, raw, windows
 
     if raw.is_dump(data):
         return raw.read_dump(data)
@@ -159,6 +160,8 @@ def read_bytes(data: bytes, folder: str = "", *, allow_outside: bool = False) ->
         from stubsim.hosts import qemu
 
         return qemu.read(data, files)
+    if dmi_id.is_text(data):
+        return dmi_id.read_text(data)
     if raw.is_table(data):
         return raw.read_table(data)
     raise StubsimError("not recognised as the description of a machine", offset=0, expected=EXPECTED)
