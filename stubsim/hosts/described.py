@@ -29,7 +29,7 @@ _OF_HYPERVISORS = (
 _METAL = b".metal"
 
 
-def names_a_hypervisor(fields: smbios.Fields) -> bool:
+def _names_a_hypervisor(fields: smbios.Fields) -> bool:
     """Whether the strings are those of a virtual machine; a table that does not have type 0 says it no other way."""
     product = fields.product_name or b""
     names = (fields.manufacturer, product, fields.baseboard_manufacturer, fields.bios_vendor)
@@ -58,7 +58,7 @@ def machine(
 
     Firmware for x86 brings no devicetree, so it is left open only where the processor may be another one.
     """
-    virtual = virtual or names_a_hypervisor(fields)
+    virtual = virtual or _names_a_hypervisor(fields)
     more = NOT_IN_SMBIOS - {"devicetree"} if is_x86_64(processor_id) else NOT_IN_SMBIOS
     if virtual:
         # A confidential guest has the strings of its kind of machine: those of a Google Compute Engine, say.
