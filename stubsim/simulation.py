@@ -18,7 +18,7 @@ from stubsim.stub.chid_match import machine_chids
 from stubsim.stub.context import Context
 from stubsim.stub.recognise import model_for
 from stubsim.systemd.measure import PCR_PLATFORM_CONFIG
-from stubsim.trace import WHOLE_RUN_PCRS, EspWritten, Event, Unknown
+from stubsim.trace import WHOLE_RUN, WHOLE_RUN_PCRS, EspWritten, Event, Unknown
 from stubsim.uefi.variables import WatchedVariables
 from stubsim.uki import Uki
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from stubsim.doubt import Doubt
+
+# Secure Boot's policy, and who vouched for each image (TCG PC Client PFP 3.3.4.8).
+_PCR_SECURE_BOOT = 7
 
 
 def boot(uki: Uki, host: Host, start: Start = DEFAULT_START) -> Boot:
@@ -116,6 +119,19 @@ def _of_what_is_written(trace: list[Event]) -> tuple[str, ...]:
     return ("the partition can be written; on a read-only one no file changes, and there is no random seed of its own",)
 
 
+def _default(boot: Boot, start: Start, host: Host) -> tuple[Start, list[Unknown]]:
+    """The start with the entry by its id where the default was asked for, and that it may be another one."""
+    if start.entry != "default" or boot.loader is None:
+        return start, []
+    from stubsim.loader.menu import why_another_default
+
+    entry, why = boot.loader.entry, why_another_default(boot.loader.menu, host)
+    # Under Secure Boot who vouches for the image is measured as well.
+    pcrs = sorted({*WHOLE_RUN_PCRS, *((_PCR_SECURE_BOOT,) if host.secure_boot else ())})
+    told = [] if why is None else [Unknown("which entry is the default", why, WHOLE_RUN, tuple(pcrs))]
+    return start._replace(entry=entry.id), told
+
+
 def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:
     """The boot on the host as it is taken to be, with what of it hangs on the unknown keys."""
     from collections import Counter
@@ -145,18 +161,20 @@ def _with_doubts(uki: Uki, host: Host, start: Start) -> Boot:
 
     def again(row: supposed.Supposed) -> doubt.Trial:
         reads: Counter[str] = Counter()
-        result = _boot(uki, row.host, start, watch=reads, files=files)[0]
+        result = _boot(uki, row.host, settled, watch=reads, files=files)[0]
         others.append(Other(row.keys, result))
         return trial(result, reads)
 
     reads: Counter[str] = Counter()
     first, context, files = _boot(uki, host, start, watch=reads)
+    settled, another = _default(first, start, host)
     quiet = context.services._replace(emit=lambda event: None)
     unwatched = context._replace(host=host._replace(secure_boot=False), services=quiet)
     addons = [image for path in addon_paths(unwatched) if isinstance(image := unwatched.load_image(path), Uki)]
     seen = trial(first, reads)
     found = doubt.doubts(host, seen, again)
     rows = [Unknown(key, _why(row), row.affects, row.pcrs) for key, row in found.items()]
+    rows += another
     return first._replace(trace=(*rows, *first.trace), others=tuple(others))
 
 

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from stubsim.formats.efi_string import utf16z
 from stubsim.hosts import Host
+from stubsim.hosts.host import Variable
+from stubsim.result import Boot
 from stubsim.simulation import boot
 from stubsim.start import Start
+from stubsim.trace import Unknown
 from stubsim.uefi.variables import LOADER
 from stubsim.uki import load
 from stubsim.views.eventlog import event_log
 from tests.loader.test_run import esp_of
 from tests.samples import invoke, uki, written
-from tests.stub.harness import make_pe
+from tests.stub.harness import make_pe, make_uki
 
 
 @pytest.fixture
@@ -180,3 +184,48 @@ def test_two_entries_are_compared(tmp_path: Path, host: Path):
     result = invoke("diff", *rest)
     assert result.status == 1
     assert json.loads(result.out)["varies"] == ["entry"]
+
+
+def default_of(esp: Path, **changes: object) -> Boot:
+    uki = load(str(esp / "EFI/Linux/lab.efi"))
+    return boot(uki, Host()._replace(**changes), Start(esp=str(esp), entry="default"))  # type: ignore[arg-type]
+
+
+def another_default(result: Boot) -> list[tuple[int, ...]]:
+    return [row.pcrs for row in result.events(Unknown) if row.what == "which entry is the default"]
+
+
+def test_another_entry_may_be_the_default_where_variables_are_not_known(tmp_path: Path):
+    esp, unknown = esp_of(tmp_path), frozenset({"variables"})
+    profiles = (esp / "EFI/Linux/lab.efi").read_bytes()
+    (esp / "EFI/Linux/lab.efi").write_bytes(bytes(make_uki((".osrel", b"ID=lab\n")).image.data))
+    alone = default_of(esp, unknown=unknown)
+    assert another_default(alone) == []
+    assert 11 in alone.known_pcrs["sha256"]
+    (esp / "EFI/Linux/lab.efi").write_bytes(profiles)
+    assert another_default(default_of(esp)) == []
+    result = default_of(esp, unknown=unknown)
+    assert another_default(result) == [(4, 9, 11, 12, 13)]
+    assert not {4, 9, 11, 12, 13} & result.known_pcrs["sha256"].keys()
+    assert {"outcome", "cmdline", "initrd"} <= {key for row in result.events(Unknown) for key in row.affects}
+    # A UKI that is named is the question, whatever the default is.
+    named = boot(load(str(esp / "EFI/Linux/lab.efi")), Host(unknown=unknown), Start(esp=str(esp)))
+    assert another_default(named) == []
+    assert 11 in named.known_pcrs["sha256"]
+
+
+def test_entries_from_smbios_may_be_the_default(tmp_path: Path):
+    unknown = frozenset({"smbios.oem_strings"})
+    assert another_default(default_of(esp_of(tmp_path / "new", "262.1"), unknown=unknown, secure_boot=False))
+    assert not another_default(default_of(esp_of(tmp_path / "old", "257.13"), unknown=unknown))
+
+
+def test_other_variables_lead_to_another_file(tmp_path: Path):
+    """Of a machine whose variables are not known, but for what they are taken to be."""
+    esp = esp_of(tmp_path)
+    (esp / "EFI/Linux/zzz.efi").write_bytes((esp / "EFI/Linux/lab.efi").read_bytes() + b"more")
+    (esp / "loader/loader.conf").write_bytes(b"default zzz*\n")
+    own = Variable("LoaderEntryDefault", LOADER, 7, utf16z("lab.efi"))
+    result = default_of(esp, variables=(own,), unknown=frozenset({"variables"}))
+    assert result.outcome.status == "kernel-started"
+    assert another_default(result) == [(4, 9, 11, 12, 13)]

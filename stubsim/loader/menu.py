@@ -101,23 +101,44 @@ def equals(menu: Menu, entry: Entry) -> list[Entry]:
 
 
 def left_open(menu: Menu, host: Host) -> list[str]:
-    """What of the list hangs on what is not known of the machine."""
-    model, found = menu.loader.model, []
-    found += [f"how entries are sorted and what they are called: {why}" for why in menu.entries.open_ended]
+    """What of the list depends on what is not known of the machine."""
+    model = menu.loader.model
+    found = [f"how entries are sorted and what they are called: {why}" for why in menu.entries.open_ended]
     if "variables" in host.unknown:
-        names = "LoaderEntryOneShot, LoaderEntryDefault, LoaderEntryLastBooted"
-        names += ", LoaderEntryPreferred" if model.prefers_entry else ""
-        found.append(f"which entry is the default: the variables of the machine are not known ({names})")
-    untold = {"smbios", "smbios.oem_strings"} & host.unknown or any(
-        key.startswith("smbios_table") for key in host.unknown
-    )
-    if untold or ("confidential" in host.unknown and host.oem_strings):
-        why = "the OEM strings of the machine are not known" if untold else "a confidential guest reads no OEM strings"
-        if model.reads_smbios_entries:
-            found.append(f"whether there are entries from SMBIOS: {why}")
-        if model.appends_smbios_extra:
-            found.append(f"what is appended to the load options of kernels from SMBIOS: {why}")
+        found.append(f"which entry is the default: {_variables(model)}")
+    why_smbios = _untold_oem_strings(host)
+    if why_smbios is not None and model.reads_smbios_entries:
+        found.append(f"whether there are entries from SMBIOS: {why_smbios}")
+    if why_smbios is not None and model.appends_smbios_extra:
+        found.append(f"what is appended to the load options of kernels from SMBIOS: {why_smbios}")
     return found
+
+
+def why_another_default(menu: Menu, host: Host) -> str | None:
+    """Why another image than that of the default entry may be what is started; None where nothing else can be."""
+    model = menu.loader.model
+    images = [row for row in menu.entries.entries if row.loader is not None]
+    if "variables" in host.unknown and len(images) > 1:
+        return _variables(model)
+    why_smbios = _untold_oem_strings(host)
+    if why_smbios is not None and model.reads_smbios_entries:
+        return f"there may be entries from SMBIOS: {why_smbios}"
+    return menu.entries.open_ended[0] if menu.entries.open_ended and len(images) > 1 else None
+
+
+def _variables(model: LoaderModel) -> str:
+    names = "LoaderEntryOneShot, LoaderEntryDefault, LoaderEntryLastBooted"
+    names += ", LoaderEntryPreferred" if model.prefers_entry else ""
+    return f"the variables of the machine are not known ({names})"
+
+
+def _untold_oem_strings(host: Host) -> str | None:
+    """Why it is not known which OEM strings systemd-boot reads."""
+    if {"smbios", "smbios.oem_strings"} & host.unknown or any(key.startswith("smbios_table") for key in host.unknown):
+        return "the OEM strings of the machine are not known"
+    if "confidential" in host.unknown and host.oem_strings:
+        return "a confidential guest reads no OEM strings"
+    return None
 
 
 def offers_setup(host: Host) -> bool | None:

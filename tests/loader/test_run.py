@@ -268,7 +268,7 @@ def test_an_image_without_signature_in_the_loaders_words(tmp_path: Path, version
 def test_what_a_loader_has_set_before_it_fails(tmp_path: Path):
     esp = esp_of(tmp_path)
     type1(esp, "linux /EFI/Linux/lab.efi\ninitrd /i\n")
-    old = Variable("LoaderEntrySelected", LOADER, "before\0".encode("utf-16-le"), 6)
+    old = Variable("LoaderEntrySelected", LOADER, 6, utf16z("before"))
     result = run(esp, HOST._replace(variables=(old,)), entry="a.conf")
     assert result.outcome.message == "Error preparing initrd: Not found"
     assert texts(result)["LoaderInfo"] == "systemd-boot 257.13"
