@@ -15,8 +15,8 @@ _PROGRAM = re.compile(r"(?:.*/)?(qemu-system-[a-z0-9_]+|qemu-kvm|kvm|qemu)")
 # In prose other words follow the program; other programs have --smbios as well, this one too.
 _IN_TEXT = re.compile(
     rb"""(?:^|[\s/'"])(?:
-    (?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)['"]?(?:\\?\s)++(?:-|['"]?[$`]|[^\s./]*+[./]\S*+\s++-)
-    |--?smbios(?:\\?\s)++['"]?(?:type|file)=)""",
+    (?:qemu-system-[a-z0-9_]+|qemu-kvm|kvm)['"]?(?:\\?\s)+(?:-|['"]?[$`]|[^\s./]*+[./]\S*+\s++-)
+    |--?smbios(?:\\?\s)+['"]?(?:type|file)=)""",
     re.VERBOSE,
 )
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
@@ -192,7 +192,7 @@ def _words(text: str) -> list[str]:
 
 # A piece of a word, or what parts words, as shlex.split() of Python has them, which takes the square of a long word.
 _PIECE = re.compile(
-    r"""(?P<blank>[ \t\r\n]+) | '(?P<single>[^']*)' | "(?P<double>(?:[^"\\]|\\.)*+)" | \\(?P<escaped>.)
+    r"""(?P<blank>[ \t\r\n]+) | '(?P<single>[^']*)' | "(?P<double>[^"\\]*+(?:\\.[^"\\]*+)*)" | \\(?P<escaped>.)
     | (?P<plain>[^ \t\r\n'"\\]+)""",
     re.DOTALL | re.VERBOSE,
 )

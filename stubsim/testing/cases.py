@@ -40,8 +40,11 @@ _HOSTS_MAX = 1 << 16
 _GLOB = re.compile(r"[*?\[]")
 # tomllib takes the square of a dotted key; none of ours has more than four parts. Strings and comments are none.
 _DOTS_MAX = 32
+# No possessive groups: those of Python up to 3.11.4, Debian 12's among them, match too little (gh-106052).
 _NO_KEY = re.compile(
-    r'''"""(?:[^"\\]|\\.|"(?!""))*+"""|'{3}(?:[^']|'(?!''))*+'{3}|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'|#[^\n]*+''', re.DOTALL
+    r'''"""[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*"""|'{3}[^']*+(?:'(?!'')[^']*+)*'{3}'''
+    r"""|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*"|'[^'\n]*+'|#[^\n]*+""",
+    re.DOTALL,
 )
 _RUN = re.compile(r"[^=,{}\[\]\n]+")
 _WHERE = re.compile(r"(.*) \(at (.*)\)", re.DOTALL)
