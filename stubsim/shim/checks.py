@@ -25,11 +25,12 @@ _SHA256 = "sha256"
 
 
 class Checks:
-    """``mirrored`` are MokList and MokListX as shim has them, the vendor's in front."""
+    """``mirrored`` are MokList and MokListX as shim has them, the vendor's in front; with ``ignores_db`` db is no list."""
 
-    def __init__(self, services: Services, shim: Shim) -> None:
+    def __init__(self, services: Services, shim: Shim, *, ignores_db: bool = False) -> None:
         self._services = services
         self._shim = shim
+        self._ignores_db = ignores_db
         self._measured: set[tuple[str, UUID, bytes]] = set()
         self.mirrored: dict[str, bytes] = {}
 
@@ -45,8 +46,9 @@ class Checks:
         forbidden = [*self._entries("dbx", IMAGE_SECURITY), *self._mirrored("MokListX")]
         if has_digest(forbidden, image, _SHA256) is not None or self._is_revoked(image):
             return False
-        allowed = [("db", IMAGE_SECURITY, self._entries("db", IMAGE_SECURITY))]
-        allowed += [("MokListRT", SHIM_LOCK, self._mirrored("MokList"))]
+        allowed = [("MokListRT", SHIM_LOCK, self._mirrored("MokList"))]
+        if not self._ignores_db:
+            allowed.insert(0, ("db", IMAGE_SECURITY, self._entries("db", IMAGE_SECURITY)))
         for name, guid, entries in allowed:
             found = has_digest(entries, image, _SHA256)
             if found is not None:

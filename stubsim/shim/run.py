@@ -23,6 +23,8 @@ PCR_SECURE_BOOT, PCR_SHIM = 7, 14
 _ORIGINAL = b"sbat,1,2021030218\n"
 _DATE = 10
 _LATEST, _AUTOMATIC, _RESET = 1, 2, 3
+# A bit of MokPolicy (mok.h).
+_REQUIRES_NX = 1
 # Where there is nothing to mirror there is an entry all the same.
 _NOTHING = signature_list.build(signature_list.SHA256, SHIM_LOCK, bytes(32))
 # Requests of MokManager, which shim starts then.
@@ -83,7 +85,7 @@ def run(
     for name in files:
         _doubt(services, f"what shim takes from {name} beside it is not simulated", ending=True)
     _set_sbat_level(services, shim, secure_boot=host.secure_boot)
-    checks = Checks(services, shim)
+    checks = Checks(services, shim, ignores_db=_is_set(services, "MokDBState", shim))
     for state in _STATES:
         data = _content(services, state, shim)
         if data and state.measured:
@@ -93,7 +95,18 @@ def run(
             services.measure(PCR_SHIM, "EV_IPL", state.name, services.digests.of(data), text)
         if state.keys:
             checks.mirrored[state.name] = data
-    return services._replace(trusted=checks.trusts)
+    if _is_set(services, "MokPolicy", shim, _REQUIRES_NX):
+        why = "MokPolicy asks for images that are NX_COMPAT and have no section to be written and executed"
+        services.emit(Unknown("what shim starts", f"{why}, which is not simulated", ("outcome",)))
+    # As with `mokutil --disable-validation`: nothing is verified any more, nor measured for it (shim.c, secure_mode).
+    insecure = _is_set(services, "MokSBState", shim)
+    return services._replace(trusted=(lambda image: True) if insecure else checks.trusts)
+
+
+def _is_set(services: Services, name: str, shim: Shim, bits: int = 0xFF) -> bool:
+    """Whether a setting of one byte has one of the bits (mok.c, maybe_mirror_one_mok_variable)."""
+    data = _content(services, _State(name), shim)
+    return len(data) == 1 and bool(data[0] & bits)
 
 
 def _are_a_part(host: Host) -> bool:

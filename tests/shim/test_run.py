@@ -209,6 +209,41 @@ def test_settings_of_shim(tmp_path: Path):
     assert digest(result, "MokListX") == sha256(certificates(FIRMWARE))
 
 
+def authorities(result: Boot) -> list[str]:
+    """What vouched for images, as shim measures it; SbatLevel and MokSBState are settings."""
+    return [row for row in told(result) if row.startswith("7 ") and row not in ("7 SbatLevel", "7 MokSBState")]
+
+
+def test_without_validation_everything_is_started(tmp_path: Path):
+    """mokutil --disable-validation: secure_mode() is false in shim, whatever the firmware's Secure Boot is."""
+    folder = partition(tmp_path, signed(SYSTEMD_BOOT[0]), signed(*UKI))
+    assert run(folder, DB, MOK_LIST).outcome.status == "failed"
+    result = run(folder, DB, MOK_LIST, variable("MokSBState", b"\1"))
+    assert (result.outcome.status, authorities(result)) == ("kernel-started", [])
+    both = partition(tmp_path / "signed", signed(*SYSTEMD_BOOT, by=MOK))
+    assert authorities(run(both, DB, MOK_LIST)) == ["7 MokListRT"]
+    assert authorities(run(both, DB, MOK_LIST, variable("MokSBState", b"\1"))) == []
+    for state in (b"\0", b"\1\0", b""):
+        assert run(folder, DB, MOK_LIST, variable("MokSBState", state)).outcome.status == "failed"
+    assert run(folder, DB, MOK_LIST, variable("MokSBState", b"\1", attributes=7)).outcome.status == "failed"
+
+
+def test_the_firmwares_list_may_count_for_nothing(tmp_path: Path):
+    """mokutil --ignore-db."""
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=FIRMWARE), signed(*UKI, by=FIRMWARE))
+    assert authorities(run(folder, DB, MOK_LIST)) == ["7 db"]
+    assert run(folder, DB, MOK_LIST, variable("MokDBState", b"\1")).outcome.status == "failed"
+    own = partition(tmp_path / "own", signed(*SYSTEMD_BOOT, by=MOK))
+    assert authorities(run(own, DB, MOK_LIST, variable("MokDBState", b"\1"))) == ["7 MokListRT"]
+
+
+def test_a_policy_that_is_not_simulated_is_told(tmp_path: Path):
+    folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK))
+    for policy, said in ((b"\1", True), (b"\2", False), (b"\1\0", False)):
+        result = run(folder, DB, MOK_LIST, variable("MokPolicy", policy))
+        assert any(row.what == "what shim starts" for row in result.events(Unknown)) is said
+
+
 def test_a_variable_that_the_system_could_have_written_does_not_count(tmp_path: Path):
     folder = partition(tmp_path, signed(*SYSTEMD_BOOT, by=MOK))
     result = run(folder, DB, variable("MokList", certificates(MOK), attributes=7))
