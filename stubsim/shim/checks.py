@@ -25,7 +25,7 @@ _SHA256 = "sha256"
 
 
 class Checks:
-    """``mirrored`` are MokList and MokListX as shim has them, the vendor's in front; with ``ignores_db`` db is no list."""
+    """``mirrored`` are MokList and MokListX as shim has them; ``ignores_db``: db does not count."""
 
     def __init__(self, services: Services, shim: Shim, *, ignores_db: bool = False) -> None:
         self._services = services
