@@ -53,12 +53,33 @@ def shim_of(context: Context, start: Start) -> Shim | None:
     # Without a boot loader it is the UKI that the firmware starts, or shim.
     started = path if start.loader == "none" and start.boot_file is None else start.boot_file
     shim = find_shim(esp, context.machine, started)
+    if shim is not None and path is not None and _starts_it_by_load_options(context, start, shim, path):
+        return shim._replace(second_stage=path, by_load_options=True)
     second = None if shim is None else esp.read(shim.second_stage)
     if shim is None or second is None:
         return None
     if start.loader == "none":
         return shim if path is not None and same_name(path, shim.second_stage) else None
     return shim
+
+
+def _starts_it_by_load_options(context: Context, start: Start, shim: Shim, path: str) -> bool:
+    """Whether the firmware starts shim, and shim this UKI, though it starts another program by itself.
+
+    Its load options name the UKI then, as the boot entries do that virt-firmware's kernel-bootcfg writes (shim,
+    load-options.c, parse_load_options).
+    """
+    from stubsim.loader.image import find_loader
+    from stubsim.shim.image import stage_path
+
+    esp = context.image.esp
+    if start.boot_file is None or not same_name(start.boot_file, shim.path) or same_name(path, shim.second_stage):
+        return False
+    if start.entry is not None or start.loader is not None or esp is None:
+        return False
+    if stage_path(path, shim.path) != path:
+        return False
+    return esp.read(shim.second_stage) is None or find_loader(esp, context.machine, shim.second_stage) is None
 
 
 def started_by_shim(context: Context, shim: Shim, *, whole_store: bool) -> Context:
@@ -72,6 +93,7 @@ def started_by_shim(context: Context, shim: Shim, *, whole_store: bool) -> Conte
     esp = context.image.esp
     files = () if esp is None or not host.secure_boot else run.unbundled(shim, esp)
     services = run.run(context.services._replace(by="shim"), shim, host, files, whole_store=whole_store)
+    context.unknown("where images and initrd lie", "what shim allocates was never recorded", "memory")
     return context._replace(services=services._replace(by="stub"))
 
 
@@ -94,6 +116,8 @@ def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[
         if asked:
             expected = "systemd-boot, as what the firmware starts (--boot-file)"
             raise StubsimError("no systemd-boot there", path=esp.root, expected=expected)
+        if shim is not None and shim.by_load_options:
+            return None, (f"{shim.path} is shim, and is started with load options that name the UKI",)
         return None, () if start.loader == "none" else tuple(_another_program(context, start, esp))
     partitions = Partitions(esp, None if start.xbootldr is None else Esp(start.xbootldr))
     menu = menu_of(loader, context.host, partitions)

@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, action: str = "store", stu
         "--boot-file",
         action=action,
         metavar="PATH",
-        help=r"what the firmware starts from --esp (default: \EFI\BOOT\BOOTX64.EFI, \EFI\systemd\systemd-bootx64.efi)",
+        help=r"what the firmware starts from --esp: systemd-boot, or shim, which starts that or the UKI "
+        r"(default: \EFI\BOOT\BOOTX64.EFI, \EFI\systemd\systemd-bootx64.efi)",
     )
     group.add_argument(
         "--entry",

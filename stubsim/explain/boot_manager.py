@@ -17,6 +17,7 @@ from stubsim.uki import Uki
 
 CONDITION = "PCR 4: the firmware starts the UKI directly from a boot option, and has started nothing before it"
 BY_LOADER = "PCR 4: the firmware starts the boot loader from a boot option, and has started nothing before it"
+BY_SHIM = "PCR 4: the firmware starts shim from a boot option, and has started nothing before it"
 
 
 def boot_manager_pcr(boot: Boot, start: Start) -> dict[str, bytes] | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from stubsim.explain.boot_manager import BY_LOADER, CONDITION, boot_manager_pcr, loaded_addons, starts_the_same
+from stubsim.explain.boot_manager import BY_LOADER, BY_SHIM, CONDITION, boot_manager_pcr, loaded_addons, starts_the_same
 from stubsim.explain.possible import Possible, possible
 from stubsim.formats import pe
 from stubsim.formats.efi_program import SYSTEMD_STUB
@@ -18,7 +18,7 @@ from stubsim.rows import NamedTuple
 from stubsim.simulation import boot
 from stubsim.start import Start
 from stubsim.systemd.measure import PCR_KERNEL_CONFIG, PCR_KERNEL_IMAGE, PCR_PLATFORM_CONFIG, PCR_SYSTEM_EXTENSIONS
-from stubsim.trace import Measured, Unknown
+from stubsim.trace import ImageLoaded, Measured, Unknown
 from stubsim.uefi.boot_manager import PCR_BOOT_MANAGER
 from stubsim.uki import Uki
 
@@ -160,6 +160,8 @@ def measure_any(uki: Uki, start: Start, banks: Sequence[str] | None = None) -> M
 
 
 def _started(result: Boot) -> str:
+    if any(event.by == "shim" for event in result.events(ImageLoaded)):
+        return BY_SHIM
     return CONDITION if result.loader is None else BY_LOADER
 
 

@@ -8,6 +8,7 @@ import struct
 from stubsim.errors import StubsimError
 from stubsim.extent import Extent
 from stubsim.formats import signature_list
+from stubsim.formats.efi_string import from_utf16
 from stubsim.rows import NamedTuple
 from stubsim.uefi.esp import Esp, same_name
 from stubsim.uefi.image_path import usual_boot_file
@@ -18,6 +19,11 @@ from stubsim.uki import Uki
 _SECOND_STAGES = {"x64": "grubx64.efi", "aa64": "grubaa64.efi", "ia32": "grubia32.efi"}
 _FALLBACKS = {"x64": "fbx64.efi", "aa64": "fbaa64.efi", "ia32": "fbia32.efi"}
 _SBAT = re.compile(rb"^shim,[0-9]+,", re.MULTILINE)
+_VERSION = re.compile(rb"UEFI SHIM\n\$Version: ([0-9]{1,4})\.")
+# Beside shim, in UTF-16: what 16.0 and later start up to the first comma (shim.c, load_shim_options).
+_OPTIONS, _OPTIONS_MAX = "options.csv", 4096
+# The series that has a protocol to load images, and reads that file.
+WITH_A_LOADER = 16
 # cert.S: sizes of what is trusted and of what is not, and where they are.
 _CERTIFICATES = struct.Struct("<IIII")
 # sbat_var.S: a format number, and from there on where the automatic and the latest level are.
@@ -28,7 +34,10 @@ _SYMBOL_SIZE = 18
 
 
 class Shim(NamedTuple):
-    """``trusted`` and ``revoked`` are signature lists; ``second_stage`` is a path on the partition."""
+    """``trusted`` and ``revoked`` are signature lists; ``second_stage`` is a path on the partition.
+
+    With ``by_load_options`` it is what shim's load options name.
+    """
 
     image: Uki
     path: str
@@ -37,6 +46,7 @@ class Shim(NamedTuple):
     revoked: bytes
     level_automatic: bytes
     level_latest: bytes
+    by_load_options: bool = False
 
 
 def find_shim(esp: Esp, machine: str, boot_file: str | None) -> Shim | None:
@@ -49,15 +59,37 @@ def find_shim(esp: Esp, machine: str, boot_file: str | None) -> Shim | None:
     usual = usual_boot_file(machine)
     for path in dict.fromkeys((boot_file or usual, usual)):
         folder = path[: path.rfind("\\") + 1]
-        second, fallback = folder + _SECOND_STAGES[machine], folder + _FALLBACKS[machine]
+        default, fallback = folder + _SECOND_STAGES[machine], folder + _FALLBACKS[machine]
+        told = _by_options_file(esp, path)
         # The usual one of a partition is of no account where something else is started.
-        if boot_file is None or same_name(boot_file, path) or same_name(boot_file, second):
+        if boot_file is None or any(same_name(boot_file, other) for other in (path, default, told or default)):
             is_there = same_name(folder, "\\EFI\\BOOT\\") and esp.host_path(fallback) is not None
             program = esp.program(path)
-            found = None if program is None else _shim(program, path, second, fallback if is_there else None)
+            found = None if program is None else _shim(program, path, default, fallback if is_there else None)
             if found is not None:
+                if told is not None and release_of(found.image) >= WITH_A_LOADER:
+                    found = found._replace(second_stage=told)
                 return found
     return None
+
+
+def stage_path(name: str, path: str) -> str:
+    """The path of what a shim of this path is told to start (load-options.c, generate_path_from_image_path)."""
+    return name if name.startswith("\\EFI\\") else path[: path.rfind("\\") + 1] + name.rpartition("\\")[2]
+
+
+def _by_options_file(esp: Esp, path: str) -> str | None:
+    data = esp.read(path[: path.rfind("\\") + 1] + _OPTIONS)
+    if data is None:
+        return None
+    name = from_utf16(bytes(data[:_OPTIONS_MAX])).removeprefix("\ufeff").partition(",")[0]
+    return stage_path(name, path) if name else None
+
+
+def release_of(image: Uki) -> int:
+    """The series; 0 where the image does not tell it."""
+    found = _VERSION.search(bytes(image.image.data))
+    return int(found[1]) if found else 0
 
 
 def _shim(image: Uki, path: str, second_stage: str, fallback: str | None) -> Shim | None:

@@ -12,11 +12,13 @@ from stubsim.formats import signature_list
 from stubsim.hosts import Host
 from stubsim.rows import NamedTuple
 from stubsim.shim.checks import Checks
-from stubsim.shim.image import Shim
+from stubsim.shim.image import WITH_A_LOADER, Shim, release_of
 from stubsim.trace import Unknown
 from stubsim.uefi.esp import Esp
+from stubsim.uefi.secure_boot import Trusted, is_allowed
 from stubsim.uefi.services import Services
 from stubsim.uefi.variables import BOOT_SERVICE, NON_VOLATILE, RUNTIME, SHIM_LOCK
+from stubsim.uki import Uki
 
 PCR_SECURE_BOOT, PCR_SHIM = 7, 14
 # What SbatLevel is where Secure Boot is off, and how long its date is (sbat.h).
@@ -98,9 +100,31 @@ def run(
     if _is_set(services, "MokPolicy", shim, _REQUIRES_NX):
         why = "MokPolicy asks for images that are NX_COMPAT and have no section to be written and executed"
         services.emit(Unknown("what shim starts", f"{why}, which is not simulated", ("outcome",)))
-    # As with `mokutil --disable-validation`: nothing is verified any more, nor measured for it (shim.c, secure_mode).
-    insecure = _is_set(services, "MokSBState", shim)
-    return services._replace(trusted=(lambda image: True) if insecure else checks.trusts)
+    if host.secure_boot and _is_set(services, "MokSBState", shim):
+        return services._replace(trusted=_unverified(services, shim))
+    return services._replace(trusted=checks.trusts)
+
+
+def _unverified(services: Services, shim: Shim) -> Trusted:
+    """What lets images through after `mokutil --disable-validation` (shim.c, secure_mode).
+
+    The second stage is started whatever it is. From 16.0 on shim has no hook in the firmware then, which verifies by
+    itself what systemd 258 and later load (seen: 16.1 with 262.1); before, systemd asks shim, which agrees to anything.
+    """
+    if 0 < release_of(shim.image) < WITH_A_LOADER:
+        return lambda image: True
+    why = (
+        "its validation is switched off, and whether shim or the firmware is asked differs between releases of systemd"
+    )
+    services.emit(Unknown("what is started behind shim", why, ("outcome",)))
+    services.emit(Unknown(f"PCR {PCR_SECURE_BOOT}", why, ("measurements", "pcrs"), (PCR_SECURE_BOOT,)))
+    asked: list[Uki] = []
+
+    def trusts(image: Uki) -> bool:
+        asked.append(image)
+        return len(asked) == 1 or is_allowed(image, secure_boot=True, trusted=services.trusted)
+
+    return trusts
 
 
 def _is_set(services: Services, name: str, shim: Shim, bits: int = 0xFF) -> bool:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubsim.errors import StubsimError
+from stubsim.explain.measure import measure_hosts
 from stubsim.formats import authenticode, pe, signature_list
 from stubsim.formats.pe import SectionSpec
 from stubsim.hosts import Host
@@ -66,12 +67,17 @@ def signed(*sections: tuple[str, bytes], by: Identity | None = None, strings: by
 
 
 def shim(
-    *, trusted: bytes = VENDOR.der, revoked: bytes = b"", levels: tuple[bytes, bytes] = (AUTOMATIC, LATEST)
+    *,
+    trusted: bytes = VENDOR.der,
+    revoked: bytes = b"",
+    levels: tuple[bytes, bytes] = (AUTOMATIC, LATEST),
+    version: bytes = b"16.1",
 ) -> bytes:
     level = struct.pack("<III", 0, 8, 8 + len(levels[0]) + 1) + levels[0] + b"\0" + levels[1] + b"\0"
     sizes = struct.pack("<IIII", len(trusted), len(revoked), 16, 16 + len(trusted))
     sbat = b"sbat,1,SBAT Version\nshim,4,UEFI shim\n"
-    named = [(".sbat", sbat), ("/4", level), ("/15", sizes + trusted + revoked)]
+    ident = b"UEFI SHIM\n$Version: " + version + b" $\n"
+    named = [(".sbat", sbat), (".data", ident), ("/4", level), ("/15", sizes + trusted + revoked)]
     return signed(*named, by=FIRMWARE, strings=STRINGS)
 
 
@@ -214,15 +220,23 @@ def authorities(result: Boot) -> list[str]:
     return [row for row in told(result) if row.startswith("7 ") and row not in ("7 SbatLevel", "7 MokSBState")]
 
 
-def test_without_validation_everything_is_started(tmp_path: Path):
-    """mokutil --disable-validation: secure_mode() is false in shim, whatever the firmware's Secure Boot is."""
-    folder = partition(tmp_path, signed(SYSTEMD_BOOT[0]), signed(*UKI))
-    assert run(folder, DB, MOK_LIST).outcome.status == "failed"
-    result = run(folder, DB, MOK_LIST, variable("MokSBState", b"\1"))
-    assert (result.outcome.status, authorities(result)) == ("kernel-started", [])
-    both = partition(tmp_path / "signed", signed(*SYSTEMD_BOOT, by=MOK))
+@pytest.mark.parametrize("version", [b"15.8", b"16.1"])
+def test_without_validation_the_second_stage_is_started(tmp_path: Path, version: bytes):
+    """mokutil --disable-validation; seen with 16.1: then the firmware refuses the UKI that systemd-boot 262.1 loads."""
+    off = variable("MokSBState", b"\1")
+    part = {"EFI/BOOT/BOOTX64.EFI": shim(version=version)}
+    folder = partition(tmp_path, signed(SYSTEMD_BOOT[0]), signed(*UKI), **part)
+    assert run(folder, DB, MOK_LIST).outcome.message == "The shim refuses an image without a trusted signature."
+    result = run(folder, DB, MOK_LIST, off)
+    assert (result.outcome.status, authorities(result)) == ("kernel-started" if version == b"15.8" else "failed", [])
+    assert (result.outcome.message or "").endswith("lab.efi: Access denied" if version == b"16.1" else "")
+    unknown = [row.what for row in result.events(Unknown)]
+    assert ("what is started behind shim" in unknown, "PCR 7" in unknown) == (version == b"16.1", version == b"16.1")
+    both = partition(tmp_path / "signed", signed(*SYSTEMD_BOOT, by=MOK), **part)
     assert authorities(run(both, DB, MOK_LIST)) == ["7 MokListRT"]
-    assert authorities(run(both, DB, MOK_LIST, variable("MokSBState", b"\1"))) == []
+    assert authorities(run(both, DB, MOK_LIST, off)) == []
+    vouched = partition(tmp_path / "db", signed(*SYSTEMD_BOOT), signed(*UKI, by=FIRMWARE), **part)
+    assert run(vouched, DB, MOK_LIST, off).outcome.status == "kernel-started"
     for state in (b"\0", b"\1\0", b""):
         assert run(folder, DB, MOK_LIST, variable("MokSBState", state)).outcome.status == "failed"
     assert run(folder, DB, MOK_LIST, variable("MokSBState", b"\1", attributes=7)).outcome.status == "failed"
@@ -370,3 +384,54 @@ def test_any_second_stage_and_any_variable_end_in_a_boot_or_a_message(
     folder = partition(tmp_path_factory.mktemp("shim"), second)
     with suppress(StubsimError):
         run(folder, DB, MOK_LIST, variable(name, data))
+
+
+def test_load_options_of_shim_name_the_uki(tmp_path: Path):
+    """As the boot entries of virt-firmware's kernel-bootcfg do; shim looks for grubx64.efi otherwise."""
+    folder = partition(tmp_path, b"another program", **{"EFI/fedora/shimx64.efi": shim()})
+    (folder / "EFI/BOOT/BOOTX64.EFI").unlink()
+    boot_file = "\\EFI\\fedora\\shimx64.efi"
+    result = run(folder, DB, MOK_LIST, boot_file=boot_file)
+    assert told(result)[0] == f"firmware {boot_file}"
+    assert told(result)[-1] == "shim \\EFI\\Linux\\lab.efi"
+    assert authorities(result) == ["7 MokListRT"]
+    assert f"{boot_file} is shim, and is started with load options that name the UKI" in result.assumed
+    assert any("what shim allocates" in row.why and row.affects == ("memory",) for row in result.events(Unknown))
+    start = result.start
+    measured = measure_hosts(result.uki, [("machine", result.host)], start)
+    assert (
+        measured.assumed[0] == "PCR 4: the firmware starts shim from a boot option, and has started nothing before it"
+    )
+    assert run(folder, DB, boot_file=boot_file).outcome.status == "failed"
+    # What shim cannot be told: outside of \EFI it looks in its own folder.
+    (folder / "lab.efi").write_bytes((folder / "EFI/Linux/lab.efi").read_bytes())
+    assert not any(
+        "load options that name" in row for row in run(folder, DB, path="lab.efi", boot_file=boot_file).assumed
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "stage"),
+    [
+        (b"16.0", "uki.efi,more", "uki.efi"),
+        (b"16.1", "\ufeff\\lab\\uki.efi", "uki.efi"),
+        (b"16.1", "\\EFI\\Linux\\lab.efi,", "\\EFI\\Linux\\lab.efi"),
+        (b"16.1", ",uki.efi", "grubx64.efi"),
+        (b"16.1", "", "grubx64.efi"),
+        (b"15.8", "uki.efi", "grubx64.efi"),
+    ],
+)
+def test_a_file_names_the_second_stage_from_16_on(tmp_path: Path, version: bytes, options: str, stage: str):
+    parts = {"EFI/BOOT/BOOTX64.EFI": shim(version=version), "EFI/BOOT/options.csv": options.encode("utf-16-le")}
+    folder = partition(tmp_path, b"", **parts)
+    found = find_shim(Esp(str(folder)), "x64", None)
+    assert found is not None
+    assert found.second_stage == (stage if stage.startswith("\\") else f"\\EFI\\BOOT\\{stage}")
+
+
+def test_the_uki_in_the_place_that_a_file_names(tmp_path: Path):
+    options = "\\EFI\\Linux\\lab.efi,".encode("utf-16-le")
+    folder = partition(tmp_path, b"", **{"EFI/BOOT/options.csv": options})
+    result = run(folder, DB, MOK_LIST)
+    assert told(result)[0] == "firmware \\EFI\\BOOT\\BOOTX64.EFI"
+    assert told(result)[-1] == "shim \\EFI\\Linux\\lab.efi"
