@@ -116,8 +116,9 @@ def front_of(context: Context, start: Start, shim: Shim | None = None) -> tuple[
         if asked:
             expected = "systemd-boot, as what the firmware starts (--boot-file)"
             raise StubsimError("no systemd-boot there", path=esp.root, expected=expected)
-        if shim is not None and shim.by_load_options:
-            return None, (f"{shim.path} is shim, and is started with load options that name the UKI",)
+        if shim is not None and same_name(context.image.path or "", shim.second_stage):
+            told = f"{shim.path} is shim, and is started with load options that name the UKI"
+            return None, (told,) if shim.by_load_options else ()
         return None, () if start.loader == "none" else tuple(_another_program(context, start, esp))
     partitions = Partitions(esp, None if start.xbootldr is None else Esp(start.xbootldr))
     menu = menu_of(loader, context.host, partitions)

@@ -410,6 +410,13 @@ def test_load_options_of_shim_name_the_uki(tmp_path: Path):
     )
 
 
+def test_the_boot_file_is_shim_and_its_second_stage_the_uki(tmp_path: Path):
+    folder = partition(tmp_path, signed(*UKI, by=MOK))
+    result = run(folder, DB, MOK_LIST, path="EFI/BOOT/grubx64.efi", boot_file="\\EFI\\BOOT\\BOOTX64.EFI")
+    assert told(result)[-1] == "shim \\EFI\\BOOT\\grubx64.efi"
+    assert not any("start the UKI itself" in row or "load options" in row for row in result.assumed)
+
+
 @pytest.mark.parametrize(
     ("version", "options", "stage"),
     [
