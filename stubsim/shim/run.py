@@ -109,13 +109,12 @@ def _unverified(services: Services, shim: Shim) -> Trusted:
     """What lets images through after `mokutil --disable-validation` (shim.c, secure_mode).
 
     The second stage is started whatever it is. From 16.0 on shim has no hook in the firmware then, which verifies by
-    itself what systemd 258 and later load (seen: 16.1 with 262.1); before, systemd asks shim, which agrees to anything.
+    itself what systemd 258 and later load; before, systemd asks shim, which agrees to anything. Seen with 16.1 and
+    262.1: an unsigned UKI is refused, and of a signed one the stub cannot load the kernel.
     """
     if 0 < release_of(shim.image) < WITH_A_LOADER:
         return lambda image: True
-    why = (
-        "its validation is switched off, and whether shim or the firmware is asked differs between releases of systemd"
-    )
+    why = "its validation is switched off, and who is asked then, shim or firmware, differs between releases of systemd"
     services.emit(Unknown("what is started behind shim", why, ("outcome",)))
     services.emit(Unknown(f"PCR {PCR_SECURE_BOOT}", why, ("measurements", "pcrs"), (PCR_SECURE_BOOT,)))
     asked: list[Uki] = []
